@@ -1,0 +1,49 @@
+# make demo, make test: each sets everything up first. Python 3.10 or newer, make, and the package index are all they need.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN = .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup demo test lab lock newest clean
+
+setup: .venv/ready
+
+.venv/ready: requirements.lock settings.ini setup.py pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	-git config diff.jupytext.textconv "$(CURDIR)/$(BIN)/jupytext --to py:percent --output -" 2>/dev/null
+	touch $@
+
+demo: setup
+	rm -rf demo
+	cytokit sample mri demo/mri --n 160
+	cytokit sample textures demo/textures --n 160
+	cytokit compare demo/mri --epochs 12 --seeds 2 --out demo/contest-mri
+	cytokit compare demo/textures --epochs 6 --seeds 2 --out demo/contest-textures
+	cytokit train demo/mri --arm small --epochs 12 --out demo/run
+	cytokit predict demo/run demo/mri/control/*.png --csv demo/predictions.csv
+	@echo "Figures: demo/contest-mri/figure.png, demo/contest-textures/figure.png, demo/run/figure.png. Next: make lab"
+
+test: setup
+	nbdev-test --n-workers 2 --timing
+	pytest
+
+lab: setup
+	jupyter lab nbs
+
+# The lock file from what settings.ini asks for, newest versions; then run the tests.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet "setuptools>=77" ".[dev]" "torch==2.15.0" "torchvision==0.29.2"
+	.venv-lock/bin/pip freeze --all --exclude pip --exclude cytokit-nb | sed -E '/^(nvidia-|triton|cuda)/s/$$/ ; sys_platform == "linux"/' > requirements.lock
+	rm -rf .venv-lock
+
+# Does it still work with the newest of everything?
+newest:
+	rm -rf .venv-newest && $(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --upgrade "setuptools>=77" -e ".[dev]"
+	PATH="$(CURDIR)/.venv-newest/bin:$$PATH" nbdev-test --n-workers 2
+	.venv-newest/bin/pytest
+
+clean:
+	rm -rf demo _proc _docs build dist *.egg-info .pytest_cache

@@ -1,0 +1,136 @@
+"""What a person can get wrong, given to the real command: a right result or one clear line and exit code 2, never a traceback.
+
+Odd image files are tried one by one in test_images_odd.py, tables and downloads in test_datasets.py.
+"""
+import json, os, shutil
+from pathlib import Path
+import numpy as np, pandas as pd, pytest
+from PIL import Image as PIL
+from cytokit.cli import main
+
+def save(path, seed=0, shape=(24, 24)):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.fromarray(np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)).save(path)
+    return path
+
+def two_classes(folder, n=6):
+    for c in 'ab':
+        for i in range(n): save(folder/c/f'{i}.png', seed=hash((c, i)) % 999)
+    return folder
+
+def no_folder(d): return d/'nowhere'
+def a_file(d): return save(d/'one.png')
+def empty_folder(d): (d/'e').mkdir(); return d/'e'
+def no_image_at_all(d): (d/'x'/'a').mkdir(parents=True); (d/'x'/'a'/'notes.txt').write_text('hello'); return d/'x'
+def one_class(d): [save(d/'x'/'only'/f'{i}.png', i) for i in range(5)]; return d/'x'
+def one_image_a_class(d): [save(d/'x'/c/'0.png', ord(c)) for c in 'abcd']; return d/'x'
+def truncated_image(d):
+    p = two_classes(d/'x')/'a'/'0.png'
+    p.write_bytes(p.read_bytes()[:100]); return d/'x'
+def empty_image(d): (two_classes(d/'x')/'b'/'3.png').write_bytes(b''); return d/'x'
+def text_named_png(d): (two_classes(d/'x')/'b'/'3.png').write_text('not a picture'); return d/'x'
+def channels_differ(d): save(two_classes(d/'x')/'a'/'rgb.png', shape=(24, 24, 3)); return d/'x'
+def group_in_both_splits(d):
+    two_classes(d/'x')
+    rows = [(f'{c}/{i}.png', c, 'p1', 'train' if i < 4 else 'valid') for c in 'ab' for i in range(6)]
+    pd.DataFrame(rows, columns=['image', 'target', 'group', 'split']).to_csv(d/'x'/'table.csv', index=False); return d/'x'
+def same_picture_in_both_splits(d):
+    for s in ('train', 'valid'): two_classes(d/'x'/s)
+    return d/'x'
+def csv_without_columns(d): (d/'t.csv').write_text('file,label\na.png,x\n'); return d/'t.csv'
+def csv_empty(d): (d/'t.csv').write_text(''); return d/'t.csv'
+def csv_binary(d): (d/'t.csv').write_bytes(bytes(range(256))*20); return d/'t.csv'
+def csv_missing_files(d): (d/'t.csv').write_text('image,target\nno1.png,a\nno2.png,b\n'); return d/'t.csv'
+def csv_no_target(d):
+    two_classes(d/'x'); (d/'x'/'t.csv').write_text('image,target\na/0.png,\nb/0.png,\n'); return d/'x'/'t.csv'
+def class_missing_in_train(d):
+    two_classes(d/'x')
+    pd.DataFrame([(f'{c}/{i}.png', c, 'valid' if c == 'b' or i > 3 else 'train') for c in 'ab' for i in range(6)], columns=['image', 'target', 'split']).to_csv(d/'x'/'table.csv', index=False)
+    return d/'x'
+def link_loop_only(d): (d/'x'/'a').mkdir(parents=True); (d/'x'/'a'/'again').symlink_to(d/'x', target_is_directory=True); return d/'x'
+
+BAD = [no_folder, a_file, empty_folder, no_image_at_all, one_class, one_image_a_class, truncated_image, empty_image, text_named_png, channels_differ, group_in_both_splits,
+       same_picture_in_both_splits, csv_without_columns, csv_empty, csv_binary, csv_missing_files, csv_no_target, class_missing_in_train, link_loop_only]
+
+def one_line(capsys, code):
+    out, err = capsys.readouterr()
+    assert code == 2 and err.count('\n') == 1 and err.startswith('cytokit: ') and len(err) > 25, (code, out, err)
+    assert 'Traceback' not in err
+    return err
+
+@pytest.mark.parametrize('make', BAD, ids=lambda f: f.__name__)
+@pytest.mark.parametrize('verb', ['train', 'compare'])
+def test_bad_source(make, verb, tmp_path, capsys):
+    source = make(tmp_path)
+    extra = ['--arms', 'small'] if verb == 'compare' else []
+    err = one_line(capsys, main([verb, str(source), '--epochs', '1', '--size', '16', '--out', str(tmp_path/'run'), *extra]))
+    print(make.__name__, err)
+
+GOOD = {
+    'names with spaces, quotes, newlines': ['a b', 'it\'s "q"', 'new\nline'],
+    'names in other alphabets': ['細胞', 'клетка', 'كلية'],
+}
+@pytest.mark.parametrize('names', GOOD.values(), ids=list(GOOD))
+def test_strange_names_train_and_predict(names, tmp_path, capsys):
+    for n in names:
+        for i in range(6): save(tmp_path/'data'/n/f'{n} {i}.png', seed=hash((n, i)) % 999)
+    assert main(['train', str(tmp_path/'data'), '--epochs', '1', '--size', '16', '--out', str(tmp_path/'run')]) == 0
+    assert main(['predict', str(tmp_path/'run'), str(tmp_path/'data'), '--csv', str(tmp_path/'p.csv')]) == 0
+    assert set(pd.read_csv(tmp_path/'p.csv')['predicted']) <= set(names)
+    assert main(['rerun', str(tmp_path/'run')]) == 0
+
+@pytest.mark.parametrize('args', [
+    ['--epochs', '0'], ['--epochs', 'x'], ['--batch-size', '0'], ['--lr', '-1'], ['--seconds', '0'], ['--augment', 'wild'], ['--size', '0'], ['--norm', 'magic'], ['--fit', 'bend'],
+    ['--arm', 'huge'], ['--valid', '0'], ['--valid', '1.5'], ['--channels', '0'], ['--arm', 'frozen', '--weights', 'nowhere.safetensors'], ['--arm', 'frozen', '--weights', 'hub', '--arch', 'no_such_net'],
+    ['--target', 'nothing'], ['--patience', '0'], ['--fly']], ids=' '.join)
+def test_bad_option(args, tmp_path, capsys):
+    one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--size', '16', '--out', str(tmp_path/'run'), *args]))
+    assert not (tmp_path/'run').exists()  # nothing half-made
+
+def test_a_pickle_is_never_read(tmp_path, capsys):
+    "A .pth may hold code; it is refused, not opened."
+    class Boom:
+        def __reduce__(self): return (os.system, (f'touch {tmp_path}/ran',))
+    import pickle
+    (tmp_path/'w.pth').write_bytes(pickle.dumps(Boom()))
+    one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--arm', 'frozen', '--weights', str(tmp_path/'w.pth'), '--out', str(tmp_path/'run')]))
+    assert not (tmp_path/'ran').exists()
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    d = tmp_path_factory.mktemp('trained')
+    assert main(['train', str(two_classes(d/'x')), '--epochs', '1', '--size', '16', '--out', str(d/'run')]) == 0
+    return d/'run'
+
+def spoil(run, tmp_path, name, change):
+    copy = shutil.copytree(run, tmp_path/'run')
+    path = copy/name
+    if change is None: path.unlink()
+    else: path.write_bytes(change(path.read_bytes()))
+    return copy
+
+@pytest.mark.parametrize('name', ['run.json', 'model.json', 'model.safetensors', 'result.json'])
+@pytest.mark.parametrize('change', [None, lambda b: b'', lambda b: b[:len(b)//2], lambda b: b'\x00'*64, lambda b: b'[]', lambda b: b'{"verb": "train"}'], ids=['missing', 'empty', 'half', 'zeros', 'list', 'other'])
+def test_spoiled_run_folder(run, tmp_path, capsys, name, change):
+    copy = spoil(run, tmp_path, name, change)
+    capsys.readouterr()
+    one_line(capsys, main(['predict', str(copy), str(save(tmp_path/'new.png')), '--csv', str(tmp_path/'p.csv')]))
+    assert not (tmp_path/'p.csv').exists()
+
+def test_run_folder_is_never_written_over(run, tmp_path, capsys):
+    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    capsys.readouterr()
+    one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--out', str(run)]))
+    assert before == {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+
+def test_one_bad_file_costs_no_other(run, tmp_path, capsys):
+    good = [save(tmp_path/'new'/f'{i}.png', i) for i in range(3)]
+    (tmp_path/'new'/'bad.png').write_bytes(b'x')
+    capsys.readouterr()
+    one_line(capsys, main(['predict', str(run), str(tmp_path/'new'), '--csv', str(tmp_path/'p.csv')]))
+    d = pd.read_csv(tmp_path/'p.csv')
+    assert d['predicted'].notna().sum() == 3 and d['error'].notna().sum() == 1
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(ValueError): main(['--debug', 'train', str(tmp_path/'nowhere')])

@@ -1,0 +1,89 @@
+"What crosses notebooks: metadata, sync, links, the wheel, and what is not imported."
+import configparser, json, os, re, subprocess, sys, tomllib, zipfile
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+ids = lambda p: str(p.relative_to(ROOT/'nbs'))
+
+def python(code, **env):
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd='/', env={**os.environ, **env})
+
+def test_pyproject_says_what_settings_say():
+    ini = configparser.ConfigParser(delimiters=['='], interpolation=None)
+    ini.read(ROOT/'settings.ini')
+    ini, toml = ini['DEFAULT'], tomllib.loads((ROOT/'pyproject.toml').read_text())
+    init = (ROOT/'cytokit/__init__.py').read_text()
+    assert toml['project']['name'] == ini['name'] and toml['project']['description'] == ini['description']
+    assert toml['project']['urls'] == {'Repository': ini['git_url'], 'Documentation': ini['doc_url']}
+    assert f'__version__ = "{ini["version"]}"' in init
+    assert 'version' in toml['project']['dynamic'] and 'dependencies' in toml['project']['dynamic']
+
+def test_quarto_link_and_pages():
+    link = ROOT/'nbs/_quarto.yml'
+    assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
+    for page in re.findall(r'[\w/]+\.ipynb', link.read_text()): assert (ROOT/'nbs'/page).exists(), page
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_exported_module_is_in_sync(nb, tmp_path):
+    "Nobody edits cytokit/ by hand, and nobody forgets to export."
+    from nbdev.export import nb_export
+    nb_export(nb, lib_path=tmp_path)
+    for made in tmp_path.rglob('*.py'):
+        assert made.read_text() == (ROOT/'cytokit'/made.relative_to(tmp_path)).read_text()
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_notebook_is_clean_and_small(nb, tmp_path):
+    from nbdev.clean import nbdev_clean
+    copy = tmp_path/nb.name
+    copy.write_text(nb.read_text())
+    nbdev_clean(str(copy))
+    assert json.loads(copy.read_text()) == json.loads(nb.read_text()), 'run nbdev-clean'
+    assert nb.stat().st_size < (1_000_000 if 'lessons' in nb.parts else 300_000)
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_notebook_begins_with_title_and_promise(nb):
+    "What the docs page is called, and what it is about."
+    first = next(''.join(c['source']) for c in json.loads(nb.read_text())['cells'] if c['cell_type'] == 'markdown')
+    assert re.match(r'# .+\n\n> .+', first)
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_links_lead_somewhere(nb):
+    for c in json.loads(nb.read_text())['cells']:
+        if c['cell_type'] != 'markdown': continue
+        for target in re.findall(r'\]\((?!https?:|#|attachment:)([^)#\s]+)', ''.join(c['source'])):
+            assert (nb.parent/target).exists(), target
+
+@pytest.mark.parametrize('nb', [p for p in NBS if 'lessons' in p.parts], ids=ids)
+def test_every_figure_of_a_lesson_has_alternative_text(nb):
+    for c in json.loads(nb.read_text())['cells']:
+        if any('image/png' in o.get('data', {}) for o in c.get('outputs', [])):
+            assert re.search(r'#\| fig-alt: .{15,}', ''.join(c['source'])), ''.join(c['source'])[:200]
+
+def test_readme_is_the_index():
+    from nbconvert import MarkdownExporter
+    from cytokit_readme import readme
+    assert (ROOT/'README.md').read_text() == readme(), 'run: python tests/cytokit_readme.py'
+
+def test_import_loads_no_torch():
+    light = 'core images samples datasets metrics cli widgets course'.split()
+    r = python(f'import sys, importlib, cytokit\nfor m in {light!r}: importlib.import_module("cytokit." + m)\n'
+               'print([m for m in ("torch", "fastai", "timm") if m in sys.modules])')
+    assert (r.returncode, r.stdout.strip()) == (0, '[]'), r.stderr
+
+@pytest.fixture(scope='session')
+def wheel(tmp_path_factory):
+    out = tmp_path_factory.mktemp('wheel')
+    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(ROOT)], check=True, capture_output=True)
+    return next(out.glob('cytokit_nb-*.whl'))
+
+def test_wheel_works_without_nbdev(wheel, tmp_path):
+    "The wheel carries the backbone, and nothing in it needs the toolchain."
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(n.startswith('cytokit/weights/') and n.endswith('.safetensors') for n in names)
+    assert not any(n.startswith(('nbs', 'tests')) for n in names)
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)], check=True)
+    r = python('import sys\nfor m in ("nbdev", "jupytext", "nbconvert", "pytest", "execnb"): sys.modules[m] = None\n'
+               'import cytokit, cytokit.compare, cytokit.cli, cytokit.widgets, cytokit.course\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))
+    assert r.returncode == 0 and r.stdout.startswith(str(tmp_path)), r.stderr

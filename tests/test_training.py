@@ -1,0 +1,75 @@
+"A run killed with SIGKILL in the middle of an epoch, and a run repeated."
+import json, signal, subprocess, sys, time
+from pathlib import Path
+import pandas as pd, pytest
+from safetensors.torch import load_file
+
+KILL_IN_EPOCH = 2  # counted from 0: two epochs are complete
+CODE = '''
+import sys, os, signal, torch
+from cytokit import training
+from cytokit.images import Recipe
+data, out, arm, kill = sys.argv[1:5]
+class Kill(training.Callback):
+    order = 90
+    def after_batch(self):
+        if kill == 'yes' and self.training and self.epoch == %d and self.iter == 1 and self.n_epoch == 4 and len(self.opt.all_params()) > 2  # not the head before fine-tuning:
+            os.kill(os.getpid(), signal.SIGKILL)
+make = training._learner
+def learner(*args, **kwargs):
+    learn, ratio = make(*args, **kwargs)
+    learn.add_cb(Kill())
+    return learn, ratio
+training._learner = learner
+if kill == 'resume': training.resume(out)
+else: training.train(data, arm, out, Recipe(size=32), epochs=4, batch_size=16, seed=5)
+''' % KILL_IN_EPOCH
+
+def run(*args): return subprocess.run([sys.executable, '-c', CODE, *map(str, args)], capture_output=True, text=True)
+
+@pytest.fixture(scope='module')
+def textures(tmp_path_factory):
+    from cytokit.samples import write_sample
+    return write_sample('textures', tmp_path_factory.mktemp('data')/'textures', n=64)
+
+@pytest.mark.parametrize('arm', ['small', 'finetune'])
+def test_killed_run_resumes_to_the_same_weights(textures, tmp_path, arm):
+    whole, cut = tmp_path/'whole', tmp_path/'cut'
+    assert run(textures, whole, arm, 'no').returncode == 0
+    assert run(textures, cut, arm, 'yes').returncode == -signal.SIGKILL
+    assert not (cut/'result.json').exists() and (cut/'checkpoint.safetensors').exists()
+    r = run(textures, cut, arm, 'resume')
+    assert r.returncode == 0, r.stderr
+    a, b = (load_file(p/'model.safetensors') for p in (whole, cut))
+    assert a.keys() == b.keys() and all(a[k].equal(b[k]) for k in a)
+    history = [pd.read_csv(p/'history.csv').drop(columns=['seconds', 'images_per_second']) for p in (whole, cut)]
+    pd.testing.assert_frame_equal(*history, check_exact=True)
+    assert (whole/'predictions.csv').read_bytes() == (cut/'predictions.csv').read_bytes()
+    results = [{k: v for k, v in json.loads((p/'result.json').read_text()).items() if k != 'train_seconds'} for p in (whole, cut)]
+    assert results[0] == results[1]
+
+def test_killed_contest_resumes_and_reruns(textures, tmp_path):
+    "Killed from outside, at a moment that the contest does not choose."
+    from cytokit.training import differences, rerun
+    args = ['--arms', 'logistic,small,frozen', '--size', '32', '--epochs', '3', '--seeds', '2']
+    command = [str(Path(sys.executable).with_name('cytokit'))]
+    assert subprocess.run([*command, 'compare', textures, '--out', tmp_path/'whole', *args], capture_output=True).returncode == 0
+    p = subprocess.Popen([*command, 'compare', textures, '--out', tmp_path/'cut', *args], stdout=subprocess.DEVNULL)
+    while p.poll() is None and not any((tmp_path/'cut/fits').glob('small*')): time.sleep(.01)
+    p.kill(); p.wait()
+    assert not (tmp_path/'cut/result.json').exists()
+    assert subprocess.run([*command, 'resume', tmp_path/'cut'], capture_output=True).returncode == 0
+    a, b = (json.loads((tmp_path/k/'result.json').read_text()) for k in ('whole', 'cut'))
+    assert differences(a, b) == []
+    assert rerun(tmp_path/'whole')[1] == []
+
+def test_rerun_notices_other_images(textures, tmp_path):
+    import shutil
+    from cytokit.core import InputError
+    from cytokit.images import Recipe
+    from cytokit.training import rerun, train
+    data = shutil.copytree(textures, tmp_path/'data')
+    r = train(data, 'small', tmp_path/'run', Recipe(size=32), epochs=1)
+    victim = next(data.rglob('*.png'))
+    victim.write_bytes(next(p for p in data.rglob('*.png') if p != victim).read_bytes())
+    with pytest.raises(InputError, match='changed'): rerun(r.folder)
