@@ -8,8 +8,8 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 __all__ = ['InputError', 'shown', 'rng', 'seed_all', 'atomic', 'to_json', 'write_json', 'read_json', 'file_digest', 'digest',
            'versions', 'git_commit', 'cache_dir', 'set_quiet', 'progress', 'parallel_map']
 
-# %% ../nbs/00_core.ipynb #32f22c77
-import hashlib, json, os, platform, random, subprocess, sys, tempfile
+# %% ../nbs/00_core.ipynb #aadf9b24
+import hashlib, json, os, platform, random, subprocess, sys, tempfile, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -137,6 +137,9 @@ def cache_dir(
     p = Path(os.environ.get('CYTOKIT_CACHE') or user_cache_path('cytokit')).joinpath(*parts)
     p.mkdir(parents=True, exist_ok=True)
     return p
+
+# %% ../nbs/00_core.ipynb #a607bd6e
+warnings.filterwarnings('ignore', message='`torch.jit.script', category=FutureWarning)
 
 # %% ../nbs/00_core.ipynb #6f424b19
 _quiet = False

@@ -1,11 +1,11 @@
 "A real JupyterLab in a real Chromium, for the tests of the lessons."
-import contextlib, json, os, secrets, shutil, socket, subprocess, sys, tempfile, time, urllib.request
+import contextlib, os, secrets, shutil, socket, subprocess, sys, tempfile, time, urllib.request
 from pathlib import Path
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
         '--disable-component-update', '--disable-sync']
-# Ways to ask the page: JupyterLab's own application object, which `expose_app_in_browser` gives us
+# Asked of JupyterLab's own application object, which `expose_app_in_browser` gives us
 IDLE = """() => { const s = window.jupyterapp?.shell.currentWidget?.sessionContext?.session;
                   return s?.kernel?.status === 'idle' && s.kernel.connectionStatus === 'connected'; }"""
 # Milliseconds from a key going down to the frame in which the cell shows another, fully decoded, picture
@@ -61,32 +61,61 @@ def chromium():
 
 
 class Notebook:
-    "An open notebook."
-    def __init__(self, browser, address, name, height=1600, dark=False):
-        self.page = browser.new_page(viewport=dict(width=1200, height=height), color_scheme='dark' if dark else 'light')
+    "A notebook, open in JupyterLab."
+    def __init__(self, browser, address, name, height=1600):
+        self.page = browser.new_page(viewport=dict(width=1200, height=height))
         self.page.goto(address.format(name))
         self.page.wait_for_selector('.jp-Notebook .jp-Cell', timeout=60_000)
-    def command(self, name): return self.page.evaluate('c => window.jupyterapp.commands.execute(c).then(() => null)', name)
-    def idle(self, seconds=60): self.page.wait_for_function(IDLE, timeout=1000*seconds)
-    def run_all(self, seconds=180):
         self.page.wait_for_function(IDLE, timeout=60_000)
-        self.page.set_default_timeout(1000*seconds)
+
+    def command(self, name, **args):
+        "Run one of JupyterLab's commands; returns when it has finished."
+        self.page.evaluate('([c, a]) => window.jupyterapp.commands.execute(c, a).then(() => null)', [name, args])
+
+    def run_all(self):
         self.command('notebook:run-all-cells')
-        self.page.set_default_timeout(30_000)
-        self.idle()
-    def save(self): self.command('docmanager:save')
+        self.settle()
+
+    def settle(self):
+        "Wait until the kernel is idle and its last messages have become pixels."
+        self.page.wait_for_function(IDLE, timeout=60_000)
+        self.page.wait_for_timeout(300)
+        self.page.wait_for_function(IDLE, timeout=60_000)
+
     def cell(self, text):
-        "The code cell whose source contains `text`."
+        "The first code cell whose source holds `text`."
         return self.page.locator('.jp-CodeCell', has=self.page.locator('.jp-InputArea', has_text=text)).first
-    def outputs(self, text): return self.cell(text).locator('.jp-OutputArea')
-    def errors(self): return self.page.locator('.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
-    def slider(self, cell, n=0): return cell.locator('.noUi-handle').nth(n)
+
+    def run(self, text, source=None):
+        "Run one cell, with another source if one is given; what it shows, as text."
+        cell = self.cell(text)
+        cell.locator('.cm-content').click()
+        if source is not None:
+            self.page.keyboard.press('Control+a'); self.page.keyboard.insert_text(source)
+            cell = self.page.locator('.jp-CodeCell.jp-mod-active')
+        self.command('notebook:run-cell')
+        self.page.wait_for_timeout(300)
+        return self.shown(cell)
+
+    def shown(self, cell): return '\n'.join(cell.locator('.jp-OutputArea-output:visible').all_inner_texts())
+
     def press(self, cell, key='ArrowRight', n=0):
-        "Press a key on a slider; milliseconds until the picture of the cell has changed on the screen."
-        self.slider(cell, n).focus()
+        "Press a key on the n-th slider of a cell; milliseconds until its picture has changed on the screen."
+        cell.locator('.noUi-handle').nth(n).focus()
         cell.evaluate(CHANGED)
         self.page.keyboard.press(key)
         return self.page.evaluate('window.changed')
-    def shot(self, path, cell=None):
-        (cell or self.page).screenshot(path=str(path)); return path
-    def close(self): self.page.close()
+
+    def errors(self):
+        "Tracebacks, warnings on stderr and widgets that failed."
+        return self.page.locator('[data-mime-type*="stderr"], [data-mime-type*="jupyter.error"], .jupyter-widgets-error-widget').all_inner_texts()
+
+    def shot(self, name, cell=None):
+        "Keep a screenshot where the variable CYTOKIT_SHOTS names a folder."
+        if folder := os.environ.get('CYTOKIT_SHOTS'): (cell or self.page).screenshot(path=str(Path(folder)/f'{name}.png'))
+
+    def leave(self):
+        "Save, stop the kernel, close."
+        self.command('docmanager:save')
+        self.page.evaluate('window.jupyterapp.shell.currentWidget.sessionContext.shutdown()')
+        self.page.close()
