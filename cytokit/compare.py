@@ -205,7 +205,7 @@ def _more_data(d, arm, fraction):
     if d.high < .02: return f'More data of this kind would help little: {gain}.'
     return f'It cannot be told whether more data would help: {gain}.'
 
-# %% ../nbs/10_compare.ipynb #3af7b235
+# %% ../nbs/10_compare.ipynb #2b6d062e
 class Comparison:
     "A finished contest: table, verdict, figure."
     def __init__(self,
@@ -246,11 +246,13 @@ class Comparison:
         ax.axvline(1/len(r['dataset']['classes']), color='grey', lw=1, ls=':')
         ax.set(yticks=range(n), yticklabels=[a['name'] for a in arms], xlabel=f'{r["arms"][0]["metric"].replace("_", " ")}, 95 % interval (bars: seeds; dotted: chance)')
         if curve:
-            for name, (c, m) in style.items():
+            for i, (name, (c, m)) in enumerate(style.items()):
                 d = [o for o in r['curve'] if o['arm'] == name]
-                axs[0, 1].plot([o["n_train"] for o in d], [o['mean'] for o in d], f'-{m}', color=c, label=name)
-                axs[0, 1].fill_between([o["n_train"] for o in d], [o['low'] for o in d], [o['high'] for o in d], color=c, alpha=.12)
+                x, mean = [o['n_train']*1.03**(i - n/2) for o in d], [o['mean'] for o in d]
+                axs[0, 1].errorbar(x, mean, [[v - o['low'] for v, o in zip(mean, d)], [o['high'] - v for v, o in zip(mean, d)]], fmt=f'-{m}', color=c, ms=5, lw=1.2, capsize=2, label=name)
+            sizes = sorted({o['n_train'] for o in r['curve']})
             axs[0, 1].set(xscale='log', xlabel='training images', ylabel=r['arms'][0]['metric'].replace('_', ' '))
+            axs[0, 1].set_xticks(sizes, map(str, sizes)); axs[0, 1].set_xticks([], minor=True)
             axs[0, 1].legend(fontsize=8)
         return fig
 

@@ -318,7 +318,7 @@ def _swell(r, length, k=3):
     w, phase = w.astype('f4'), r.uniform(0, 2*np.pi, k).astype('f4')
     return lambda x, y, z: sum(np.sin(a*x + b*y + c*z + q) for (a, b, c), q in zip(w, phase))*np.float32((2/k)**.5)
 
-# %% ../nbs/02_samples.ipynb #5ea58edc
+# %% ../nbs/02_samples.ipynb #6e0726e7
 def _patient(seed, patient, atrophy=0., variation=1.):
     "All that differs between patients, from (seed, patient) alone."
     r = rng(seed, 'mri patient', patient)
@@ -327,7 +327,7 @@ def _patient(seed, patient, atrophy=0., variation=1.):
         warp=[_swell(r, 110) for _ in range(3)], curl=[_swell(r, 28) for _ in range(3)], fold=_fold_noise(r, r.uniform(21, 25)), depth=_swell(r, 30),
         thick=r.uniform(2.5, 3.1), scalp=r.uniform(2, 6), skull=r.uniform(4, 8), pad=_swell(r, 90))
     natural, sulci = n(1), n(1)
-    p['ventricle'] = math.exp(.15*variation*natural + .55*atrophy)
+    p['ventricle'] = math.exp(.17*variation*natural + .64*atrophy)
     p['side'] = math.exp(n(.08)*variation)
     p['sulcus'] = .55*math.exp(.2*variation*sulci + .2*atrophy)
     p['thick'] *= 1 - .04*atrophy
@@ -422,7 +422,7 @@ def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
     img = np.where(out > -.5*px, scalp, layers)
     return np.where(depth > 0, brain, img).astype('f4'), tissue.astype('u1')
 
-# %% ../nbs/02_samples.ipynb #ad0e0efd
+# %% ../nbs/02_samples.ipynb #cf0c839b
 def _scanner(seed, scanner):
     r = rng(seed, 'mri scanner', scanner)
     return dict(spacing=(float(r.choice([3., 3.5, 4., 4.5])), *[float(r.choice([1.6, 1.7, 1.8, 1.9]))]*2), scale=float(np.exp(r.uniform(np.log(3000), np.log(30000)))),
@@ -447,7 +447,7 @@ def _slices(seed, p, s, at, size, scanner, noise, bias, low_bits, name):
 
 def _low(img, r):
     "The head in the low 9 bits above an offset, the brain within 120 counts, and a few hot pixels near 65535."
-    v = 130 + np.minimum(90*np.minimum(img, 1.25) + 400*np.maximum(img - 1.25, 0), 260)
+    v = 130 + np.minimum(90*np.minimum(img, 1.25) + 400*np.maximum(img - 1.25, 0), 200)
     k = int(r.integers(2, 6)); v.ravel()[r.integers(v.size, size=k)] = r.integers(64000, 65536, k)
     return v
 

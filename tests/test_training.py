@@ -13,7 +13,7 @@ data, out, arm, kill = sys.argv[1:5]
 class Kill(training.Callback):
     order = 90
     def after_batch(self):
-        if kill == 'yes' and self.training and self.epoch == %d and self.iter == 1 and self.n_epoch == 4 and len(self.opt.all_params()) > 2  # not the head before fine-tuning:
+        if kill == 'yes' and self.training and self.epoch == %d and self.iter == 1 and self.n_epoch == 4 and len(self.opt.all_params()) > 2:  # not the head before fine-tuning
             os.kill(os.getpid(), signal.SIGKILL)
 make = training._learner
 def learner(*args, **kwargs):
