@@ -25,7 +25,7 @@ demo: setup
 	@echo "Figures: demo/contest-mri/figure.png, demo/contest-textures/figure.png, demo/run/figure.png. Next: make lab"
 
 test: setup
-	nbdev-test --n-workers 2 --timing
+	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing
 	pytest
 
 lab: setup

@@ -20,20 +20,20 @@ WEIGHTS = dict(weights=str(SHARED/'weights'/'mobilenet_v2_100_in1k_qat.safetenso
 
 def mri(runs):
     table = read_table(SHARED/'open_ms_contrast'/'slices.csv', image='file', target='contrast', group='patient')
-    return dict(source=table, arms=[*ARMS, 'frozen-rgb8'], folds=4, epochs=12, fractions=(.1, .3, 1))
+    return dict(source=table, arms=[*ARMS, 'frozen-rgb8'], folds=3, epochs=8, fractions=(.3, 1))
 
 def blood(runs):
     table = read_table(SHARED/'wbc_segmentation'/'labels.csv', image='file', target='class')
     keep = table[table['target'] != 'basophil'].reset_index(drop=True)  # one image: nothing can be learned or measured
     keep.attrs = table.attrs
-    return dict(source=keep, arms=ARMS, recipe=Recipe(norm='dtype'), folds=4, epochs=12, fractions=(.1, .3, 1))
+    return dict(source=keep, arms=ARMS, recipe=Recipe(norm='dtype'), folds=3, epochs=8, fractions=(.3, 1))
 
 def photos(runs):
-    return dict(source=SHARED/'clothing10', arms=ARMS, recipe=Recipe(norm='dtype'), epochs=12, fractions=(.1, .3, 1))
+    return dict(source=SHARED/'clothing10', arms=ARMS, recipe=Recipe(norm='dtype'), epochs=8, fractions=(.3, 1))
 
 def lowbits(runs):
     folder = write_sample('mri', runs/'lowbits_images', n=240, low_bits=True)
-    return dict(source=folder, arms=[*ARMS, 'frozen-rgb8'], folds=4, epochs=15)
+    return dict(source=folder, arms=[*ARMS, 'frozen-rgb8'], folds=3, epochs=12)
 
 ARMS = ('majority', 'logistic', 'small', 'frozen', 'finetune')
 

@@ -63,14 +63,14 @@ def sample(
     dials = dict(map(_dial, dial or [])) | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
     print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **dials))}')
 
-# %% ../nbs/22_cli.ipynb #a92624f9
+# %% ../nbs/22_cli.ipynb #c9c29b33
 _o = lambda kind, *names, help, **kw: Annotated[kind, typer.Option(*names, help=help, **kw)]
 Source = Annotated[Path, typer.Argument(help='Folder of class folders, or a CSV with columns image, target[, group, split].')]
 Out = _o(Optional[Path], '--out', help='Run folder to make; default: runs/DATE_VERB_NAME.')
 Json = _o(Optional[Path], '--json', help='Write the figures to this file.')
 ImageColumn = _o(Optional[str], '--image', help='Column of the CSV that holds the image.')
 TargetColumn = _o(Optional[str], '--target', help='Column of the CSV that holds the class.')
-GroupColumn = _o(Optional[str], '--group', help='Column of the CSV that holds the group (patient, plate).')
+GroupColumn = _o(Optional[str], '--group', help='Column of the CSV that holds the group (patient, plate); of a folder, a regular expression that finds it in the path.')
 Size = _o(int, '--size', help='Pixels a side of what the network sees.')
 Norm = _o(str, '--norm', help='percentile, zscore, zscore_set, window or dtype.')
 Low = _o(Optional[float], '--low', help='Lower percentile, or window.')
@@ -93,6 +93,7 @@ Padding = _o(Optional[str], '--padding', help="'same' for weights from TensorFlo
 
 def _table(source, image, target, group):
     from cytokit.datasets import read_table
+    if source.is_dir() and (image or target) and not (source/'table.csv').exists(): raise InputError(f'{shown(source)}: --image and --target name columns of a CSV; in a folder the class folders are the targets')
     return read_table(source, **{k: v for k, v in dict(image=image, target=target, group=group).items() if v})
 
 def _recipe(size, norm, low, high, fit, channels):

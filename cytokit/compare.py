@@ -7,14 +7,14 @@ Docs: https://cytokit.github.io/cytokit/compare.html.md"""
 # %% auto #0
 __all__ = ['BASELINES', 'ARMS', 'simple_features', 'fit_baseline', 'subset', 'compare', 'run_compare', 'Comparison']
 
-# %% ../nbs/10_compare.ipynb #c3a6668e
+# %% ../nbs/10_compare.ipynb #77509681
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from . import metrics
-from .core import InputError, atomic, read_json, rng, set_quiet, shown, to_json, write_json
-from .datasets import classes, fold_table, read_table, save_table
+from .core import InputError, atomic, read_json, rng, shown, write_json
+from .datasets import fold_table, read_table
 from .images import Recipe
 from .loaders import load_arrays
 from .training import (ARMS as NETWORKS, Settings, arm_recipe, fit, make, make_model, new_run, pin_weights, prediction_table,
@@ -144,7 +144,7 @@ def run_compare(folder):
 
 def _fit_path(folder, fraction, arm, fold, i): return folder/'fits'/f'{arm}_{fraction:g}_{fold}_{i}.json'
 
-# %% ../nbs/10_compare.ipynb #68161054
+# %% ../nbs/10_compare.ipynb #83ead72e
 def _gather(folder, asked, n, n_splits):
     "fraction, arm -> (scores (S, N, K), mean of each figure), with the history and learning rates of all fits."
     got, history = {}, []
@@ -166,14 +166,15 @@ def _summarise(folder, asked, table, y, splits):
     got, history = _gather(folder, asked, len(table), len(splits))
     rows = np.sort(np.concatenate([v for _, v in splits]))
     groups = table['group'].to_numpy()[rows] if 'group' in table else None
-    metric, interval = asked['metric'], lambda p, m: asdict(metrics.bootstrap(y[rows], p[:, rows], groups, m))
+    each = lambda p: np.repeat(p[:, rows], asked['seeds']//len(p), 0)  # a baseline has no luck: each of its seeds would be the same
+    metric, interval = asked['metric'], lambda p, m: asdict(metrics.bootstrap(y[rows], each(p), groups, m))
     arms = []
     for arm in asked['arms']:
         p, figures = got[1., arm]
         main = interval(p, metric)
         arms.append(dict(name=arm, **main, **{m: interval(p, m) for m in ('balanced_accuracy', 'auc', 'macro_f1') if m != metric},
                          **figures))
-    diff = lambda a, b: metrics.paired_difference(y[rows], a[:, rows], b[:, rows], groups, metric)
+    diff = lambda a, b: metrics.paired_difference(y[rows], each(a), each(b), groups, metric)
     best = sorted(arms, key=lambda a: -a['mean'])
     difference, said = None, f'Only one arm: {best[0]["name"]}.'
     if len(best) > 1:

@@ -84,14 +84,21 @@ def arm_recipe(
     if not s.rgb8: return recipe
     return replace(recipe, rgb8=True, channels=3, norm='dtype', size=make_model(s, 3, 2).spec.get('size', 224))
 
-# %% ../nbs/09_training.ipynb #a47a05d1
-_ratio = {1: (1.,), 2: (.2, 1.), 3: (.04, .2, 1.)}
+# %% ../nbs/09_training.ipynb #80945e84
+_ratio = {1: (1.,), 3: (.04, .2, 1.)}
+
+class _KeepNorm(Callback):
+    "Batch norm of a pretrained network keeps its statistics, so that fine-tuning starts from what the head was trained on."
+    def before_train(self):
+        for m in self.model.modules():
+            if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
 
 def _learner(model, dls, y_train, s, n_out):
     w = torch.bincount(y_train, minlength=n_out).float()
     w = torch.where(w > 0, w.sum()/w.clamp(min=1)/(w > 0).sum(), 0.) if s.balance else None
     groups = param_groups(model) if hasattr(model, 'spec') and s.pretrained else [list(model.parameters())]
-    learn = Learner(dls, model, nn.CrossEntropyLoss(weight=w), opt_func=Adam, splitter=lambda m: groups, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
+    learn = Learner(dls, model, nn.CrossEntropyLoss(weight=w), opt_func=Adam, splitter=lambda m: groups, wd=.01, default_cbs=False,
+                    cbs=[TrainEvalCallback, Recorder, *([_KeepNorm] if s.pretrained else [])])
     learn.logger = lambda *a: None
     return learn, _ratio[len(groups)]
 
@@ -147,7 +154,7 @@ def _read_state(path):
 
 def _part(tensors, prefix): return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-# %% ../nbs/09_training.ipynb #68b217fd
+# %% ../nbs/09_training.ipynb #4e98d988
 class _Epochs(Callback):
     "Seeds, records and saves each epoch; stops early."
     order = 60
@@ -161,7 +168,7 @@ class _Epochs(Callback):
         if not self.training: self.scores.append((self.y.cpu(), self.pred.detach().float().softmax(1).cpu()))
     def after_train(self):
         dl = self.dls.train
-        if dl.x.ndim == 4 and self.epoch >= self.start: precise_norm(self.model, dl.x[torch.from_numpy(dl.index[::math.ceil(len(dl.index)/512)])])
+        if not self.s.pretrained and self.epoch >= self.start: precise_norm(self.model, dl.x[torch.from_numpy(dl.index[::math.ceil(len(dl.index)/512)])])
     def after_epoch(self):
         if self.epoch < self.start: return
         seconds = time.perf_counter() - self.t
@@ -232,7 +239,7 @@ def features(
     dev = next(model.parameters()).device
     return torch.cat([model.eval().features(b.to(dev)).float().cpu() for b in x.split(batch_size)])
 
-# %% ../nbs/09_training.ipynb #bca41af0
+# %% ../nbs/09_training.ipynb #6cf24190
 def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', n_views=4):
     y, f, index = torch.tensor(y), [features(model, x)], list(train)
     yt = [y]
@@ -242,7 +249,8 @@ def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', n_views=4
             f.append(torch.cat([features(model, augment_batch(b, s.augment, f'{s.seed}/view{v}/{i}')) for i, b in enumerate(x[torch.as_tensor(train)].split(64))]))
             yt.append(y[torch.as_tensor(train)])
     f, yt = torch.cat(f), torch.cat(yt)
-    mean, std = f[index].mean(0), f[index].std(0).clamp(min=1e-6)
+    mean, std = f[index].mean(0), f[index].std(0)
+    std = std.clamp(min=.1*std.mean())  # a feature silent in training must not shout later
     seed_all(s.seed)
     head = nn.Linear(f.shape[1], n_out)
     state = _fit_network(head, loaders((f - mean)/std, yt, index, valid, s.batch_size, seed=s.seed), s, n_out, path, desc)

@@ -8,6 +8,7 @@ def readme():
     from nbconvert import MarkdownExporter
     import nbformat
     nb = nbformat.read(ROOT/'nbs/index.ipynb', 4)
+    nb.metadata.language_info = {'name': 'python'}
     nb.cells = [c for c in nb.cells if not c.source.startswith('#| hide\n')]
     for c in nb.cells:
         if c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
