@@ -317,7 +317,7 @@ def make(cls, d, source):
     try: return cls(**d)
     except TypeError as e: raise InputError(f'{shown(source)}: {shown(e)}') from None
 
-# %% ../nbs/09_training.ipynb #d49f3143
+# %% ../nbs/09_training.ipynb #8c2745db
 VERBS = {'train': 'cytokit.training', 'compare': 'cytokit.compare'}  # verb -> module that has `run_VERB(folder)`
 
 def resume(
@@ -335,6 +335,7 @@ def rerun(
     folder, asked = Path(folder), read_run(folder)
     if not (folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
     table = read_table(folder/'split.csv')
+    table.attrs['name'] = asked['name']
     if table_digest(table) != asked['data']: raise InputError(f'{shown(folder)}: the images or targets changed since this run was made; the same run cannot be repeated on other data')
     now = versions()
     other = [f'{k} {v} → {now.get(k)}' for k, v in asked['versions'].items() if now.get(k) != v]
