@@ -29,9 +29,9 @@ def test_quarto_link_and_pages():
 def test_exported_module_is_in_sync(nb, tmp_path):
     "Nobody edits cytokit/ by hand, and nobody forgets to export."
     from nbdev.export import nb_export
-    nb_export(nb, lib_path=tmp_path)
+    nb_export(nb, lib_path=tmp_path/'cytokit')
     text = lambda p: re.sub(r'\S*nbs/', 'nbs/', p.read_text())  # where a page lies depends on the folder exported to
-    for made in tmp_path.rglob('*.py'): assert text(made) == text(ROOT/'cytokit'/made.relative_to(tmp_path))
+    for made in tmp_path.rglob('*.py'): assert text(made) == text(ROOT/made.relative_to(tmp_path))
 
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_notebook_is_clean_and_small(nb, tmp_path):
