@@ -18,9 +18,9 @@ demo: setup
 	rm -rf demo
 	cytokit sample mri demo/mri --n 160
 	cytokit sample textures demo/textures --n 160
-	cytokit compare demo/mri --epochs 12 --seeds 2 --out demo/contest-mri
-	cytokit compare demo/textures --epochs 6 --seeds 2 --out demo/contest-textures
-	cytokit train demo/mri --arm small --epochs 12 --out demo/run
+	cytokit compare demo/mri --size 48 --epochs 6 --seeds 2 --out demo/contest-mri
+	cytokit compare demo/textures --size 48 --epochs 6 --seeds 2 --out demo/contest-textures
+	cytokit train demo/mri --arm small --size 48 --epochs 8 --out demo/run
 	cytokit predict demo/run demo/mri/control/*.png --csv demo/predictions.csv
 	@echo "Figures: demo/contest-mri/figure.png, demo/contest-textures/figure.png, demo/run/figure.png. Next: make lab"
 
