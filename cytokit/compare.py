@@ -206,7 +206,7 @@ def _more_data(d, arm, fraction):
     if d.high < .02: return f'More data of this kind would help little: {gain}.'
     return f'It cannot be told whether more data would help: {gain}.'
 
-# %% ../nbs/10_compare.ipynb #2b6d062e
+# %% ../nbs/10_compare.ipynb #989c486d
 class Comparison:
     "A finished contest: table, verdict, figure."
     def __init__(self,
@@ -254,7 +254,7 @@ class Comparison:
             sizes = sorted({o['n_train'] for o in r['curve']})
             axs[0, 1].set(xscale='log', xlabel='training images', ylabel=r['arms'][0]['metric'].replace('_', ' '))
             axs[0, 1].set_xticks(sizes, map(str, sizes)); axs[0, 1].set_xticks([], minor=True)
-            axs[0, 1].legend(fontsize=8)
+            axs[0, 1].legend(fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
         return fig
 
     def _repr_html_(self):

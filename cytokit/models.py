@@ -8,10 +8,11 @@ Docs: https://cytokit.github.io/cytokit/models.html.md"""
 __all__ = ['PACKAGED', 'Classifier', 'n_parameters', 'small_cnn', 'build', 'find_weights', 'match_weights', 'backbone',
            'param_groups', 'save_model', 'load_model']
 
-# %% ../nbs/06_models.ipynb #91a4735a
+# %% ../nbs/06_models.ipynb #b55e8cb9
 import difflib, hashlib, math, os, re, urllib.error, urllib.request
 from collections import Counter
 from itertools import zip_longest
+from numbers import Integral
 from pathlib import Path
 import safetensors, torch
 import torch.nn as nn
@@ -37,10 +38,10 @@ class Classifier(nn.Module):
         return self.body(x)
     def forward(self, x): return self.head(self.features(x))
 
-# %% ../nbs/06_models.ipynb #8aa70f98
+# %% ../nbs/06_models.ipynb #2a84e3e7
 def _whole(name, v, low, high):
-    if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= high: raise InputError(f'{name} must be a whole number from {low} to {high}; got {shown(v)}')
-    return v
+    if isinstance(v, bool) or not isinstance(v, Integral) or not low <= v <= high: raise InputError(f'{name} must be a whole number from {low} to {high}; got {shown(v)}')
+    return int(v)
 
 def n_parameters(
     model:nn.Module, # Any network

@@ -78,9 +78,9 @@ class Notebook:
 
     def settle(self):
         "Wait until the kernel is idle and its last messages have become pixels."
-        self.page.wait_for_function(IDLE, timeout=60_000)
+        self.page.wait_for_function(IDLE, timeout=600_000)
         self.page.wait_for_timeout(300)
-        self.page.wait_for_function(IDLE, timeout=60_000)
+        self.page.wait_for_function(IDLE, timeout=600_000)
 
     def cell(self, text):
         "The first code cell whose source holds `text`."

@@ -1,5 +1,6 @@
 "The lessons' widgets and checks, worked by keyboard and mouse in a real JupyterLab."
-import base64, io, statistics
+import base64, io, shutil, statistics
+from pathlib import Path
 import nbformat, pytest
 from PIL import Image
 from browser import CHROMIUM, Notebook, chromium, jupyter
@@ -8,6 +9,7 @@ pytest.importorskip('playwright')
 pytest.importorskip('jupyterlab')
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine')
 
+LESSONS = Path(__file__).parents[1]/'nbs'/'lessons'
 LESSON = ['''
 import numpy as np, pandas as pd, matplotlib.pyplot as plt
 from cytokit.widgets import dial, predict, recall
@@ -47,7 +49,10 @@ def lab(tmp_path_factory):
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell('# A tiny lesson'), *cells],
         metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), folder/'tiny.ipynb')
     with jupyter(folder) as address, chromium() as browser:
-        yield lambda name, **kw: Notebook(browser, address, name, **kw)
+        def open_notebook(name, **kw):
+            if not (folder/name).exists(): shutil.copy(LESSONS/name, folder)
+            return Notebook(browser, address, name, **kw)
+        yield open_notebook
 
 
 def test_widgets(lab, capsys):
@@ -126,3 +131,40 @@ def test_widgets(lab, capsys):
     for t in ('Error displaying widget', 'Loading widget'): assert n.page.get_by_text(t).locator('visible=true').count() == 0
     n.shot('tiny-again')
     n.leave()
+
+
+def work(lab, name, choose, question, wrong, right, capsys):
+    "Open a lesson, run all of it, commit to a prediction, turn the dial, answer a check."
+    n = lab(name, height=2400)
+    n.run_all()
+    assert n.errors() == []
+    ask = n.cell('predict(')
+    choose(ask)
+    ask.get_by_role('button', name='Commit').click()
+    ask.get_by_text('You predicted').wait_for()
+    assert 'You predicted' in n.run('recall(')
+    d = n.cell('dial(')
+    ms = [n.press(d) for _ in range(7)]
+    with capsys.disabled(): print(f'\n[{name}: {statistics.median(ms):.0f} ms from key to picture, median of {len(ms)}; longest {max(ms):.0f}]')
+    assert d.locator('img:visible').count() == 1
+    c = f"check('{question}'"
+    source = n.cell(c).locator('.cm-content').inner_text()
+    assert 'Your turn.' in n.shown(n.cell(c))
+    assert '✗ Not yet.' in n.run(c, source.replace('answer = ...', wrong))
+    assert '✓ Right.' in n.run(c, source.replace('answer = ...', right))
+    assert n.errors() == []
+    for i, part in enumerate(['predict(', 'dial(', c]):
+        n.cell(part).scroll_into_view_if_needed(); n.page.wait_for_timeout(300)
+        n.shot(f'{name[:2]}-{i}')
+    n.leave()
+
+def test_baselines(lab, capsys):
+    def choose(ask):
+        ask.locator('.noUi-handle').focus()
+        for _ in range(12): ask.page.keyboard.press('ArrowRight')
+    work(lab, '01_baselines.ipynb', choose, 'leak-find', "answer = ['patient000']",
+         "answer = set(tidied.group[tidied.split == 'train']) & set(tidied.group[tidied.split == 'valid'])", capsys)
+
+def test_transfer(lab, capsys):
+    work(lab, '02_transfer.ipynb', lambda ask: ask.get_by_role('button', name='finetune').click(), 'frozen-count', 'answer = n_parameters(model)',
+         'answer = sum(p.numel() for p in model.head.parameters())', capsys)
