@@ -2,15 +2,17 @@
 
 Needs ../shared/data (real sets and ImageNet weights; `lowbits` makes its own images). Each contest runs through the same function as `cytokit compare`,
 leaves its run folder in --runs, and writes its figures to benchmarks/results/contest_NAME.{json,png}. A contest that was cut short goes on.
+`lowbits` also writes lowbits_why.png: what is left of a slice after 8 bits.
 """
-import argparse, sys
+import argparse
 from pathlib import Path
-import matplotlib
+import matplotlib, numpy as np
 matplotlib.use('Agg')
 from cytokit.compare import compare
 from cytokit.core import write_json
 from cytokit.datasets import read_table
-from cytokit.images import Recipe
+from cytokit.formats import read_image
+from cytokit.images import Recipe, to_rgb8
 from cytokit.samples import write_sample
 from cytokit.training import resume
 
@@ -35,6 +37,18 @@ def lowbits(runs):
     folder = write_sample('mri', runs/'lowbits_images', n=240, low_bits=True)
     return dict(source=folder, arms=[*ARMS, 'frozen-rgb8'], folds=3, epochs=12)
 
+def why(table):
+    "One slice of each class, as `frozen` and as `frozen-rgb8` see it: full depth above, after 8 bits by minimum and maximum below."
+    import matplotlib.pyplot as plt
+    fig, axs = plt.subplots(2, 4, figsize=(9, 5), layout='constrained')
+    for col, (_, o) in zip(axs.T, table.groupby('group').nth(2).head(4).iterrows()):
+        a = read_image(o['image']).array
+        for ax, a, name in zip(col, (a, to_rgb8(a)[..., 0]), ('16 bits', '8 bits')):
+            ax.imshow(a, cmap='gray', vmin=a.min(), vmax=max(np.percentile(a, 99.5), a.min() + 1))
+            ax.set(xticks=[], yticks=[], xlabel=f'{name}: {len(np.unique(a[32:96, 40:88]))} grey levels\nin the middle of the head')
+        col[0].set_title(o['target'])
+    return fig
+
 ARMS = ('majority', 'logistic', 'small', 'frozen', 'finetune')
 
 if __name__ == '__main__':
@@ -52,3 +66,4 @@ if __name__ == '__main__':
         print(flush=True)
         write_json(HERE/'results'/f'contest_{name}.json', result.result)
         result.plot().savefig(HERE/'results'/f'contest_{name}.png', dpi=110)
+        if name == 'lowbits': why(read_table(a.runs/'lowbits_images')).savefig(HERE/'results'/'lowbits_why.png', dpi=110)
