@@ -10,7 +10,7 @@ import numpy as np
 from cytokit import metrics
 from cytokit.core import progress, write_json
 from cytokit.datasets import classes, read_table, split_table
-from cytokit.images import Recipe, fit_recipe
+from cytokit.images import Recipe
 from cytokit.loaders import load_arrays
 from cytokit.training import Settings, fit, scores
 

@@ -240,7 +240,7 @@ def _tiff_colours(a, axes, p, t):
         a = a.take(range(n), axes.index('S'))
     return a, axes, alpha
 
-# %% ../nbs/00a_formats.ipynb #8d54d357
+# %% ../nbs/00a_formats.ipynb #20a583d2
 def _tiff_axes(a, axes):
     "Move (…) to one of 'YX', 'YXC', 'ZYX', 'ZYXC'."
     if axes == 'QYX' and a.shape[2] <= 16 < min(a.shape[:2]): axes = 'YXC'
@@ -257,7 +257,7 @@ def _tiff_axes(a, axes):
 
 def _tiff_words(t, axes):
     "Spacing, unit and names of channels as ImageJ or OME tell them; resolution in dots an inch is not believed."
-    size, unit, names = {}, None, []
+    size, names = {}, []
     scale = {'um': 1, 'micron': 1, 'microns': 1, 'µm': 1, 'μm': 1, '\\u00B5m': 1, 'nm': 1e-3, 'mm': 1e3, 'cm': 1e4}
     if t.is_ome:
         xml = t.ome_metadata or ''

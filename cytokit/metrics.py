@@ -103,10 +103,10 @@ def auc(
         areas.append(_ratio((w[m]*(lower + tied)).sum(0)/2, w[m].sum(0)*below[-1]))
     return _shape(_mean(np.stack(areas, -1)), weights)
 
-# %% ../nbs/07_metrics.ipynb #c6ce4022
+# %% ../nbs/07_metrics.ipynb #0cff847d
 def _check_probabilities(targets, scores, weights):
     t, s, w = _check(targets, scores, weights)
-    if s.min() < 0 or (bad := np.abs(s.sum(1) - 1).max()) > 1e-3:
+    if s.min() < 0 or np.abs(s.sum(1) - 1).max() > 1e-3:
         raise InputError(f'scores: expected probabilities, each row adding up to 1, got a smallest value of {s.min():.3g} and sums from {s.sum(1).min():.3g} to {s.sum(1).max():.3g}; apply softmax first')
     return t, s.astype(float), w
 

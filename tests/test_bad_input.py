@@ -135,7 +135,7 @@ def test_run_folder_is_never_written_over(run, tmp_path, capsys):
     assert before == {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
 
 def test_one_bad_file_costs_no_other(run, tmp_path, capsys):
-    good = [save(tmp_path/'new'/f'{i}.png', i) for i in range(3)]
+    for i in range(3): save(tmp_path/'new'/f'{i}.png', i)
     (tmp_path/'new'/'bad.png').write_bytes(b'x')
     capsys.readouterr()
     one_line(capsys, main(['predict', str(run), str(tmp_path/'new'), '--csv', str(tmp_path/'p.csv')]))

@@ -1,5 +1,5 @@
 "Tables, splits and downloads where they meet the world: odd CSVs, real folders, a real HTTP server, hostile archives."
-import http.server, io, itertools, json, os, shutil, sys, tarfile, threading, warnings, zipfile
+import http.server, io, itertools, json, os, shutil, tarfile, threading, warnings, zipfile
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from cytokit import datasets

@@ -4,7 +4,7 @@ from pathlib import Path
 import nibabel as nib, numpy as np, pydicom, pytest, tifffile
 from PIL import Image as P, ImageOps
 from pydicom.data import get_testdata_file
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from cytokit.core import InputError, rng, shown
 from cytokit.images import Recipe, VolumeRecipe, cut_volume, find_images, fit_recipe, load, read_image, resize, write_slices
 
@@ -527,7 +527,7 @@ def test_slices_keep_their_numbers(tmp_path):
 
 def test_slices_of_a_hostile_name_stay_inside(tmp_path):
     d = tmp_path/'in'; d.mkdir(); (d/'.. x;y\n.nii').write_bytes(nii())
-    table = write_slices([d/'.. x;y\n.nii'], tmp_path/'out', VolumeRecipe(n=1, spacing=None, crop=False))
+    write_slices([d/'.. x;y\n.nii'], tmp_path/'out', VolumeRecipe(n=1, spacing=None, crop=False))
     assert sorted(p.name for p in tmp_path.iterdir()) == ['in', 'out'] and len(list((tmp_path/'out'/'images').iterdir())) == 1
 
 def test_without_simpleitk_the_cure_is_named(tmp_path):

@@ -62,7 +62,6 @@ def test_every_figure_of_a_lesson_has_alternative_text(nb):
             assert re.search(r'#\| fig-alt: .{15,}', ''.join(c['source'])), ''.join(c['source'])[:200]
 
 def test_readme_is_the_index():
-    from nbconvert import MarkdownExporter
     from cytokit_readme import readme
     assert (ROOT/'README.md').read_text() == readme(), 'run: python tests/cytokit_readme.py'
 

@@ -25,6 +25,20 @@ if kill == 'resume': training.resume(out)
 else: training.train(data, arm, out, Recipe(size=32), epochs=4, batch_size=16, seed=5)
 ''' % KILL_IN_EPOCH
 
+STOP = '''
+import sys, os, signal
+from cytokit import training
+from cytokit.images import Recipe
+data, out, kill = sys.argv[1:4]
+after = training._Epochs.after_epoch
+def kill_when_best(self):
+    after(self)
+    if kill == 'yes' and self.best and len(self.state['history']) == 3: os.kill(os.getpid(), signal.SIGKILL)
+training._Epochs.after_epoch = kill_when_best
+if kill == 'resume': training.resume(out)
+else: training.train(data, 'small', out, Recipe(size=16), epochs=40, batch_size=16, seed=5, lr=.01, augment='none', patience=3)
+'''
+
 def run(*args): return subprocess.run([sys.executable, '-c', CODE, *map(str, args)], capture_output=True, text=True)
 
 @pytest.fixture(scope='module')
@@ -73,3 +87,28 @@ def test_rerun_notices_other_images(textures, tmp_path):
     victim = next(data.rglob('*.png'))
     victim.write_bytes(next(p for p in data.rglob('*.png') if p != victim).read_bytes())
     with pytest.raises(InputError, match='changed'): rerun(r.folder)
+
+def test_early_stopping_goes_back_to_the_best(textures, tmp_path):
+    import numpy as np
+    from cytokit.metrics import log_loss
+    call = lambda *args: subprocess.run([sys.executable, '-c', STOP, *map(str, args)], capture_output=True, text=True)
+    whole, cut = tmp_path/'whole', tmp_path/'cut'
+    assert call(textures, whole, 'no').returncode == 0
+    loss = pd.read_csv(whole/'history.csv')['valid_loss']
+    assert len(loss) < 40 and len(loss) - 1 - loss.idxmin() == 3
+    p = pd.read_csv(whole/'predictions.csv')
+    names = json.loads((whole/'result.json').read_text())['classes']
+    scores = p[[f'score_{n}' for n in names]].to_numpy()
+    assert log_loss(p['target'].map(names.index).to_numpy(), scores) == pytest.approx(loss.min(), abs=1e-3)  # the weights that are kept, with the classes balanced
+    assert call(textures, cut, 'yes').returncode == -signal.SIGKILL
+    r = call(textures, cut, 'resume')
+    assert r.returncode == 0, r.stderr
+    a, b = (load_file(p/'model.safetensors') for p in (whole, cut))
+    assert all(a[k].equal(b[k]) for k in a)
+
+def test_budget_of_seconds_sets_the_epochs(textures, tmp_path):
+    from cytokit.images import Recipe
+    from cytokit.training import train
+    short, long = (train(textures, 'small', tmp_path/f'{s}', Recipe(size=16), seconds=s).result for s in (1e-3, 4))
+    assert short['epochs'] == 1
+    assert long['epochs'] > 1
