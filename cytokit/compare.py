@@ -74,7 +74,7 @@ def subset(
     keep = [order[t == c][:max(2, round(fraction*(t == c).sum()))] for c in np.unique(t)]
     return np.sort(rows[np.concatenate(keep)])
 
-# %% ../nbs/10_compare.ipynb #f21eff71
+# %% ../nbs/10_compare.ipynb #4bd99ac0
 def compare(
     source, # Folder of class folders, CSV, or a table
     arms=('majority', 'logistic', 'small', 'frozen', 'finetune'), # Of `ARMS`
@@ -87,7 +87,7 @@ def compare(
     valid:float=.25, # Share held out, where the table has no split and there are no folds
     metric:str='balanced_accuracy', # What decides: 'balanced_accuracy', 'auc', 'macro_f1' or 'accuracy'
     **settings, # Budget and weights, the same for all arms: see `Settings`
-)->'Comparison':
+): # The finished `Comparison`
     "Run a fair contest between arms and leave a run folder."
     arms = list(dict.fromkeys([*arms, *(['frozen-rgb8', 'finetune-rgb8'] if as_rgb8 else [])]))
     if bad := [a for a in arms if a not in ARMS]: raise InputError(f'arms must be among {", ".join(ARMS)}, got {shown(bad[0])}')

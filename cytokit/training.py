@@ -355,7 +355,7 @@ def differences(
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b): return [d for i, o in enumerate(zip(a, b)) for d in differences(*o, f'{name}[{i}]')]
     return [] if a == b else [f'{name}: {a} → {b}']
 
-# %% ../nbs/09_training.ipynb #eb804c03
+# %% ../nbs/09_training.ipynb #6112a75f
 def prepare(
     source, # Folder of class folders, CSV, or a table
     recipe:Recipe|None=None, # How an image is read; None: 64 pixels, percentiles
@@ -388,7 +388,7 @@ def train(
     recipe:Recipe|None=None, # How an image is read
     valid:float=.25, # Share held out, where the table has no split
     **settings, # See `Settings`
-)->'Run':
+): # The finished `Run`
     "Train one model and leave a run folder."
     s = pin_weights(Settings(arm=arm, **settings))
     table, names, recipe = prepare(source, recipe, valid, s.seed)

@@ -65,6 +65,12 @@ def test_readme_is_the_index():
     from cytokit_readme import readme
     assert (ROOT/'README.md').read_text() == readme(), 'run: python tests/cytokit_readme.py'
 
+def test_docs_are_made_from_the_notebooks():
+    "All of `nbdev-docs` but Quarto, which draws the pages."
+    r = subprocess.run([sys.executable, '-c', 'from nbdev.serve import proc_nbs; proc_nbs(force=True)'], cwd=ROOT, capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr[-2000:]
+    assert {p.relative_to(ROOT/'_proc') for p in (ROOT/'_proc').rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+
 def test_import_loads_no_torch():
     light = 'core images samples datasets metrics cli widgets course'.split()
     r = python(f'import sys, importlib, cytokit\nfor m in {light!r}: importlib.import_module("cytokit." + m)\n'
