@@ -7,8 +7,8 @@ Docs: https://cytokit.github.io/cytokit/compare.html.md"""
 # %% auto #0
 __all__ = ['BASELINES', 'ARMS', 'simple_features', 'fit_baseline', 'subset', 'compare', 'run_compare', 'Comparison']
 
-# %% ../nbs/10_compare.ipynb #77509681
-import time
+# %% ../nbs/10_compare.ipynb #d66cd0f3
+import re, time
 from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -144,7 +144,7 @@ def run_compare(folder):
 
 def _fit_path(folder, fraction, arm, fold, i): return folder/'fits'/f'{arm}_{fraction:g}_{fold}_{i}.json'
 
-# %% ../nbs/10_compare.ipynb #83ead72e
+# %% ../nbs/10_compare.ipynb #2e3780d4
 def _gather(folder, asked, n, n_splits):
     "fraction, arm -> (scores (S, N, K), mean of each figure), with the history and learning rates of all fits."
     got, history = {}, []
@@ -180,7 +180,7 @@ def _summarise(folder, asked, table, y, splits):
     if len(best) > 1:
         a, b = best[0]['name'], best[1]['name']
         d = diff(got[1., a][0], got[1., b][0])
-        difference, said = dict(arms=[a, b], **asdict(d)), metrics.verdict(d, a, b)
+        difference, said = dict(arms=[a, b], **asdict(d)), re.sub(r'\bclass (\d+) comes', lambda m: f'class {shown(asked["classes"][int(m[1])])} comes', metrics.verdict(d, a, b))
     curve = [dict(arm=a, fraction=f, n_train=int(np.mean([len(subset(table, t, f, asked['settings']['seed'])) for t, _ in splits])), **interval(got[f, a][0], metric))
              for a in asked['arms'] for f in sorted(asked['fractions'])]
     data = None
