@@ -7,8 +7,8 @@ Docs: https://cytokit.github.io/cytokit/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'GroupColumn', 'Size', 'Norm', 'Low', 'High', 'Fit',
            'Channels', 'Epochs', 'Seconds', 'Batch', 'Rate', 'Seed', 'Augment', 'Balance', 'Valid', 'Weights', 'Arch',
-           'Mean', 'Std', 'Padding', 'sample', 'train', 'compare', 'predict', 'resume', 'rerun', 'fetch', 'main',
-           'entry']
+           'Mean', 'Std', 'Padding', 'Precision', 'sample', 'train', 'compare', 'predict', 'resume', 'rerun', 'fetch',
+           'machine', 'cache', 'main', 'entry']
 
 # %% ../nbs/22_cli.ipynb #6ad6cb4f
 import sys
@@ -63,7 +63,7 @@ def sample(
     dials = dict(map(_dial, dial or [])) | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
     print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **dials))}')
 
-# %% ../nbs/22_cli.ipynb #c9c29b33
+# %% ../nbs/22_cli.ipynb #2533b7c0
 _o = lambda kind, *names, help, **kw: Annotated[kind, typer.Option(*names, help=help, **kw)]
 Source = Annotated[Path, typer.Argument(help='Folder of class folders, or a CSV with columns image, target[, group, split].')]
 Out = _o(Optional[Path], '--out', help='Run folder to make; default: runs/DATE_VERB_NAME.')
@@ -82,7 +82,7 @@ Seconds = _o(Optional[float], '--seconds', help='Budget of time for a network, i
 Batch = _o(int, '--batch-size', help='Images a step.')
 Rate = _o(Optional[float], '--lr', help='Learning rate; default: found.')
 Seed = _o(int, '--seed', help='Decides split, weights, order and augmentation.')
-Augment = _o(str, '--augment', help='none, light or dihedral.')
+Augment = _o(str, '--augment', help='none, flips, light, dihedral or strong.')
 Balance = _o(bool, '--balance/--no-balance', help='Weigh rare classes up.')
 Valid = _o(float, '--valid', help='Share held out for validation, where there is no split.')
 Weights = _o(Optional[str], '--weights', help="Pretrained weights: a safetensors file or folder, 'packaged' or 'hub'; default: CYTOKIT_WEIGHTS, or packaged.")
@@ -90,6 +90,7 @@ Arch = _o(Optional[str], '--arch', help="timm's name of the backbone.")
 Mean = _o(Optional[float], '--weights-mean', help='What the backbone expects subtracted from images from 0 to 1.')
 Std = _o(Optional[float], '--weights-std', help='And divided by.')
 Padding = _o(Optional[str], '--padding', help="'same' for weights from TensorFlow.")
+Precision = _o(str, '--precision', help='float32 or bfloat16 inside the convolutions; auto: what this machine computes faster.')
 
 def _table(source, image, target, group):
     from cytokit.datasets import read_table
@@ -100,7 +101,7 @@ def _recipe(size, norm, low, high, fit, channels):
     from cytokit.images import Recipe
     return Recipe(size=size, norm=norm, fit=fit, channels=channels, **{k: v for k, v in dict(low=low, high=high).items() if v is not None})
 
-# %% ../nbs/22_cli.ipynb #c26bf1b8
+# %% ../nbs/22_cli.ipynb #97521abf
 def _show(result, json):
     "Table, verdict and figure of a `Run` or a `Comparison`."
     import matplotlib
@@ -108,6 +109,8 @@ def _show(result, json):
     print(result.table.to_string(index=False, float_format='{:.3f}'.format))
     for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note')):
         if line: print(line)
+    r = result.result
+    if 'estimate_seconds' in r: print(f'Estimated {r["estimate_seconds"]:.0f} s and {r["estimate_mb"]:.0f} MB beside the program; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
     result.plot().savefig(result.folder/'figure.png', dpi=110)
     print(f'Run folder: {shown(result.folder)}')
     if json: write_json(json, result.result)
@@ -118,12 +121,12 @@ def train(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, fro
           size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, fit:Fit = 'pad', channels:Channels = None,
           epochs:Epochs = 15, seconds:Seconds = None, batch_size:Batch = 16, lr:Rate = None, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True,
           patience:_o(Optional[int], '--patience', help='Stop after so many epochs without a lower validation loss.') = None, valid:Valid = .25,
-          weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None):
+          weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
     "Train one model on a folder of images."
     from cytokit import training
     _show(training.train(_table(source, image, target, group), arm, out, _recipe(size, norm, low, high, fit, channels), valid, epochs=epochs, seconds=seconds,
                          batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance, patience=patience,
-                         weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding), json)
+                         weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision), json)
 
 @app.command()
 def compare(source:Source, arms:_o(str, '--arms', help='Comma-separated.') = 'majority,logistic,small,frozen,finetune', out:Out = None, json:Json = None,
@@ -135,16 +138,16 @@ def compare(source:Source, arms:_o(str, '--arms', help='Comma-separated.') = 'ma
             as_rgb8:_o(bool, '--as-rgb8', help='Add the backbones as seen through 8 bits and three channels.') = False,
             metric:_o(str, '--metric', help='What decides: balanced_accuracy, auc, macro_f1 or accuracy.') = 'balanced_accuracy', valid:Valid = .25,
             epochs:Epochs = 15, seconds:Seconds = None, batch_size:Batch = 16, lr:Rate = None, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True,
-            weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None):
+            weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
     "A fair contest between baselines, a small CNN and transfer learning."
     try: shares = [float(f) for f in fractions.split(',')]
     except ValueError: raise InputError(f'--fractions {shown(fractions)}: give numbers between commas, such as 0.1,0.3,1') from None
     from cytokit import compare as contest
     _show(contest.compare(_table(source, image, target, group), [a.strip() for a in arms.split(',') if a.strip()], out, _recipe(size, norm, low, high, fit, channels), seeds, shares,
                           folds, as_rgb8, valid, metric, epochs=epochs, seconds=seconds, batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance,
-                          weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding), json)
+                          weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision), json)
 
-# %% ../nbs/22_cli.ipynb #fe97ea34
+# %% ../nbs/22_cli.ipynb #5621ebda
 @app.command()
 def predict(
     run:Annotated[Path, typer.Argument(help='Run folder of `train`.')],
@@ -186,6 +189,22 @@ def fetch(name:Annotated[Optional[str], typer.Argument(help='Name in the catalog
     from cytokit import datasets
     if name: print(shown(datasets.fetch(name, folder)))
     else: print(datasets.catalogue_table().to_string(index=False))
+
+@app.command()
+def machine():
+    "What this machine is, and what it is good for."
+    from cytokit.machine import describe
+    print(describe())
+
+@app.command()
+def cache(clear:Annotated[bool, typer.Option('--clear', help='Delete them all; they are made again when needed.')] = False):
+    "List the decoded sets that are kept for the next training, or delete them."
+    from cytokit import loaders
+    from cytokit.core import cache_dir
+    if clear: return print(f'{loaders.clear_cache()/1e6:.1f} MB given back')
+    d = loaders.cache_table()
+    if len(d): print(d.assign(file=[p.name for p in d['file']], used=d['used'].dt.round('s')).to_string(index=False))
+    print(f'{len(d)} decoded sets, {d["MB"].sum():.1f} MB, in {shown(cache_dir("arrays"))}')
 
 # %% ../nbs/22_cli.ipynb #ab727bb4
 def main(

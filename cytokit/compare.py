@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/compare.html.md"""
 # %% auto #0
 __all__ = ['BASELINES', 'ARMS', 'simple_features', 'fit_baseline', 'subset', 'compare', 'run_compare', 'Comparison']
 
-# %% ../nbs/10_compare.ipynb #d66cd0f3
+# %% ../nbs/10_compare.ipynb #c92fa21a
 import re, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from .core import InputError, atomic, read_json, rng, shown, write_json
 from .datasets import fold_table, read_table
 from .images import Recipe
 from .loaders import load_arrays
-from .training import (ARMS as NETWORKS, Settings, arm_recipe, fit, make, make_model, new_run, pin_weights, prediction_table,
+from .training import (ARMS as NETWORKS, Settings, arm_recipe, fit, make, make_model, new_run, pin, prediction_table,
                               prepare, read_run, scores, weights_digest)
 from .models import n_parameters
 
@@ -74,7 +74,7 @@ def subset(
     keep = [order[t == c][:max(2, round(fraction*(t == c).sum()))] for c in np.unique(t)]
     return np.sort(rows[np.concatenate(keep)])
 
-# %% ../nbs/10_compare.ipynb #4bd99ac0
+# %% ../nbs/10_compare.ipynb #6881614e
 def compare(
     source, # Folder of class folders, CSV, or a table
     arms=('majority', 'logistic', 'small', 'frozen', 'finetune'), # Of `ARMS`
@@ -95,7 +95,7 @@ def compare(
     if metric not in metrics.METRICS: raise InputError(f'metric must be one of {", ".join(metrics.METRICS)}, got {shown(metric)}')
     if not 1 <= seeds <= 100: raise InputError(f'seeds must be 1 to 100, got {seeds}')
     if bad := [f for f in fractions if not 0 < f <= 1]: raise InputError(f'fractions must be above 0 and at most 1, got {bad[0]}')
-    s = pin_weights(Settings(**settings))
+    s = pin(Settings(**settings))
     table, names, recipe = prepare(source, recipe, valid, s.seed)
     if folds: fold_table(table, folds, s.seed)  # says now what would go wrong later
     pretrained = [replace(s, arm=a) for a in arms if a not in BASELINES and a != 'small']

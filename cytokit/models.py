@@ -8,9 +8,10 @@ Docs: https://cytokit.github.io/cytokit/models.html.md"""
 __all__ = ['PACKAGED', 'Classifier', 'n_parameters', 'small_cnn', 'build', 'find_weights', 'match_weights', 'backbone',
            'param_groups', 'save_model', 'load_model']
 
-# %% ../nbs/06_models.ipynb #b55e8cb9
+# %% ../nbs/06_models.ipynb #c78c998f
 import difflib, hashlib, math, os, re, urllib.error, urllib.request
 from collections import Counter
+from contextlib import nullcontext
 from itertools import zip_longest
 from numbers import Integral
 from pathlib import Path
@@ -20,7 +21,7 @@ import cytokit
 from safetensors.torch import save_file
 from .core import InputError, shown, atomic, read_json, write_json, file_digest
 
-# %% ../nbs/06_models.ipynb #b511c257
+# %% ../nbs/06_models.ipynb #16cfe119
 class Classifier(nn.Module):
     "A body that makes features of images (N, C, H, W) and a linear head that makes scores of features."
     def __init__(self,
@@ -29,13 +30,14 @@ class Classifier(nn.Module):
         spec:dict, # What `build` needs, with `n_in` (channels) and `n_out` (classes)
     ):
         super().__init__()
-        self.body, self.head, self.spec = body, nn.Linear(n_features, spec['n_out']), spec
+        self.body, self.head, self.spec, self.precision = body, nn.Linear(n_features, spec['n_out']), spec, 'float32'
     def features(self, x):
         "Features (N, F) of images (N, C, H, W), before the head."
         n = self.spec['n_in']
         if x.ndim != 4 or x.shape[1] != n or min(x.shape[2:]) < 8:
             raise InputError(f'x must be a batch of images (N, {n}, H, W) with sides of at least 8 pixels; got {tuple(x.shape)}')
-        return self.body(x)
+        half = torch.autocast(x.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
+        with half: return self.body(x.contiguous(memory_format=torch.channels_last)).float()
     def forward(self, x): return self.head(self.features(x))
 
 # %% ../nbs/06_models.ipynb #2a84e3e7
