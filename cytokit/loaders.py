@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/loaders.html.md"""
 __all__ = ['AUGMENTATIONS', 'load_arrays', 'cache_table', 'clear_cache', 'Augment', 'augment_batch', 'preview', 'Loader',
            'loaders']
 
-# %% ../nbs/05_loaders.ipynb #8447c42a
+# %% ../nbs/05_loaders.ipynb #f1cc5c8c
 import math, os, tempfile, time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from .core import InputError, cache_dir, digest, file_digest, parallel_map, rng,
 import torch
 import torch.nn.functional as F
 from fastai.data.core import DataLoaders
+from .formats import hushed
 from .images import Recipe, load
 
 # %% ../nbs/05_loaders.ipynb #dd3ce52f
@@ -55,7 +56,7 @@ def _reserve(path, shape):
         if name: Path(name).unlink(missing_ok=True)
         return None
 
-# %% ../nbs/05_loaders.ipynb #315ae0b4
+# %% ../nbs/05_loaders.ipynb #b7d1fb4f
 def load_arrays(
     paths, # Image files: a list, or a table with a column `image`
     recipe:Recipe, # How a file becomes pixels; its `channels` must be set, or the same in every file
@@ -75,7 +76,7 @@ def load_arrays(
                 raise InputError(f'{shown(paths[i])}: {got.shape[-1]} channels where {shown(paths[0])} has {first.shape[-1]}; set the channels of the recipe (1 or 3)')
             a[i] = got
         try:
-            parallel_map(put, range(len(paths)), 'Reading images')
+            with hushed(): parallel_map(put, range(len(paths)), 'Reading images')  # once, and not an image
             if temp:
                 os.replace(temp, path)
                 _throw_out(keep=path)

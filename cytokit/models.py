@@ -6,17 +6,18 @@ Docs: https://cytokit.github.io/cytokit/models.html.md"""
 
 # %% auto #0
 __all__ = ['PACKAGED', 'Classifier', 'n_parameters', 'small_cnn', 'build', 'find_weights', 'match_weights', 'backbone',
-           'param_groups', 'save_model', 'load_model']
+           'param_groups', 'fold_norms', 'save_model', 'load_model']
 
-# %% ../nbs/06_models.ipynb #c78c998f
-import difflib, hashlib, math, os, re, urllib.error, urllib.request
+# %% ../nbs/06_models.ipynb #884a59f6
+import copy, difflib, hashlib, math, os, re, urllib.error, urllib.request
 from collections import Counter
 from contextlib import nullcontext
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from numbers import Integral
 from pathlib import Path
 import safetensors, torch
 import torch.nn as nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 import cytokit
 from safetensors.torch import save_file
 from .core import InputError, shown, atomic, read_json, write_json, file_digest
@@ -298,6 +299,22 @@ def param_groups(
     own = lambda m: list(m.parameters(recurse=False))
     layers = [own(m) for m in model.body.modules() if own(m)]
     return [sum(part, []) for part in (layers[:len(layers)//2], layers[len(layers)//2:])] + [list(model.head.parameters())]
+
+# %% ../nbs/06_models.ipynb #403d81e5
+@torch.no_grad()
+def fold_norms(
+    model:Classifier, # Any; it is not changed
+    x:torch.Tensor, # (N, C, H, W) float32: a few images to check on
+)->Classifier: # In evaluation mode; the same features to rounding, faster
+    "A copy whose batch norms are folded into the convolutions before them (Jacob et al. 2018, arXiv 1712.05877, section 3.2)."
+    folded = copy.deepcopy(model.eval())
+    for part in list(folded.body.modules()):
+        for (a, conv), (b, norm) in pairwise(part.named_children()):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.out_channels == norm.num_features:
+                setattr(part, a, fuse_conv_bn_eval(conv, norm))
+                setattr(part, b, getattr(norm, 'act', None) or nn.Identity())
+    wanted, got = model.features(x), folded.features(x)
+    return folded if torch.allclose(wanted, got, rtol=1e-3, atol=1e-4*float(wanted.abs().max())) else model
 
 # %% ../nbs/06_models.ipynb #dc6030aa
 def _fingerprint(tensors):

@@ -9,7 +9,7 @@ __all__ = ['ARMS', 'VERBS', 'Settings', 'make_model', 'arm_recipe', 'find_rate',
            'fit', 'new_run', 'read_run', 'make', 'resume', 'rerun', 'differences', 'prepare', 'weights_digest', 'pin',
            'train', 'run_train', 'prediction_table', 'Run']
 
-# %% ../nbs/09_training.ipynb #f3e806e6
+# %% ../nbs/09_training.ipynb #8c55d48d
 import copy, json, math, os, time, warnings
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -31,7 +31,7 @@ from .machine import PRECISIONS, best_precision, held_memory, keep_pages, peak_m
 from .images import Recipe, fit_recipe, load
 from .datasets import check_table, classes, read_table, save_table, split_table, table_digest
 from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
-from .models import backbone, load_model, n_parameters, param_groups, save_model, small_cnn
+from .models import backbone, fold_norms, load_model, n_parameters, param_groups, save_model, small_cnn
 
 # %% ../nbs/09_training.ipynb #29a67d27
 ARMS = ('small', 'frozen', 'finetune', 'frozen-rgb8', 'finetune-rgb8')
@@ -157,7 +157,7 @@ def _read_state(path):
 
 def _part(tensors, prefix): return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-# %% ../nbs/09_training.ipynb #4e98d988
+# %% ../nbs/09_training.ipynb #ee105cab
 class _Epochs(Callback):
     "Seeds, records and saves each epoch; stops early."
     order = 60
@@ -171,7 +171,7 @@ class _Epochs(Callback):
         if not self.training: self.scores.append((self.y.cpu(), self.pred.detach().float().softmax(1).cpu()))
     def after_train(self):
         dl = self.dls.train
-        if not self.s.pretrained and self.epoch >= self.start: precise_norm(self.model, dl.x[torch.from_numpy(dl.index[::math.ceil(len(dl.index)/512)])])
+        if not self.s.pretrained and self.epoch >= self.start: precise_norm(self.model, dl.x[torch.from_numpy(dl.index[::math.ceil(len(dl.index)/256)])])
     def after_epoch(self):
         if self.epoch < self.start: return
         seconds = time.perf_counter() - self.t
@@ -221,7 +221,7 @@ def _fit_network(model, dls, s, n_out, path=None, desc=''):
     model.eval()
     return state
 
-# %% ../nbs/09_training.ipynb #b963248d
+# %% ../nbs/09_training.ipynb #ec746de7
 @torch.no_grad()
 def scores(
     model, # A `Classifier`
@@ -230,7 +230,8 @@ def scores(
 )->np.ndarray: # (N, K) float32, each row sums to 1
     "Softmax scores of a network in evaluation mode."
     dev = next(model.parameters()).device
-    return torch.cat([model.eval()(b.to(dev)).float().softmax(1).cpu() for b in x.split(batch_size)]).numpy()
+    model = fold_norms(model, x[:2].to(dev))
+    return torch.cat([model(b.to(dev)).float().softmax(1).cpu() for b in x.split(batch_size)]).numpy()
 
 @torch.no_grad()
 def features(
@@ -240,9 +241,9 @@ def features(
 )->torch.Tensor: # (N, F) float32
     "What the head sees, with the backbone in evaluation mode."
     dev = next(model.parameters()).device
-    return torch.cat([model.eval().features(b.to(dev)).float().cpu() for b in x.split(batch_size)])
+    return torch.cat([model.eval().features(b.to(dev)).cpu() for b in x.split(batch_size)])
 
-# %% ../nbs/09_training.ipynb #78d37fa1
+# %% ../nbs/09_training.ipynb #126f96e1
 def estimate(
     model, # A `Classifier`; it is not changed
     dls, # From `loaders`
@@ -263,12 +264,13 @@ def estimate(
         times.append((time.perf_counter() - t)/len(xb))
     each, n, m = float(np.median(times[1:] or times)), len(dls.train.index), len(dls.valid.index)
     steps = s.epochs*len(dls.train)*(4 if frozen else 1)
-    images = 4*n + m if frozen else s.epochs*(n + (m + min(n, 512))/3) + (80*s.batch_size if s.lr is None else 0)  # an image forward costs a third of a step's
+    images = 4*n + m if frozen else s.epochs*(n + (m + min(n, 256))/3) + (80*s.batch_size if s.lr is None else 0)  # an image forward costs a third of a step's
     held = dls.train.x.nbytes + sum(seen.values()) + (0 if frozen else 12*n_parameters(model))
     return dict(estimate_seconds=s.seconds or images*each + .0015*steps, estimate_mb=held/1e6)
 
-# %% ../nbs/09_training.ipynb #6cf24190
+# %% ../nbs/09_training.ipynb #05f6f07c
 def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', n_views=4):
+    whole, model = model, fold_norms(model, x[:2].to(next(model.parameters()).device))
     y, f, index = torch.tensor(y), [features(model, x)], list(train)
     yt = [y]
     if s.augment != 'none':
@@ -284,8 +286,8 @@ def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', n_views=4
     state = _fit_network(head, loaders((f - mean)/std, yt, index, valid, s.batch_size, seed=s.seed), s, n_out, path, desc)
     head.cpu()
     with torch.no_grad():
-        model.head.weight.copy_(head.weight/std)
-        model.head.bias.copy_(head.bias - (head.weight/std)@mean)
+        whole.head.weight.copy_(head.weight/std)
+        whole.head.bias.copy_(head.bias - (head.weight/std)@mean)
     return state
 
 # %% ../nbs/09_training.ipynb #c293e525
