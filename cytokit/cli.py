@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/cli.html.md"""
 __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'GroupColumn', 'Size', 'Norm', 'Low', 'High', 'Fit',
            'Channels', 'Epochs', 'Seconds', 'Batch', 'Rate', 'Seed', 'Augment', 'Balance', 'Valid', 'Weights', 'Arch',
            'Mean', 'Std', 'Padding', 'Precision', 'sample', 'train', 'compare', 'predict', 'resume', 'rerun', 'fetch',
-           'machine', 'cache', 'main', 'entry']
+           'lr', 'machine', 'cache', 'main', 'entry']
 
 # %% ../nbs/22_cli.ipynb #6ad6cb4f
 import sys
@@ -147,7 +147,7 @@ def compare(source:Source, arms:_o(str, '--arms', help='Comma-separated.') = 'ma
                           folds, as_rgb8, valid, metric, epochs=epochs, seconds=seconds, batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance,
                           weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision), json)
 
-# %% ../nbs/22_cli.ipynb #5621ebda
+# %% ../nbs/22_cli.ipynb #10916c72
 @app.command()
 def predict(
     run:Annotated[Path, typer.Argument(help='Run folder of `train`.')],
@@ -189,6 +189,23 @@ def fetch(name:Annotated[Optional[str], typer.Argument(help='Name in the catalog
     from cytokit import datasets
     if name: print(shown(datasets.fetch(name, folder)))
     else: print(datasets.catalogue_table().to_string(index=False))
+
+@app.command()
+def lr(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small',
+       figure:_o(Optional[Path], '--figure', help='Write the curve to this PNG file.') = None,
+       image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None,
+       size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, fit:Fit = 'pad', channels:Channels = None,
+       batch_size:Batch = 16, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True, valid:Valid = .25,
+       weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
+    "Find the learning rate for a training, without training. Exit code 1 when it cannot be told."
+    import matplotlib
+    matplotlib.use('Agg')
+    from cytokit import training
+    found = training.find_rate(_table(source, image, target, group), arm, _recipe(size, norm, low, high, fit, channels), valid, batch_size=batch_size, seed=seed, augment=augment,
+                               balance=balance, weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision)
+    print(found)
+    if figure: found.plot().savefig(figure, dpi=110)
+    if found.lr is None: raise typer.Exit(1)
 
 @app.command()
 def machine():

@@ -242,3 +242,51 @@ def _verdict(answer, difference):
     if answer == right: return
     if 'cannot tell' in (right, answer): return 'Mark the interval on a line together with 0. A winner needs the whole of it on one side; is it so here?'
     return 'Look at the sign: the difference is the score of the first arm less that of the second.'
+
+# %% ../nbs/21_course.ipynb #67873b4d
+@Question('lr-best', 'a learning rate', [
+    'Each rate has its own final loss. Which of them is the lowest?',
+    '`np.argmin(losses)` says at which place it stands; NaN would hide it, `np.nanargmin` passes over those.',
+    'Take the rate that stands at the same place.'], """
+    answer = rates[np.nanargmin(losses)]
+    check('lr-best', answer, rates=rates, losses=losses)""")
+def _best_rate(answer, rates, losses):
+    "This took a whole training for every rate. The finder must come near it for the price of a part of one."
+    x, rates, losses = _number(answer), np.asarray(rates, float), np.asarray(losses, float)
+    if np.isclose(x, rates[np.nanargmin(losses)], rtol=.01): return
+    if np.isclose(x, np.nanmin(losses), rtol=.01): return 'That is the lowest loss itself; the question is at which rate it came.'
+    if x == np.nanargmin(losses): return 'That is the place of the rate in the list, not the rate.'
+    if np.isclose(x, rates[np.nanargmax(losses)], rtol=.01): return 'There the loss is highest.'
+    return 'Look for the lowest of the losses, and take the rate at the same place.'
+
+@Question('lr-plateau', 'a factor of 1 or more', [
+    'First find the lowest loss. Which rates end within 10 % of it?',
+    '`good = rates[losses <= 1.1*np.nanmin(losses)]` are those.',
+    'How many times larger is the largest of them than the smallest?'], """
+    good = rates[losses <= 1.1*np.nanmin(losses)]
+    answer = good.max()/good.min()
+    check('lr-plateau', answer, rates=rates, losses=losses)""")
+def _plateau(answer, rates, losses):
+    "So wide is the target. A rate need not be exact: it must not be wrong by a power of ten."
+    x, rates, losses = _number(answer), np.asarray(rates, float), np.asarray(losses, float)
+    good = rates[losses <= 1.1*np.nanmin(losses)]
+    if np.isclose(x, good.max()/good.min(), rtol=.01): return
+    if x == len(good): return 'That is how many rates are good; the question is how far apart the outermost lie.'
+    if np.isclose(x, good.max() - good.min(), rtol=.01): return 'Rates are compared by factors: divide the largest by the smallest.'
+    if np.isclose(x, rates.max()/rates.min(), rtol=.01): return 'That spans all rates, the bad ones too.'
+    return 'Keep the rates whose loss is at most 1.1 times the lowest, then divide the largest of them by the smallest.'
+
+@Question('lr-cost', 'a share of the training', [
+    'The finder counts its steps: `found.steps`.',
+    'A training takes one step a batch: how many batches are there in all its epochs?',
+    'Divide the one by the other.'], """
+    answer = found.steps/(n_epochs*n_batches)
+    check('lr-cost', answer, found=found, n_epochs=n_epochs, n_batches=n_batches)""")
+def _cost(answer, found, n_epochs, n_batches):
+    "That is the price of not guessing. The true sweep cost as many trainings as it has points."
+    x, whole = _number(answer), n_epochs*n_batches
+    if np.isclose(x, found.steps/whole, rtol=.02): return
+    if np.isclose(x, whole/found.steps, rtol=.02): return 'Turned round: the finder is the part, the training the whole.'
+    if np.isclose(x, found.steps/n_batches, rtol=.02): return 'That is in epochs; the training has several.'
+    if np.isclose(x, 100*found.steps/whole, rtol=.02): return 'In percent; give the share itself.'
+    return 'Steps of the finder, divided by the steps of the whole training: epochs times batches.'

@@ -165,6 +165,10 @@ def test_baselines(lab, capsys):
     work(lab, '01_baselines.ipynb', choose, 'leak-find', "answer = ['patient000']",
          "answer = set(tidied.group[tidied.split == 'train']) & set(tidied.group[tidied.split == 'valid'])", capsys)
 
+def test_learning_rate(lab, capsys):
+    work(lab, '03_learning_rate.ipynb', lambda ask: ask.get_by_role('button', name='3 to 10').click(), 'lr-cost', 'answer = n_epochs*n_batches/found.steps',
+         'answer = found.steps/(n_epochs*n_batches)', capsys)
+
 def test_transfer(lab, capsys):
     work(lab, '02_transfer.ipynb', lambda ask: ask.get_by_role('button', name='finetune').click(), 'frozen-count', 'answer = n_parameters(model)',
          'answer = sum(p.numel() for p in model.head.parameters())', capsys)
