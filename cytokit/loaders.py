@@ -135,7 +135,7 @@ class Augment:
 AUGMENTATIONS = dict(none=None, flips=Augment(quarters=True, rotate=0, zoom=0, shift=0, contrast=0, brightness=0), light=Augment(), dihedral=Augment(quarters=True),
                      strong=Augment(quarters=True, rotate=180, zoom=.2, shift=.1, elastic=.03, contrast=.25, brightness=.25, noise=.1, cutout=.25))
 
-# %% ../nbs/05_loaders.ipynb #feb430df
+# %% ../nbs/05_loaders.ipynb #5859ab0f
 def _resampled(x, a, r):
     "One map of coordinates, one resampling."
     n = len(x)
@@ -172,8 +172,11 @@ def augment_batch(
     r, n, side = rng(seed, 'augment'), len(x), x.shape[-1]
     x = (_resampled if a.rotate or a.zoom or a.shift or a.elastic else _turned)(x, a, r)
     t = lambda o: torch.tensor(o, dtype=x.dtype, device=x.device)[:, None, None, None]
-    if a.contrast or a.brightness or a.noise or a.cutout: mean, std = x.mean((1, 2, 3), keepdim=True), x.std((1, 2, 3), keepdim=True)
-    if a.contrast or a.brightness: x = (x - mean)*t(r.uniform(1 - a.contrast, 1 + a.contrast, n)) + mean + t(r.uniform(-a.brightness, a.brightness, n))*std
+    mean = x.flatten(1).mean(1)[:, None, None, None]
+    std = torch.linalg.vector_norm(x - mean, dim=(1, 2, 3), keepdim=True)/(x[0].numel() - 1)**.5  # ten times faster than x.std
+    if a.contrast or a.brightness:
+        gain, offset = t(r.uniform(1 - a.contrast, 1 + a.contrast, n)), t(r.uniform(-a.brightness, a.brightness, n))
+        x = torch.addcmul(mean*(1 - gain) + offset*std, x, gain)
     if a.noise: x = x + torch.tensor(r.standard_normal(x.shape, np.float32), device=x.device)*t(r.uniform(0, a.noise, n))*std
     if a.cutout:
         at = torch.arange(side, device=x.device)

@@ -8,9 +8,9 @@ Docs: https://cytokit.github.io/cytokit/machine.html.md"""
 __all__ = ['PRECISIONS', 'n_cores', 'memory', 'machine', 'conv_rate', 'probe', 'best_precision', 'keep_pages', 'held_memory',
            'peak_memory', 'describe']
 
-# %% ../nbs/00b_machine.ipynb #2bdb0f92
+# %% ../nbs/00b_machine.ipynb #84ee7655
 import ctypes, os, platform, statistics, sys, time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from .core import InputError, cache_dir, digest, read_json, write_json
 
@@ -51,7 +51,7 @@ def machine(
                 memory=total, free_memory=free, gpu=torch.cuda.get_device_name() if gpu else None,
                 gpu_memory=torch.cuda.get_device_properties(0).total_memory if gpu else None, torch=torch.__version__)
 
-# %% ../nbs/00b_machine.ipynb #8c039e5c
+# %% ../nbs/00b_machine.ipynb #25ebb388
 PRECISIONS = ('float32', 'bfloat16')
 
 def conv_rate(
@@ -81,16 +81,17 @@ def probe(
     again:bool=False, # Measure even if the answer is known
 )->dict: # rates: operations a second by precision; best: the faster precision
     "Which precision this machine computes faster. Measured once, then read from the cache."
-    m = machine()
-    path = cache_dir('machine')/f'{digest([m["processor"], m["cores"], m["threads"], m["gpu"], m["torch"]])}.json'
-    if path.exists() and not again:
-        try:
+    m, path = machine(), None
+    with suppress(OSError): path = cache_dir('machine')/f'{digest([m["processor"], m["cores"], m["threads"], m["gpu"], m["torch"]])}.json'
+    if path and path.exists() and not again:
+        with suppress(InputError, KeyError, TypeError):  # damaged: measured again
             if (known := read_json(path))['best'] in PRECISIONS: return known
-        except (InputError, KeyError, TypeError): pass  # damaged: measured again
     with keep_pages(): rates = {p: conv_rate(p) for p in PRECISIONS}
     best = 'bfloat16' if rates['bfloat16'] > 1.1*rates['float32'] else 'float32'  # at equal speed the exact one
-    write_json(path, dict(rates=rates, best=best, machine=m['processor'], torch=m['torch']))
-    return read_json(path)
+    found = dict(rates=rates, best=best, machine=m['processor'], torch=m['torch'])
+    if path:
+        with suppress(OSError): write_json(path, found)
+    return found
 
 def best_precision(
     asked:str='auto', # 'auto', or one of `PRECISIONS`

@@ -142,7 +142,7 @@ def _read_state(path):
 
 def _part(tensors, prefix): return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-# %% ../nbs/09_training.ipynb #ee105cab
+# %% ../nbs/09_training.ipynb #50a560f4
 class _Epochs(Callback):
     "Seeds, records and saves each epoch; stops early."
     order = 60
@@ -156,7 +156,8 @@ class _Epochs(Callback):
         if not self.training: self.scores.append((self.y.cpu(), self.pred.detach().float().softmax(1).cpu()))
     def after_train(self):
         dl = self.dls.train
-        if not self.s.pretrained and self.epoch >= self.start: precise_norm(self.model, dl.x[torch.from_numpy(dl.index[::math.ceil(len(dl.index)/256)])])
+        n = 512 if self.epoch == self.n_epoch - 1 else 128  # images; on the way fewer will do
+        if not self.s.pretrained and self.epoch >= self.start: precise_norm(self.model, dl.x[torch.from_numpy(dl.index[::math.ceil(len(dl.index)/n)])])
     def after_epoch(self):
         if self.epoch < self.start: return
         seconds = time.perf_counter() - self.t
@@ -229,7 +230,7 @@ def features(
     dev = next(model.parameters()).device
     return torch.cat([model.eval().features(b.to(dev)).cpu() for b in x.split(batch_size)])
 
-# %% ../nbs/09_training.ipynb #126f96e1
+# %% ../nbs/09_training.ipynb #3574087f
 def estimate(
     model, # A `Classifier`; it is not changed
     dls, # From `loaders`
@@ -250,7 +251,7 @@ def estimate(
         times.append((time.perf_counter() - t)/len(xb))
     each, n, m = float(np.median(times[1:] or times)), len(dls.train.index), len(dls.valid.index)
     steps = s.epochs*len(dls.train)*(4 if frozen else 1)
-    images = 4*n + m if frozen else s.epochs*(n + (m + min(n, 256))/3) + (80*s.batch_size if s.lr is None else 0)  # an image forward costs a third of a step's
+    images = 4*n + m if frozen else s.epochs*(n + (m + min(n, 128))/3) + (80*s.batch_size if s.lr is None else 0)  # an image forward costs a third of a step's
     held = dls.train.x.nbytes + sum(seen.values()) + (0 if frozen else 12*n_parameters(model))
     return dict(estimate_seconds=s.seconds or images*each + .0015*steps, estimate_mb=held/1e6)
 
