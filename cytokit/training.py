@@ -142,7 +142,7 @@ def _read_state(path):
 
 def _part(tensors, prefix): return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-# %% ../nbs/09_training.ipynb #50a560f4
+# %% ../nbs/09_training.ipynb #4216a3fe
 class _Epochs(Callback):
     "Seeds, records and saves each epoch; stops early."
     order = 60
@@ -153,7 +153,8 @@ class _Epochs(Callback):
         self.dls.train.epoch, self.t, self.losses, self.scores = self.epoch, time.perf_counter(), {True: [], False: []}, []
     def after_batch(self):
         self.losses[self.training].append((float(self.loss.detach()), len(self.y)))
-        if not self.training: self.scores.append((self.y.cpu(), self.pred.detach().float().softmax(1).cpu()))
+        if self.training: self.bar.update()
+        else: self.scores.append((self.y.cpu(), self.pred.detach().float().softmax(1).cpu()))
     def after_train(self):
         dl = self.dls.train
         n = 512 if self.epoch == self.n_epoch - 1 else 128  # images; on the way fewer will do
@@ -173,14 +174,13 @@ class _Epochs(Callback):
         history.append(row)
         if self.path: _save_state(self.path, self.learn, self.state, self.best)
         self.bar.set_postfix_str(f'loss {row["train_loss"]:.3f}/{row["valid_loss"]:.3f}, balanced accuracy {row["balanced_accuracy"]:.3f}')
-        self.bar.update()
         if _stopped(history, self.s): raise CancelFitException
 
 def _stopped(history, s):
     losses = [h['valid_loss'] for h in history]
     return bool(s.patience and losses) and len(losses) - 1 - int(np.argmin(losses)) >= s.patience
 
-# %% ../nbs/09_training.ipynb #a7532424
+# %% ../nbs/09_training.ipynb #5036e039
 def _fit_network(model, dls, s, n_out, path=None, desc='', only_rate=False):
     "Train `model` in place, from the checkpoint at `path` if there is one; returns its state: epochs, lr, history. Or only find the rate: a `Found`."
     y_train = dls.train.y[torch.from_numpy(dls.train.index)].cpu()
@@ -197,7 +197,7 @@ def _fit_network(model, dls, s, n_out, path=None, desc='', only_rate=False):
         if only_rate: return found
         epochs = s.epochs if not s.seconds else max(1, int(s.seconds*found.steps/(.75*found.seconds*len(dls.train))))  # a quarter of the finder's time went into looking
         state = dict(lr=s.lr or found.lr or 1e-3, lr_note='' if s.lr or found.lr else f'{found.reason} The rate 0.001 was used.', epochs=epochs, history=[])
-    with progress(total=state['epochs'], desc=desc or s.arm, initial=start) as bar:
+    with progress(total=state['epochs']*len(dls.train), desc=desc or s.arm, initial=start*len(dls.train), unit='batch') as bar:
         cb = _Epochs(s, start, state, path, bar, len(dls.train.index))
         cb.best = best
         if not _stopped(state['history'], s): learn.fit_one_cycle(state['epochs'], [state['lr']*r for r in ratio], cbs=cb, start_epoch=start)

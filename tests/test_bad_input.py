@@ -87,10 +87,18 @@ def test_strange_names_train_and_predict(names, tmp_path, capsys):
 @pytest.mark.parametrize('args', [
     ['--epochs', '0'], ['--epochs', 'x'], ['--batch-size', '0'], ['--lr', '-1'], ['--seconds', '0'], ['--augment', 'wild'], ['--size', '0'], ['--norm', 'magic'], ['--fit', 'bend'],
     ['--arm', 'huge'], ['--valid', '0'], ['--valid', '1.5'], ['--channels', '0'], ['--arm', 'frozen', '--weights', 'nowhere.safetensors'], ['--arm', 'frozen', '--weights', 'hub', '--arch', 'no_such_net'],
-    ['--target', 'nothing'], ['--patience', '0'], ['--fly']], ids=' '.join)
+    ['--target', 'nothing'], ['--patience', '0'], ['--precision', 'half'], ['--fly']], ids=' '.join)
 def test_bad_option(args, tmp_path, capsys):
     one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--size', '16', '--out', str(tmp_path/'run'), *args]))
     assert not (tmp_path/'run').exists()  # nothing half-made
+
+@pytest.mark.parametrize('name, value', [('CYTOKIT_CACHE_GB', 'much'), ('CYTOKIT_PRECISION', 'half')])
+def test_bad_variable(name, value, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv(name, value)
+    assert name.split('_')[1].lower() in one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--size', '16', '--epochs', '1', '--out', str(tmp_path/'run')])).lower()
+
+@pytest.mark.parametrize('make', [no_folder, empty_folder, one_class, truncated_image], ids=lambda f: f.__name__)
+def test_bad_source_of_a_rate(make, tmp_path, capsys): one_line(capsys, main(['lr', str(make(tmp_path)), '--size', '16']))
 
 def test_a_pickle_is_never_read(tmp_path, capsys):
     "A .pth may hold code; it is refused, not opened."
