@@ -144,7 +144,7 @@ def work(lab, name, choose, question, wrong, right, capsys):
     ask.get_by_text('You predicted').wait_for()
     assert 'You predicted' in n.run('recall(')
     d = n.cell('dial(')
-    ms = [n.press(d) for _ in range(7)]
+    ms = [n.press(d, 'ArrowLeft' if i % 2 else 'ArrowRight') for i in range(7)]
     with capsys.disabled(): print(f'\n[{name}: {statistics.median(ms):.0f} ms from key to picture, median of {len(ms)}; longest {max(ms):.0f}]')
     assert d.locator('img:visible').count() == 1
     c = f"check('{question}'"
