@@ -55,13 +55,18 @@ def findings_table(
     d = pd.DataFrame(list(found), columns=COLUMNS)
     return d.sort_values(['severity', 'check', 'file'], key=lambda c: c.map(SEVERITIES.index) if c.name == 'severity' else c, kind='stable', ignore_index=True)
 
-# %% ../nbs/04_quality.ipynb #f066ee1e
+# %% ../nbs/04_quality.ipynb #5496c44a
 def _histogram(a):
     "Counts of the values from the lowest that occurs, and that value; floats are counted in 4096 steps of their range."
     if a.dtype.kind == 'f':
         low, high = float(a.min()), float(a.max())
         n, _ = np.histogram(a, 4096, (low, high) if high > low else (low, low + 1))
         return n, low, (high - low)/4096 or 1.
+    if a.dtype == np.uint8:
+        from PIL import Image as P
+        n = np.array(P.frombuffer('L', (a.size, 1), np.ascontiguousarray(a), 'raw', 'L', 0, 1).histogram())  # three times faster than bincount
+        low, high = np.flatnonzero(n)[[0, -1]]
+        return n[low:high + 1], int(low), 1.
     if a.dtype.kind == 'b' or a.itemsize > 2: a = a.astype('i8')
     low = int(a.min())
     return np.bincount((a - a.dtype.type(low) if low > 0 else a - low if low < 0 else a).ravel()), low, 1.
@@ -79,20 +84,22 @@ def _intensity(a):
                 high=pile(-1, slice(-9, -1)) if len(h) > 8 else 0., low=pile(0, slice(1, 9)) if len(h) > 8 else 0., lowest=float(v[0]), highest=float(v[-1]), levels=len(used),
                 step=float(np.gcd.reduce(used + (low if a.dtype.kind in 'iu' else 0)) or 1) if a.dtype.kind in 'iu' else math.nan)
 
-# %% ../nbs/04_quality.ipynb #2b90d0bb
+# %% ../nbs/04_quality.ipynb #93871413
 def _halved(x):
     h, w = x.shape[0]//2*2, x.shape[1]//2*2
     s = x[0:h:2] + x[1:h:2]
-    return (s[:, 0:w:2] + s[:, 1:w:2])*np.float32(.25)
+    return (s[:, 0:w:2] + s[:, 1:w:2]).astype('f4', copy=False)*np.float32(.25)
 
 def _residual(x):
     "9 × (image − mean of 3×3), without the edge."
     s = x[:-2] + x[1:-1]; s += x[2:]
     t = s[:, :-2] + s[:, 1:-1]; t += s[:, 2:]
-    return x[1:-1, 1:-1]*np.float32(9) - t
+    r = x[1:-1, 1:-1]*x.dtype.type(9); r -= t
+    return r.astype('f4', copy=False)
 
 def _octaves(x):
     "Energies of four octaves, σ of the noise from the calmest fifth of 16×16 blocks, and the image halved until a side has fewer than 128 pixels."
+    x = x.astype('i2' if x.dtype == np.uint8 else 'f4', copy=False)  # nine times 255 fits, and half the bytes are half the time
     b, noise, small = [], 0., x
     for k in range(4):
         if min(x.shape) < 6: return b + [math.nan]*(4 - k), noise, small
@@ -151,10 +158,15 @@ def _border(a):
         n = max(n, k/len(b))
     return n
 
-# %% ../nbs/04_quality.ipynb #49b387ef
+# %% ../nbs/04_quality.ipynb #00a8b765
 ROW = ('file bytes error format height width planes channels dtype coloured pixels not_finite mean std p1 p50 p99 contrast high low highest lowest levels step '
        'noise snr sharp fine uneven background marks marks_at jumps border dct').split()
 _grey = np.array([.299, .587, .114], 'f4')
+
+def _fingerprint(a):
+    h = hashlib.sha256(repr((a.shape, str(a.dtype))).encode())
+    h.update(a)
+    return h.hexdigest()[:32]
 
 def measure(
     path, # An image file
@@ -167,7 +179,7 @@ def measure(
         return row
     a = im.array[len(im.array)//2] if im.axes[0] == 'Z' else im.array
     row |= dict(format=im.format, height=a.shape[0], width=a.shape[1], planes=len(im.array) if im.axes[0] == 'Z' else 1, channels=(a.shape[2] if a.ndim == 3 else 1) + bool(im.meta.get('alpha')),
-                dtype=str(a.dtype), pixels=hashlib.blake2b(im.array, digest_size=16, key=repr((im.array.shape, str(a.dtype))).encode()[:64]).hexdigest())
+                dtype=str(a.dtype), pixels=_fingerprint(im.array))
     if a.dtype.kind == 'f':
         bad = int(a.size - np.count_nonzero(np.isfinite(a)))
         row['not_finite'] = bad/a.size
@@ -178,8 +190,8 @@ def measure(
     row['coloured'] = bool(a.ndim == 3 and a.shape[2] == 3 and (a[..., 0] != a[..., 1]).any())
     row['marks'], row['marks_at'], row['jumps'] = _marks(g, row['highest'] - row['lowest']) if row['levels'] > 16 else (0, '', '')
     row['border'] = _border(g)
-    b, row['noise'], small = _octaves(g.astype('f4'))
-    t = _thumbnail(small)
+    b, row['noise'], small = _octaves(g)
+    t = _thumbnail(small.astype('f4', copy=False))
     d, c = t - t.mean(), _cosines @ t @ _cosines.T
     flat, (b0, b1, _, b3) = float(np.vdot(d, d)), b
     log = lambda x: math.log(x) if x > 0 else -20.
@@ -187,8 +199,8 @@ def measure(
                 uneven=float(((d.ravel() @ _smooth)**2).sum()/flat) if flat > 0 else 0., dct=(c/(np.linalg.norm(c) or 1)).astype('f2'))
     return row
 
-# %% ../nbs/04_quality.ipynb #fcdb617d
-_VERSION = 4  # of the rows; a new one makes the kept ones void
+# %% ../nbs/04_quality.ipynb #1cca0c39
+_VERSION = 5  # of the rows; a new one makes the kept ones void
 
 def _pack(row): return json.dumps({k: v for k, v in row.items() if k != 'dct'}), row['dct'].tobytes() if 'dct' in row else b''
 def _unpack(text, dct): return json.loads(text) | ({'dct': np.frombuffer(dct, 'f2').reshape(16, 16)} if dct else {})
