@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/compare.html.md"""
 # %% auto #0
 __all__ = ['BASELINES', 'ARMS', 'simple_features', 'fit_baseline', 'subset', 'compare', 'run_compare', 'Comparison']
 
-# %% ../nbs/10_compare.ipynb #c92fa21a
+# %% ../nbs/10_compare.ipynb #5dcf7797
 import re, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +17,8 @@ from .core import InputError, atomic, read_json, rng, shown, write_json
 from .datasets import fold_table, read_table
 from .images import Recipe
 from .loaders import load_arrays
-from .training import (ARMS as NETWORKS, Settings, arm_recipe, fit, make, make_model, new_run, pin, prediction_table,
+from .machine import keep_pages
+from .training import (ARMS as NETWORKS, Settings, _start, arm_recipe, estimate, fit, make, make_model, new_run, pin, prediction_table,
                               prepare, read_run, scores, weights_digest)
 from .models import n_parameters
 
@@ -103,7 +104,7 @@ def compare(
     return run_compare(new_run('compare', table, out, arms=arms, seeds=seeds, fractions=sorted({1., *map(float, fractions)}, reverse=True), folds=folds, metric=metric,
                                settings=asdict(s), recipe=asdict(recipe), classes=names, weights_digest=weights_digest(s) if pretrained else None))
 
-# %% ../nbs/10_compare.ipynb #46ea83df
+# %% ../nbs/10_compare.ipynb #9efef97b
 def _fit_arm(arm, x, y, train, valid, s, n_out, path, desc):
     if arm in BASELINES: p, info = fit_baseline(arm, x, y, train, valid, n_out)
     else:
@@ -120,6 +121,22 @@ def _splits(table, asked):
     if not asked['folds']: return [tuple(np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))]
     return [tuple(np.flatnonzero(t['split'] == k) for k in ('train', 'valid')) for t in fold_table(table, asked['folds'], asked['settings']['seed'])]
 
+def _cost(folder, asked, base, recipe, table, y, pixels, splits, n_out):
+    "What all trainings of the contest will need: a network of each arm is tried for a few steps, once."
+    path, seconds, mb = folder/'fits'/'cost.json', 0., 0.
+    if path.exists(): return read_json(path)
+    for arm in set(asked['arms']) & set(NETWORKS):
+        s = replace(base, arm=arm)
+        r = arm_recipe(s, recipe)
+        x = pixels[r] if r in pixels else load_arrays(table, r)
+        if r == recipe: pixels[r] = x
+        with keep_pages(): e = estimate(*_start(x, y, *splits[0], s, n_out), s)
+        seconds += e['estimate_seconds']*asked['seeds']*len(splits)*sum(min(1, 4*f) for f in asked['fractions'])  # a part of the images is seen as often as all, at most four times
+        mb = max(mb, e['estimate_mb'])
+    cost = dict(estimate_seconds=seconds, estimate_mb=mb)
+    write_json(path, cost)
+    return cost
+
 def run_compare(folder):
     "Do, or finish, the contest that `run.json` in `folder` asks for."
     folder, asked = Path(folder), read_run(folder)
@@ -129,6 +146,7 @@ def run_compare(folder):
     y, pixels = table['target'].astype(str).map(names.index).to_numpy(), {}
     splits = _splits(table, asked)
     jobs = [(f, a, k, i) for f in asked['fractions'] for a in asked['arms'] for k in range(len(splits)) for i in range(asked['seeds'] if a not in BASELINES else 1)]
+    cost = _cost(folder, asked, base, recipe, table, y, pixels, splits, len(names))
     for n, (fraction, arm, fold, i) in enumerate(jobs):
         path = _fit_path(folder, fraction, arm, fold, i)
         if path.exists(): continue
@@ -139,15 +157,15 @@ def run_compare(folder):
         if arm in NETWORKS and first != path:
             done = read_json(first)
             s = replace(s, lr=done['learning_rate'], seconds=None, epochs=round(done['epochs']*min(4, 1/fraction)))
-        _fit_arm(arm, pixels[r], y, subset(table, splits[fold][0], fraction, base.seed), splits[fold][1], s, len(names), path, f'{n + 1}/{len(jobs)} {arm}')
+        _fit_arm(arm, pixels[r], y, subset(table, splits[fold][0], fraction, base.seed), splits[fold][1], s, len(names), path, f'{n + 1}/{len(jobs)} {arm}, all in about {cost["estimate_seconds"]/60:.0f} min')
     return _summarise(folder, asked, table, y, splits)
 
 def _fit_path(folder, fraction, arm, fold, i): return folder/'fits'/f'{arm}_{fraction:g}_{fold}_{i}.json'
 
-# %% ../nbs/10_compare.ipynb #2e3780d4
+# %% ../nbs/10_compare.ipynb #2064e065
 def _gather(folder, asked, n, n_splits):
-    "fraction, arm -> (scores (S, N, K), mean of each figure), with the history and learning rates of all fits."
-    got, history = {}, []
+    "fraction, arm -> (scores (S, N, K), mean of each figure), with the history and learning rates of all fits, and their seconds."
+    got, history, seconds = {}, [], 0.
     for fraction in asked['fractions']:
         for arm in asked['arms']:
             seeds = asked['seeds'] if arm not in BASELINES else 1
@@ -157,13 +175,14 @@ def _gather(folder, asked, n, n_splits):
                     j = read_json(_fit_path(folder, fraction, arm, fold, i))
                     p[i, j['valid']] = j['scores']
                     figures.append(j)
+                    seconds += j['train_seconds'] or 0
                     history += [dict(arm=arm, fraction=fraction, fold=fold, seed=i, **h) for h in j.get('history', [])]
             mean = lambda k: float(np.mean([f[k] for f in figures])) if figures[0][k] is not None else None
             got[fraction, arm] = p, {k: mean(k) for k in ('train_seconds', 'predict_ms', 'learning_rate')} | dict(n_parameters=figures[0]['n_parameters'], lr_note=figures[0].get('lr_note', ''))
-    return got, history
+    return got, history, seconds
 
 def _summarise(folder, asked, table, y, splits):
-    got, history = _gather(folder, asked, len(table), len(splits))
+    got, history, seconds = _gather(folder, asked, len(table), len(splits))
     rows = np.sort(np.concatenate([v for _, v in splits]))
     groups = table['group'].to_numpy()[rows] if 'group' in table else None
     each = lambda p: np.repeat(p[:, rows], asked['seeds']//len(p), 0)  # a baseline has no luck: each of its seeds would be the same
@@ -190,7 +209,7 @@ def _summarise(folder, asked, table, y, splits):
         data = dict(arm=best[0]['name'], fractions=[1., f], **asdict(d), verdict=_more_data(d, best[0]['name'], f))
     result = dict(dataset=dict(name=asked['name'], n_images=len(table), n_train=int(np.mean([len(t) for t, _ in splits])), n_valid=len(rows), classes=asked['classes'],
                                n_groups=int(table['group'].nunique()) if 'group' in table else None, folds=asked['folds'], seeds=asked['seeds']),
-                  arms=arms, difference=difference, curve=curve, more_data=data, verdict=said)
+                  arms=arms, difference=difference, curve=curve, more_data=data, verdict=said, train_seconds=seconds, peak_mb=None, **read_json(folder/'fits'/'cost.json'))
     with atomic(folder/'history.csv') as t: pd.DataFrame(history).to_csv(t, index=False)
     d = pd.concat([prediction_table(table['image'].iloc[rows], p[rows], asked['classes'], table['target'].iloc[rows]).assign(arm=arm, fraction=fraction, seed=i)
                    for (fraction, arm), (ps, _) in got.items() for i, p in enumerate(ps)])

@@ -230,7 +230,7 @@ def features(
     dev = next(model.parameters()).device
     return torch.cat([model.eval().features(b.to(dev)).cpu() for b in x.split(batch_size)])
 
-# %% ../nbs/09_training.ipynb #3574087f
+# %% ../nbs/09_training.ipynb #391b488c
 def estimate(
     model, # A `Classifier`; it is not changed
     dls, # From `loaders`
@@ -251,7 +251,7 @@ def estimate(
         times.append((time.perf_counter() - t)/len(xb))
     each, n, m = float(np.median(times[1:] or times)), len(dls.train.index), len(dls.valid.index)
     steps = s.epochs*len(dls.train)*(4 if frozen else 1)
-    images = 4*n + m if frozen else s.epochs*(n + (m + min(n, 128))/3) + (80*s.batch_size if s.lr is None else 0)  # an image forward costs a third of a step's
+    images = 4*n + m if frozen else s.epochs*(n + (m + min(n, 128))/3) + (4*n + m)/3*s.pretrained + (80*s.batch_size if s.lr is None else 0)  # an image forward costs a third of a step's
     held = dls.train.x.nbytes + sum(seen.values()) + (0 if frozen else 12*n_parameters(model))
     return dict(estimate_seconds=s.seconds or images*each + .0015*steps, estimate_mb=held/1e6)
 
@@ -279,7 +279,13 @@ def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', only_rate
         whole.head.bias.copy_(head.bias - (head.weight/std)@mean)
     return state
 
-# %% ../nbs/09_training.ipynb #43880e59
+# %% ../nbs/09_training.ipynb #6cb53d07
+def _start(x, y, train, valid, s, n_out):
+    seed_all(s.seed)
+    model = make_model(s, x.shape[1], n_out).to('cuda' if torch.cuda.is_available() else 'cpu', memory_format=torch.channels_last)
+    model.precision = best_precision(s.precision)
+    return model, loaders(x, y, train, valid, s.batch_size, s.augment, s.seed)
+
 def fit(
     x:torch.Tensor, # (N, C, H, W) float32, as `load_arrays` gives
     y, # (N,) class numbers
@@ -295,12 +301,9 @@ def fit(
     "Train one network on rows of an array. Same input, same result, also when it was interrupted."
     y, train, valid = np.asarray(y), np.asarray(train), np.asarray(valid)
     if len(train) < 2: raise InputError(f'training needs at least 2 images, got {len(train)}')
-    t, held = time.perf_counter(), held_memory()
-    seed_all(s.seed)
-    model = make_model(s, x.shape[1], n_out).to('cuda' if torch.cuda.is_available() else 'cpu', memory_format=torch.channels_last)
-    model.precision, begun, cost = best_precision(s.precision), path and Path(path).exists(), {}
+    t, held, begun, cost = time.perf_counter(), held_memory(), path and Path(path).exists(), {}
     with keep_pages():
-        dls = loaders(x, y, train, valid, s.batch_size, s.augment, s.seed)
+        model, dls = _start(x, y, train, valid, s, n_out)
         if tell:
             cost = estimate(model, dls, s)
             desc = f'{desc or s.arm}, about {cost["estimate_seconds"]:.0f} s and {cost["estimate_mb"]:.0f} MB'
