@@ -304,15 +304,16 @@ def _candidates(c, most=64):
     p = np.unique(np.concatenate(out)) if out else np.zeros(0, 'i8')
     return p//n, p % n
 
-# %% ../nbs/04_quality.ipynb #9a96ddd2
+# %% ../nbs/04_quality.ipynb #bbf6a3a8
 MOST_BITS = 64  # of 256 signs may differ between two views of one picture; others differ in 84 and more (measured on cells, dataset pages say where)
 
-LEAST_CORRELATION = .8  # of their coefficients
+LEAST_CORRELATION = .75  # of their coefficients
+_fine = (np.add.outer(range(16), range(16)) >= 4).reshape(256)
 
 def _packed(signs): return np.packbits(signs, axis=-1).view('u8')
 
 def _compare(c, i, j):
-    "Of pairs of rows: fewest signs that differ, in which view (0 to 7, from 8 on inverted), and the correlation of the coefficients there."
+    "Of pairs of rows: fewest signs that differ, in which view (0 to 7, from 8 on inverted), and the correlation of the coefficients there, without the lowest: shading and a spot of dirt are no picture."
     best, view, r = np.full(len(i), 999), np.zeros(len(i), int), np.zeros(len(i))
     signs, turned = _packed(c > 0), _packed(_view(c, 4) > 0)
     for v in range(8):
@@ -320,7 +321,9 @@ def _compare(c, i, j):
         for w, e in ((v, d), (v + 8, 256 - d)):
             better = e < best
             best[better], view[better] = e[better], w
-    for k in np.flatnonzero(best <= MOST_BITS): r[k] = abs(float(np.vdot(c[i[k]], _view(c[j[k]:j[k] + 1], view[k] % 8))))
+    for k in np.flatnonzero(best <= MOST_BITS):
+        a, b = c[i[k]]*_fine, _view(c[j[k]:j[k] + 1], view[k] % 8)[0]*_fine
+        r[k] = abs(float(a @ b))/(np.linalg.norm(a)*np.linalg.norm(b) or 1)
     return best, view, r
 
 def _all_pairs(c, block=512):
@@ -358,7 +361,7 @@ def duplicates(
         most = _allowed(c)
         i, j = _all_pairs(c) if len(c) <= 8192 else _candidates(c)
         d, view, r = _compare(c, i, j)
-        good = (d <= most) & (r > LEAST_CORRELATION)
+        good = (d <= np.where(view, .75*most, most)) & (r > LEAST_CORRELATION)  # a chance likeness has sixteen views to occur in
         i, j, d, view, names = i[good], j[good], d[good], view[good], one['file'].to_numpy()
         found.append(pd.DataFrame(dict(file=names[j], other=names[i], kind=np.where(view >= 8, 'inverted', np.where(view, 'turned', 'near')), distance=d)))
     d = pd.concat(found, ignore_index=True)
@@ -406,7 +409,7 @@ def _against(x, groups):
     bad = (g == '').to_numpy()
     return m.mask(bad).to_numpy(), z.mask(bad).fillna(0).to_numpy()
 
-# %% ../nbs/04_quality.ipynb #0efc25e7
+# %% ../nbs/04_quality.ipynb #c0209f1f
 CHECKS.update(
     unreadable=Check('error', 'it would stop or silently shrink a training', 'get the file again or drop it'),
     wrong_extension=Check('warning', 'programs that trust the name fail on it', 'rename it'),
@@ -474,7 +477,7 @@ def image_findings(
     white, _ = _against(np.where(ok, d['p99'] - floor, np.nan), g)
     judge('bright', ((d['p50'] - floor)/np.maximum(white, 1e-9)).to_numpy(), 1, .25, level('its median, as a part of the white of its group, is'), ~saturated)
     span, _ = _against(np.where(ok, log(d['contrast']), np.nan), g)
-    judge('low_contrast', log(d['contrast']) - log(d['p99'] - floor), -1, math.log(1.8), level('its contrast against its brightness is'), ~saturated & (log(d['contrast']) < span - np.where(blurred, 1, .4)), np.exp)
+    judge('low_contrast', log(d['contrast']) - log(d['p99'] - floor), -1, np.where(dark, math.log(1.3), math.log(1.8)), level('its contrast against its brightness is'), ~saturated & (log(d['contrast']) < span - np.where(blurred, 1, .4)), np.exp)
     judge('noisy', log(d['noise']), 1, math.log(2), level('its noise (σ) is'), show=np.exp)
     judge('few_levels', log(d['levels']), -1, math.log(4), level('its grey levels number'), ~dark, np.exp)
     judge('uneven', d['uneven'].to_numpy(), 1, .4, lambda v, m: f'{v:.0%} of its variation is a smooth slope, of its fellows {m:.0%}', z_least=6.)
