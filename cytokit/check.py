@@ -72,7 +72,7 @@ def _silenced(found, rules):
     rules = list(rules.itertuples())
     return np.array([next((r.reason for r in rules if hit(f, r)), '') for f in found.itertuples()], object)
 
-# %% ../nbs/04e_check.ipynb #a0e5db77
+# %% ../nbs/04e_check.ipynb #154ab258
 def check(
     source, # A folder of images, a CSV as `read_table` reads it, or a file
     masks=None, # A folder of masks, paired with the images by name
@@ -90,7 +90,7 @@ def check(
     earlier = _earlier(against) if against is not None else None
     rows = measure_all(files, executor, keep)
     if groups is None and t is not None and not Path(source).is_dir(): groups = [*t['target'].astype(str)] + ['']*(len(files) - len(t))
-    rows['group'] = _fellows(rows, groups)
+    rows['fellows'] = _fellows(rows, groups)
     twins = duplicates(rows)
     found = [image_findings(rows, groups), duplicate_findings(twins)]
     if pairs is not None:
@@ -145,13 +145,13 @@ def _action(f):
 
 PLAN = ['image', 'action', 'to', 'check', 'reason']
 
-# %% ../nbs/04e_check.ipynb #ca91b27b
+# %% ../nbs/04e_check.ipynb #f330121b
 class Quality:
     "What a check found."
     def __init__(self, source, findings, rows, pairs, silenced, table=None, seconds=0.):
         self.source = str(source)
         self.findings = findings # Columns file, check, severity, value, median, threshold, group, other, message; gravest first
-        self.rows = rows # What `measure_all` measured, a row a file, and `group`
+        self.rows = rows # What `measure_all` measured, a row a file, and `fellows`, the group that it is compared with
         self.pairs = pairs # Duplicates
         self.silenced = silenced # Accepted findings, with their reason
         self.table, self.seconds, self.against = table, seconds, None
@@ -191,7 +191,7 @@ class Quality:
 
     def to_parquet(self, path):
         "The measured rows."
-        with atomic(path) as t: self.rows.assign(dct=[b'' if d is None or isinstance(d, float) else d.tobytes() for d in self.rows['dct']]).to_parquet(t)
+        with atomic(path) as t: self.rows.assign(dct=[b'' if d is None or isinstance(d, float) else d.tobytes() for d in self.rows['dct']]).to_parquet(t, engine='fastparquet')
 
     def to_plan(self, path):
         "The plan as CSV, paths relative to it."
@@ -206,7 +206,7 @@ class Quality:
     def __repr__(self): return f'{self.headline()}\n{self.summary.to_string(index=False)}' if len(self.findings) else self.headline()
     def _repr_html_(self): return f'<p>{html.escape(self.headline())}</p>' + (self.summary.to_html(index=False, border=0) if len(self.findings) else '')
 
-# %% ../nbs/04e_check.ipynb #ed062f61
+# %% ../nbs/04e_check.ipynb #86a15060
 MOST_SHOWN = 8  # pictures a check
 _metric = dict(dark='p99', bright='p50', saturated='high', low_contrast='contrast', blurred='sharp', noisy='noise', uneven='uneven', few_levels='levels', border='border', odd_size='bytes')
 
@@ -243,7 +243,7 @@ def _picture(path, window=None, mask=None, box=None, side=150):
 def _good_fellow(rows, flagged, bad, group):
     "The unflagged file of the group whose contrast is the most usual; if all are flagged, one that is not flagged for this."
     for without in (flagged, bad):
-        d = rows[(rows['group'] == group) & ~rows['file'].isin(without) & (rows['error'] == '')]
+        d = rows[(rows['fellows'] == group) & ~rows['file'].isin(without) & (rows['error'] == '')]
         if len(d): return d['file'][(d['contrast'] - d['contrast'].median()).abs().idxmin()]
 
 def _cards(q, check, f):
@@ -256,7 +256,7 @@ def _cards(q, check, f):
         if not (os.path.isfile(r.file) and is_image(r.file)): continue
         beside = r.other if r.other and os.path.isfile(r.other) else None
         kind = 'its mask' if masks and beside else 'the other' if beside else 'a good fellow'
-        if not beside and r.file in row.index: beside = _good_fellow(q.rows, flagged, set(f['file']), row.at[r.file, 'group'])
+        if not beside and r.file in row.index: beside = _good_fellow(q.rows, flagged, set(f['file']), row.at[r.file, 'fellows'])
         shared = not masks and kind == 'a good fellow' and beside is not None and r.file in row.index and row.at[r.file, 'error'] == ''
         window = None
         if shared:

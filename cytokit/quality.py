@@ -409,7 +409,7 @@ def _against(x, groups):
     bad = (g == '').to_numpy()
     return m.mask(bad).to_numpy(), z.mask(bad).fillna(0).to_numpy()
 
-# %% ../nbs/04_quality.ipynb #c0209f1f
+# %% ../nbs/04_quality.ipynb #15b887cf
 CHECKS.update(
     unreadable=Check('error', 'it would stop or silently shrink a training', 'get the file again or drop it'),
     wrong_extension=Check('warning', 'programs that trust the name fail on it', 'rename it'),
@@ -477,9 +477,9 @@ def image_findings(
     white, _ = _against(np.where(ok, d['p99'] - floor, np.nan), g)
     judge('bright', ((d['p50'] - floor)/np.maximum(white, 1e-9)).to_numpy(), 1, .25, level('its median, as a part of the white of its group, is'), ~saturated)
     span, _ = _against(np.where(ok, log(d['contrast']), np.nan), g)
-    judge('low_contrast', log(d['contrast']) - log(d['p99'] - floor), -1, np.where(dark, math.log(1.3), math.log(1.8)), level('its contrast against its brightness is'), ~saturated & (log(d['contrast']) < span - np.where(blurred, 1, .4)), np.exp)
+    faint = judge('low_contrast', log(d['contrast']) - log(d['p99'] - floor), -1, np.where(dark, math.log(1.3), math.log(1.8)), level('its contrast against its brightness is'), ~saturated & (log(d['contrast']) < span - np.where(blurred, 1, .4)), np.exp)
     judge('noisy', log(d['noise']), 1, math.log(2), level('its noise (σ) is'), show=np.exp)
-    judge('few_levels', log(d['levels']), -1, math.log(4), level('its grey levels number'), ~dark, np.exp)
+    judge('few_levels', log(d['levels']), -1, math.log(4), level('its grey levels number'), ~dark & ~faint, np.exp)
     judge('uneven', d['uneven'].to_numpy(), 1, .4, lambda v, m: f'{v:.0%} of its variation is a smooth slope, of its fellows {m:.0%}', z_least=6.)
     judge('border', d['border'].to_numpy(float), 1, .05, lambda v, m: f'{v:.0%} of a side is border, of its fellows {m:.0%}')
     add((d['marks'] > 0).to_numpy(), 'marks', lambda i: f'sharp jumps as of burnt-in text in the box {d["marks_at"][i]} (top, left, bottom, right as shares)', d['marks'], 12.)
