@@ -167,13 +167,18 @@ def _sweep(task, rates, k, ratio, accumulate, precision, prepare, flat):
     batches.close()
     return start, losses, len(last)
 
-# %% ../nbs/08_lr_finder.ipynb #d73ad4f0
+# %% ../nbs/08_lr_finder.ipynb #769d7782
 def _smooth(l):
     "Mean over three neighbours; what lies before the first step is as at the start (1), what lies after the last as bad as that."
     seen = np.flatnonzero(np.isfinite(l))
     if not len(seen): return np.ones(len(l))
     l = np.interp(np.arange(len(l)), np.r_[seen[0] - 1, seen], np.r_[1., l[seen]], right=max(1.5, l[seen[-1]]))
     return np.convolve(np.pad(l.clip(max=3), 1, mode='edge'), np.ones(3)/3, 'valid')
+
+def _floor(rates, losses):
+    "Middle (geometric) of the rates whose loss is within a tenth of the whole fall of the lowest: on a flat floor the lowest point itself is chance."
+    at = np.flatnonzero(losses <= losses.min() + .1*(1 - losses.min()))
+    return float(np.sqrt(rates[at[0]]*rates[at[-1]]))
 
 def rules(
     rates, # (T,) growing
@@ -184,7 +189,7 @@ def rules(
     slope, low = np.gradient(losses, np.log(rates)), int(np.argmin(losses))
     stable = np.flatnonzero(losses <= (1 + losses[low])/2)
     return {'steepest': float(rates[np.argmin(slope[:low + 1])]), 'valley (fastai)': float(valley(list(rates[:low + 2]), list(losses[:low + 2]), len(rates))[0]),
-            'a tenth of the minimum': float(rates[low]/10), 'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan, 'half the minimum': float(rates[low]/2)}
+            'a tenth of the minimum': float(rates[low]/10), 'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan, 'half the floor': _floor(rates, losses)/2}
 
 # %% ../nbs/08_lr_finder.ipynb #b6839ddf
 @dataclass
@@ -226,7 +231,7 @@ class Found:
         if seen.any(): ax.legend(fontsize=7)
         return fig
 
-# %% ../nbs/08_lr_finder.ipynb #c9e694d3
+# %% ../nbs/08_lr_finder.ipynb #a0cbf386
 def _judged(rates, losses, start):
     "(suggestions, lr, low, high, reason) of the sweeps so far."
     none = lambda why, said={}: (said, None, None, None, why)
@@ -238,13 +243,13 @@ def _judged(rates, losses, start):
     if np.mean([c.min() > .97 for c in curves]) > .34: return none('The loss fell in some sweeps only: take larger batches or more sweeps.', said)
     if mean.argmin() >= len(rates) - 2: return none(f'The loss still falls at the highest rate tried, {rates[-1]:.2g}: set `high` higher.', said)
     if mean.argmin() <= 1: return none(f'The loss is lowest at the lowest rate tried, {rates[0]:.2g}: set `low` lower, or nothing is left to learn.', said)
-    each = np.array([rates[c.argmin()]/2 for c in curves if c.min() <= .97])
+    each = np.array([_floor(rates, c)/2 for c in curves if c.min() <= .97])
     near = each[np.abs(np.log(each/np.median(each))) < np.log(3.2)]  # half a decade
     if len(near) < max(1, .6*len(each)): return none(f'The sweeps disagree: from {each.min():.2g} to {each.max():.2g}. Take larger batches or more sweeps.', said)
     lr, low, high = float(np.exp(np.log(near).mean())), float(near.min()), float(near.max())
     many = f'{len(near)} sweeps' if len(near) == len(curves) else f'{len(near)} of {len(curves)} sweeps'
     agree = f'{many} agree within a factor {high/low:.1f}' if len(curves) > 1 else 'from one sweep, which says nothing of its certainty'
-    return said, lr, low, high, f'Half of {2*lr:.2g}, where the loss on images kept aside is lowest; {agree}.'
+    return said, lr, low, high, f'Half of {2*lr:.2g}, the middle of the rates where the loss on images kept aside is lowest; {agree}.'
 
 # %% ../nbs/08_lr_finder.ipynb #690b9e0d
 def _checked(low, high, steps, sweeps, accumulate, precision):
