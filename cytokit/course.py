@@ -7,10 +7,11 @@ Docs: https://cytokit.github.io/cytokit/course.html.md"""
 # %% auto #0
 __all__ = ['QUESTIONS', 'Question', 'judge', 'check', 'hint', 'solution']
 
-# %% ../nbs/21_course.ipynb #e263afff
-import html, inspect, reprlib
+# %% ../nbs/21_course.ipynb #ded1bb2a
+import csv, html, inspect, reprlib
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 import numpy as np
 from IPython.display import display
 from .core import shown
@@ -290,3 +291,53 @@ def _cost(answer, found, n_epochs, n_batches):
     if np.isclose(x, found.steps/n_batches, rtol=.02): return 'That is in epochs; the training has several.'
     if np.isclose(x, 100*found.steps/whole, rtol=.02): return 'In percent; give the share itself.'
     return 'Steps of the finder, divided by the steps of the whole training: epochs times batches.'
+
+# %% ../nbs/21_course.ipynb #6a307a34
+@Question('look-dose', 'a share between 0 and 1', [
+    'Find `few` on the axis of the score, and go across to the curve.',
+    'It meets the curve between two doses: how far along is it, by the scores of the two?',
+    '`np.interp` reads between points; it wants the x values growing, and the scores fall: turn both round.'], """
+    answer = np.interp(few, lies.table.score[::-1], lies.table.dose[::-1])
+    check('look-dose', answer, doses=lies.table.dose, scores=lies.table.score, few=few)""")
+def _dose_share(answer, doses, scores, few):
+    "So much is a label worth: beyond that share, it pays better to throw images away than to train on them unseen."
+    x, doses, scores = _number(answer), np.asarray(doses, float), np.minimum.accumulate(np.asarray(scores, float))
+    if not 0 <= x <= 1: return 'A share lies between 0 and 1.'
+    if _near(x, np.interp(few, scores[::-1], doses[::-1]), .015): return
+    if _near(x, few): return 'That is the score of the small set; the question asks for the dose at which the curve has that score.'
+    if np.abs(doses - x).min() < .005: return 'That is one of the doses tried. The curve passes the score of the small set between two of them.'
+    return 'Go across from the score of the small set to the curve, and down to the axis of the dose.'
+
+@Question('look-game', 'a list of eight numbers or more', [
+    'Some faults leap to the eye: a black picture, an empty one, a frame, a negative.',
+    'Some show only beside a neighbour: a softer one, a grainier one, one with fewer greys.',
+    'And some cannot be seen on this sheet at all: depth, mode, a name that lies. Leave those to the next cell.'], """
+    import pandas as pd
+    planted = pd.read_csv(key_path(spoiled)).query('fault in ["dark", "saturated", "border", "inverted", "corrupt", "bright"]')
+    answer = [int(Path(f).stem) for f in planted.file]
+    check('look-game', answer, key=key_path(spoiled))""")
+def _game(answer, key):
+    "Now count how long that took you for a hundred pictures, and think of ten thousand."
+    numbers = {int(a) for a in answer if not isinstance(a, bool)}
+    if len(numbers) < 8: return f'That is {len(numbers)}; give at least eight different numbers.'
+    named = {n for n in numbers if f'{n:05}' in _key_numbers(key)}
+    if len(named) < .75*len(numbers): return f'{len(named)} of your {len(numbers)} were planted. Take the ones that are unlike all their neighbours, and leave the doubtful out.'
+
+def _key_numbers(key):
+    with open(key, newline='') as f: rows = list(csv.DictReader(f))
+    return {Path(r[c]).stem for r in rows for c in ('file', 'other') if r[c] and (c == 'file' or r['fault'] != 'label')}
+
+@Question('look-marks', 'a share and a list of kinds', [
+    'The first row of `marks` is about all faults together.',
+    'A kind that was missed altogether has a recall of 0.',
+    '`marks[marks.recall == 0].fault` names them; `list` makes a list of that.'], """
+    answer = marks.recall[0], list(marks.fault[marks.recall == 0])
+    check('look-marks', answer, marks=marks)""")
+def _marks_read(answer, marks):
+    "That is what to know of any checker before it is trusted: how much it finds, and where it is blind."
+    share, kinds = answer
+    share, missed = _number(share), set(marks['fault'][marks['recall'] == 0])
+    if _near(share, marks['precision'].iloc[0]) and not _near(share, marks['recall'].iloc[0]): return 'That is the precision: what share of its accusations was right. The question asks what share of the faults it found.'
+    if not _near(share, marks['recall'].iloc[0], .01): return 'The share is in the row `all`, in the column recall.'
+    if isinstance(kinds, str) or set(kinds) - missed: return 'Not each of these was missed altogether: look for a recall of 0, and give a list.'
+    if missed - set(kinds): return f'The share is right; {len(missed - set(kinds))} more of the kinds were missed altogether.'
