@@ -115,7 +115,7 @@ def _octaves(x):
         x = _halved(x)
         if min(small.shape) >= 128: small = x
 
-# %% ../nbs/04_quality.ipynb #f832dc5f
+# %% ../nbs/04_quality.ipynb #708e870e
 @lru_cache(64)
 def _areas(n, m=32):
     "(m, n): the mean over m equal parts of n pixels."
@@ -130,7 +130,7 @@ _rim = np.pad(np.zeros((30, 30), bool), 1, constant_values=True)
 def _thumbnail(x): return _areas(x.shape[0]) @ x @ _areas(x.shape[1]).T
 
 def _marks(a, span):
-    "Sharp jumps between neighbours in a row, as text makes: how many of more than half of the scale, if they end on one rare value and stand together; their box (top, left, bottom, right, shares of the sides); and which of 32×32 areas hold more than two jumps of a quarter of the scale a row, as strokes do and an edge does not, as 256 hexadecimal digits."
+    "Sharp jumps between neighbours in a row, as text makes: how many of more than half of the scale, if they stand together in a small box, and either fill it or end on one rare value; their box (top, left, bottom, right, shares of the sides); and which of 32×32 areas hold more than two jumps of a quarter of the scale a row, as strokes do and an edge does not, as 256 hexadecimal digits."
     if span <= 0 or a.shape[1] < 2: return 0, '', ''
     d = np.maximum(a[:, 1:], a[:, :-1]) - np.minimum(a[:, 1:], a[:, :-1])
     at = np.flatnonzero(d.ravel() > span/4)
@@ -141,7 +141,8 @@ def _marks(a, span):
     y, x = y[big], x[big]
     if len(y) < 12: return 0, '', areas
     box = y.min()/h, x.min()/w, (y.max() + 1)/h, (x.max() + 2)/w
-    together = (box[2] - box[0])*(box[3] - box[1]) < .1 and any(_ink(end(a[y, x], a[y, x + 1]), a) for end in (np.maximum, np.minimum))
+    area = (box[2] - box[0])*(box[3] - box[1])
+    together = area < .1 and (len(y) > .15*area*a.size or any(_ink(end(a[y, x], a[y, x + 1]), a) for end in (np.maximum, np.minimum)))
     return (len(y), ' '.join(f'{v:.2f}' for v in box), areas) if together else (0, '', areas)
 
 def _ink(v, a):
@@ -199,8 +200,8 @@ def measure(
                 uneven=float(((d.ravel() @ _smooth)**2).sum()/flat) if flat > 0 else 0., dct=(c/(np.linalg.norm(c) or 1)).astype('f2'))
     return row
 
-# %% ../nbs/04_quality.ipynb #1cca0c39
-_VERSION = 5  # of the rows; a new one makes the kept ones void
+# %% ../nbs/04_quality.ipynb #166d9e8b
+_VERSION = 6  # of the rows; a new one makes the kept ones void
 
 def _pack(row): return json.dumps({k: v for k, v in row.items() if k != 'dct'}), row['dct'].tobytes() if 'dct' in row else b''
 def _unpack(text, dct): return json.loads(text) | ({'dct': np.frombuffer(dct, 'f2').reshape(16, 16)} if dct else {})
