@@ -115,7 +115,7 @@ def _octaves(x):
         x = _halved(x)
         if min(small.shape) >= 128: small = x
 
-# %% ../nbs/04_quality.ipynb #708e870e
+# %% ../nbs/04_quality.ipynb #e828ff62
 @lru_cache(64)
 def _areas(n, m=32):
     "(m, n): the mean over m equal parts of n pixels."
@@ -147,7 +147,7 @@ def _marks(a, span):
 
 def _ink(v, a):
     values, n = np.unique(v, return_counts=True)
-    return n.max() > .5*len(v) and np.count_nonzero(a == values[n.argmax()]) < .05*a.size
+    return n.max() > .35*len(v) and np.count_nonzero(a == values[n.argmax()]) < .05*a.size
 
 def _border(a):
     "Lines and columns of one value, from the edges inwards, as a share of the sides."
@@ -200,8 +200,8 @@ def measure(
                 uneven=float(((d.ravel() @ _smooth)**2).sum()/flat) if flat > 0 else 0., dct=(c/(np.linalg.norm(c) or 1)).astype('f2'))
     return row
 
-# %% ../nbs/04_quality.ipynb #166d9e8b
-_VERSION = 6  # of the rows; a new one makes the kept ones void
+# %% ../nbs/04_quality.ipynb #371aabc8
+_VERSION = 7  # of the rows; a new one makes the kept ones void
 
 def _pack(row): return json.dumps({k: v for k, v in row.items() if k != 'dct'}), row['dct'].tobytes() if 'dct' in row else b''
 def _unpack(text, dct): return json.loads(text) | ({'dct': np.frombuffer(dct, 'f2').reshape(16, 16)} if dct else {})
@@ -410,7 +410,7 @@ def _against(x, groups):
     bad = (g == '').to_numpy()
     return m.mask(bad).to_numpy(), z.mask(bad).fillna(0).to_numpy()
 
-# %% ../nbs/04_quality.ipynb #15b887cf
+# %% ../nbs/04_quality.ipynb #b1ef948b
 CHECKS.update(
     unreadable=Check('error', 'it would stop or silently shrink a training', 'get the file again or drop it'),
     wrong_extension=Check('warning', 'programs that trust the name fail on it', 'rename it'),
@@ -473,16 +473,19 @@ def image_findings(
     floor = np.minimum(d['lowest'], 0)
     saturated = judge('saturated', d['high'].to_numpy(), 1, .01, lambda v, m: f'{v:.1%} of its pixels stand at the top of the scale, of its fellows {m:.1%}')
     dark = judge('dark', log(d['p99'] - floor), -1, math.log(2), level('its bright parts (99th percentile) reach'), show=np.exp)
-    blurred = judge('blurred', d['sharp'].to_numpy(), -1, 1.2, level('its fine structure against coarse (log ratio) is'), ~saturated)
-    blurred |= judge('blurred', d['fine'].to_numpy(), -1, 1.2, level('its finest structure against coarse (log ratio) is'), ~blurred & ~saturated)
+    noisy = judge('noisy', log(d['noise'] + d['step'].fillna(0)), 1, math.log(2), level('its noise (σ) is'), show=np.exp)
+    out_of_focus = level('its fine structure against coarse (log ratio) is')
+    blurred = judge('blurred', d['sharp'].to_numpy(), -1, 1.2, out_of_focus, ~saturated & ~noisy)
+    blurred |= judge('blurred', d['fine'].to_numpy(), -1, 1.2, level('its finest structure against coarse (log ratio) is'), ~blurred & ~saturated & ~noisy)
+    z = [_against(np.where(ok, d[k], np.nan), g)[1] for k in ('sharp', 'fine')]  # neither alone, but both
+    blurred |= judge('blurred', ((d['sharp'] + d['fine'])/2).to_numpy(), -1, .5, out_of_focus, ~blurred & ~saturated & ~noisy & (np.max(z, 0) < -2) & (sum(z) < -5.5), z_least=2.5)
     white, _ = _against(np.where(ok, d['p99'] - floor, np.nan), g)
     judge('bright', ((d['p50'] - floor)/np.maximum(white, 1e-9)).to_numpy(), 1, .25, level('its median, as a part of the white of its group, is'), ~saturated)
     span, _ = _against(np.where(ok, log(d['contrast']), np.nan), g)
     faint = judge('low_contrast', log(d['contrast']) - log(d['p99'] - floor), -1, np.where(dark, math.log(1.3), math.log(1.8)), level('its contrast against its brightness is'), ~saturated & (log(d['contrast']) < span - np.where(blurred, 1, .4)), np.exp)
-    judge('noisy', log(d['noise']), 1, math.log(2), level('its noise (σ) is'), show=np.exp)
-    judge('few_levels', log(d['levels']), -1, math.log(4), level('its grey levels number'), ~dark & ~faint, np.exp)
+    poor = judge('few_levels', log(d['levels']), -1, math.log(4), level('its grey levels number'), ~dark & ~faint & (d['format'] != 'JPEG').to_numpy(), np.exp)
     judge('uneven', d['uneven'].to_numpy(), 1, .4, lambda v, m: f'{v:.0%} of its variation is a smooth slope, of its fellows {m:.0%}', z_least=6.)
-    judge('border', d['border'].to_numpy(float), 1, .05, lambda v, m: f'{v:.0%} of a side is border, of its fellows {m:.0%}')
+    judge('border', d['border'].to_numpy(float), 1, .05, lambda v, m: f'{v:.0%} of a side is border, of its fellows {m:.0%}', ~poor)
     add((d['marks'] > 0).to_numpy(), 'marks', lambda i: f'sharp jumps as of burnt-in text in the box {d["marks_at"][i]} (top, left, bottom, right as shares)', d['marks'], 12.)
     out += _same_place(d, g)
     return findings_table(out)
