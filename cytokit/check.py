@@ -145,7 +145,7 @@ def _action(f):
 
 PLAN = ['image', 'action', 'to', 'check', 'reason']
 
-# %% ../nbs/04e_check.ipynb #f330121b
+# %% ../nbs/04e_check.ipynb #f07e54d3
 class Quality:
     "What a check found."
     def __init__(self, source, findings, rows, pairs, silenced, table=None, seconds=0.):
@@ -191,7 +191,9 @@ class Quality:
 
     def to_parquet(self, path):
         "The measured rows."
-        with atomic(path) as t: self.rows.assign(dct=[b'' if d is None or isinstance(d, float) else d.tobytes() for d in self.rows['dct']]).to_parquet(t, engine='fastparquet')
+        import fastparquet
+        d = self.rows.assign(dct=[b'' if d is None or isinstance(d, float) else d.tobytes() for d in self.rows['dct']])
+        with atomic(path) as t: fastparquet.write(str(t), d.astype({k: object for k in d if d[k].dtype == 'str'}))
 
     def to_plan(self, path):
         "The plan as CSV, paths relative to it."

@@ -410,7 +410,7 @@ def _against(x, groups):
     bad = (g == '').to_numpy()
     return m.mask(bad).to_numpy(), z.mask(bad).fillna(0).to_numpy()
 
-# %% ../nbs/04_quality.ipynb #b1ef948b
+# %% ../nbs/04_quality.ipynb #727ed118
 CHECKS.update(
     unreadable=Check('error', 'it would stop or silently shrink a training', 'get the file again or drop it'),
     wrong_extension=Check('warning', 'programs that trust the name fail on it', 'rename it'),
@@ -486,9 +486,9 @@ def image_findings(
     poor = judge('few_levels', log(d['levels']), -1, math.log(4), level('its grey levels number'), ~dark & ~faint & (d['format'] != 'JPEG').to_numpy(), np.exp)
     judge('uneven', d['uneven'].to_numpy(), 1, .4, lambda v, m: f'{v:.0%} of its variation is a smooth slope, of its fellows {m:.0%}', z_least=6.)
     judge('border', d['border'].to_numpy(float), 1, .05, lambda v, m: f'{v:.0%} of a side is border, of its fellows {m:.0%}', ~poor)
-    add((d['marks'] > 0).to_numpy(), 'marks', lambda i: f'sharp jumps as of burnt-in text in the box {d["marks_at"][i]} (top, left, bottom, right as shares)', d['marks'], 12.)
-    out += _same_place(d, g)
-    return findings_table(out)
+    same = list(_same_place(d, g))
+    add((d['marks'] > 0).to_numpy() & ~d['file'].isin([f['file'] for f in same]).to_numpy(), 'marks', lambda i: f'sharp jumps as of burnt-in text in the box {d["marks_at"][i]} (top, left, bottom, right as shares)', d['marks'], 12.)
+    return findings_table(out + same)
 
 def _same_place(rows, g):
     "Jumps at one small place in nearly all files of a group, and hardly elsewhere: a clock, a scale bar, a name."
