@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/quality.html.md"""
 __all__ = ['SEVERITIES', 'CHECKS', 'COLUMNS', 'ROW', 'MOST_BITS', 'LEAST_CORRELATION', 'Check', 'finding', 'findings_table',
            'measure', 'measure_all', 'duplicates', 'image_findings', 'duplicate_findings']
 
-# %% ../nbs/04_quality.ipynb #8e3f08df
+# %% ../nbs/04_quality.ipynb #765d24c3
 import contextlib, hashlib, json, math, os, sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ import numpy as np, pandas as pd
 from scipy import ndimage
 from .core import InputError, atomic, cache_dir, digest, parallel_map, progress, shown
 from .formats import hushed, read_image
+from .machine import keep_pages
 
 # %% ../nbs/04_quality.ipynb #18fb8f56
 SEVERITIES = ('error', 'warning', 'info')
@@ -84,38 +85,39 @@ def _intensity(a):
                 high=pile(-1, slice(-9, -1)) if len(h) > 8 else 0., low=pile(0, slice(1, 9)) if len(h) > 8 else 0., lowest=float(v[0]), highest=float(v[-1]), levels=len(used),
                 step=float(np.gcd.reduce(used + (low if a.dtype.kind in 'iu' else 0)) or 1) if a.dtype.kind in 'iu' else math.nan)
 
-# %% ../nbs/04_quality.ipynb #93871413
+# %% ../nbs/04_quality.ipynb #12231599
 def _halved(x):
-    h, w = x.shape[0]//2*2, x.shape[1]//2*2
-    s = x[0:h:2] + x[1:h:2]
-    return (s[:, 0:w:2] + s[:, 1:w:2]).astype('f4', copy=False)*np.float32(.25)
+    h, w = (n//2*2 for n in x.shape[-2:])
+    s = x[..., 0:h:2, :] + x[..., 1:h:2, :]
+    return (s[..., 0:w:2] + s[..., 1:w:2]).astype('f4', copy=False)*np.float32(.25)
 
 def _residual(x):
     "9 × (image − mean of 3×3), without the edge."
-    s = x[:-2] + x[1:-1]; s += x[2:]
-    t = s[:, :-2] + s[:, 1:-1]; t += s[:, 2:]
-    r = x[1:-1, 1:-1]*x.dtype.type(9); r -= t
+    s = x[..., :-2, :] + x[..., 1:-1, :]; s += x[..., 2:, :]
+    t = s[..., :-2] + s[..., 1:-1]; t += s[..., 2:]
+    r = x[..., 1:-1, 1:-1]*x.dtype.type(9); r -= t
     return r.astype('f4', copy=False)
 
 def _octaves(x):
-    "Energies of four octaves, σ of the noise from the calmest fifth of 16×16 blocks, and the image halved until a side has fewer than 128 pixels."
+    "Of images (n, H, W): energies of four octaves (4, n), σ of the noise (n,) from the calmest fifth of 16×16 blocks, and the images halved until a side has fewer than 128 pixels."
     x = x.astype('i2' if x.dtype == np.uint8 else 'f4', copy=False)  # nine times 255 fits, and half the bytes are half the time
-    b, noise, small = [], 0., x
+    b, noise, small = np.full((4, len(x)), np.nan), np.zeros(len(x)), x
     for k in range(4):
-        if min(x.shape) < 6: return b + [math.nan]*(4 - k), noise, small
+        if min(x.shape[-2:]) < 6: break
         r = _residual(x)
-        b.append(float(np.vdot(r, r))/(81*r.size))
+        b[k] = np.einsum('nij,nij->n', r, r)/(81*r[0].size)
         if k == 0:
-            h, w = (n//16*16 for n in r.shape)
+            h, w = (n//16*16 for n in r.shape[-2:])
             if h and w:
-                q = r[:h, :w].reshape(h//16, 16, w//16, 16)
-                e = np.einsum('ijkl,ijkl->ik', q, q).ravel()
-                noise = math.sqrt(np.partition(e, len(e)//5)[len(e)//5]/(81*256)*9/8)
-        if k == 3: return b, noise, small
+                q = r[:, :h, :w].reshape(len(r), h//16, 16, w//16, 16)
+                e = np.einsum('nijkl,nijkl->nik', q, q).reshape(len(r), -1)
+                noise = np.sqrt(np.partition(e, e.shape[1]//5, 1)[:, e.shape[1]//5]/(81*256)*9/8)
+        if k == 3: break
         x = _halved(x)
-        if min(small.shape) >= 128: small = x
+        if min(small.shape[-2:]) >= 128: small = x
+    return b, noise, small
 
-# %% ../nbs/04_quality.ipynb #e828ff62
+# %% ../nbs/04_quality.ipynb #c3ad5c1a
 @lru_cache(64)
 def _areas(n, m=32):
     "(m, n): the mean over m equal parts of n pixels."
@@ -127,12 +129,9 @@ _x = np.linspace(-1, 1, 32)
 _smooth = np.linalg.qr(np.stack([np.ones((32, 32)), *np.broadcast_arrays(_x[:, None], _x[None], _x[:, None]*_x, _x[:, None]**2 + 0*_x, _x**2 + 0*_x[:, None])], -1).reshape(-1, 6))[0][:, 1:].astype('f4')
 _rim = np.pad(np.zeros((30, 30), bool), 1, constant_values=True)
 
-def _thumbnail(x): return _areas(x.shape[0]) @ x @ _areas(x.shape[1]).T
-
-def _marks(a, span):
-    "Sharp jumps between neighbours in a row, as text makes: how many of more than half of the scale, if they stand together in a small box, and either fill it or end on one rare value; their box (top, left, bottom, right, shares of the sides); and which of 32×32 areas hold more than two jumps of a quarter of the scale a row, as strokes do and an edge does not, as 256 hexadecimal digits."
+def _marks(a, d, span):
+    "Sharp jumps `d` between neighbours in a row of `a`, as text makes: how many of more than half of the scale, if they stand together in a small box, and either fill it or end on one rare value; their box (top, left, bottom, right, shares of the sides); and which of 32×32 areas hold more than two jumps of a quarter of the scale a row, as strokes do and an edge does not, as 256 hexadecimal digits."
     if span <= 0 or a.shape[1] < 2: return 0, '', ''
-    d = np.maximum(a[:, 1:], a[:, :-1]) - np.minimum(a[:, 1:], a[:, :-1])
     at = np.flatnonzero(d.ravel() > span/4)
     if not 12 <= len(at) <= .05*a.size: return 0, '', ''
     (y, x), (h, w) = np.divmod(at, a.shape[1] - 1), a.shape
@@ -159,7 +158,7 @@ def _border(a):
         n = max(n, k/len(b))
     return n
 
-# %% ../nbs/04_quality.ipynb #00a8b765
+# %% ../nbs/04_quality.ipynb #9d55f471
 ROW = ('file bytes error format height width planes channels dtype coloured pixels not_finite mean std p1 p50 p99 contrast high low highest lowest levels step '
        'noise snr sharp fine uneven background marks marks_at jumps border dct').split()
 _grey = np.array([.299, .587, .114], 'f4')
@@ -169,38 +168,59 @@ def _fingerprint(a):
     h.update(a)
     return h.hexdigest()[:32]
 
-def measure(
-    path, # An image file
-)->dict: # file, bytes, error, format, height, width, planes, channels, dtype, and the numbers of the image; `pixels` a hash, `dct` (16, 16) float16, of length 1
-    "Read one file and measure it; of a volume the middle plane. Intensities are in the file's own unit."
+def _opened(path):
+    "What is told by the file and its histogram; and the grey plane, None where there is none."
     row = dict(file=str(path), bytes=os.path.getsize(path) if os.path.isfile(path) else 0, error='')
     try: im = read_image(path)
-    except (InputError, OSError) as e:
-        row['error'] = str(e).removeprefix(f'{shown(path)}: ')
-        return row
+    except (InputError, OSError) as e: return row | dict(error=str(e).removeprefix(f'{shown(path)}: ')), None
     a = im.array[len(im.array)//2] if im.axes[0] == 'Z' else im.array
     row |= dict(format=im.format, height=a.shape[0], width=a.shape[1], planes=len(im.array) if im.axes[0] == 'Z' else 1, channels=(a.shape[2] if a.ndim == 3 else 1) + bool(im.meta.get('alpha')),
                 dtype=str(a.dtype), pixels=_fingerprint(im.array))
     if a.dtype.kind == 'f':
         bad = int(a.size - np.count_nonzero(np.isfinite(a)))
         row['not_finite'] = bad/a.size
-        if bad == a.size: return row
+        if bad == a.size: return row, None
         if bad: a = np.where(np.isfinite(a), a, a[np.isfinite(a)].min())
     row |= _intensity(a)
-    g = a if a.ndim == 2 else a[..., :3].astype('f4') @ _grey if a.shape[2] >= 3 else a[..., 0]
     row['coloured'] = bool(a.ndim == 3 and a.shape[2] == 3 and (a[..., 0] != a[..., 1]).any())
-    row['marks'], row['marks_at'], row['jumps'] = _marks(g, row['highest'] - row['lowest']) if row['levels'] > 16 else (0, '', '')
-    row['border'] = _border(g)
-    b, row['noise'], small = _octaves(g)
-    t = _thumbnail(small.astype('f4', copy=False))
-    d, c = t - t.mean(), _cosines @ t @ _cosines.T
-    flat, (b0, b1, _, b3) = float(np.vdot(d, d)), b
-    log = lambda x: math.log(x) if x > 0 else -20.
-    row |= dict(sharp=log(b1 - b0/4) - log(b3), fine=log(b0) - log(b3), snr=row['contrast']/row['noise'] if row['noise'] else math.inf, background=float(t[_rim].mean()),
-                uneven=float(((d.ravel() @ _smooth)**2).sum()/flat) if flat > 0 else 0., dct=(c/(np.linalg.norm(c) or 1)).astype('f2'))
-    return row
+    return row, a if a.ndim == 2 else a[..., :3].astype('f4') @ _grey if a.shape[2] >= 3 else np.ascontiguousarray(a[..., 0])
 
-# %% ../nbs/04_quality.ipynb #371aabc8
+def _looked(rows, g):
+    "Add to the rows what the planes `g` (n, H, W) show."
+    d = np.maximum(g[..., 1:], g[..., :-1]) - np.minimum(g[..., 1:], g[..., :-1])
+    b, noise, small = _octaves(g)
+    t = _areas(small.shape[-2]) @ small.astype('f4', copy=False) @ _areas(small.shape[-1]).T
+    flat = (t - t.mean((1, 2), keepdims=True)).reshape(len(t), -1)
+    power, slope, rim, c = (flat**2).sum(1), ((flat @ _smooth)**2).sum(1), t[:, _rim].mean(1), _cosines @ t @ _cosines.T
+    log = lambda x: math.log(x) if x > 0 else -20.
+    for i, row in enumerate(rows):
+        row['marks'], row['marks_at'], row['jumps'] = _marks(g[i], d[i], row['highest'] - row['lowest']) if row['levels'] > 16 else (0, '', '')
+        b0, b1, _, b3 = b[:, i]
+        row |= dict(border=_border(g[i]), noise=float(noise[i]), sharp=log(b1 - b0/4) - log(b3), fine=log(b0) - log(b3), snr=row['contrast']/float(noise[i]) if noise[i] else math.inf,
+                    background=float(rim[i]), uneven=float(slope[i]/power[i]) if power[i] > 0 else 0., dct=(c[i]/(np.linalg.norm(c[i]) or 1)).astype('f2'))
+
+def _measure_part(paths):
+    "Rows of some files. Planes of one size are looked at eight together: threads gain little from short calls."
+    rows, waiting = [], {}
+    for p in paths:
+        row, g = _opened(p)
+        rows.append(row)
+        if g is None: continue
+        same = waiting.setdefault((g.shape, g.dtype.str), [])
+        same.append((row, g))
+        if len(same) == 8 or len(same)*g.nbytes > 2**22: _looked([r for r, _ in same], np.stack([g for _, g in same])); same.clear()
+        if sum(g.nbytes for s in waiting.values() for _, g in s) > 2**24:
+            for s in waiting.values(): s and _looked([r for r, _ in s], np.stack([g for _, g in s])); s.clear()
+    for s in waiting.values(): s and _looked([r for r, _ in s], np.stack([g for _, g in s]))
+    return rows
+
+def measure(
+    path, # An image file
+)->dict: # file, bytes, error, format, height, width, planes, channels, dtype, and the numbers of the image; `pixels` a hash, `dct` (16, 16) float16, of length 1
+    "Read one file and measure it; of a volume the middle plane. Intensities are in the file's own unit."
+    return _measure_part([path])[0]
+
+# %% ../nbs/04_quality.ipynb #13b59f32
 _VERSION = 7  # of the rows; a new one makes the kept ones void
 
 def _pack(row): return json.dumps({k: v for k, v in row.items() if k != 'dct'}), row['dct'].tobytes() if 'dct' in row else b''
@@ -250,7 +270,7 @@ def measure_all(
     found = kept.get(paths)
     todo = [p for p in dict.fromkeys(paths) if p not in found]
     parts = [todo[i:i + 32] for i in range(0, len(todo), 32)]
-    with hushed(), progress(desc='Measuring images', total=len(todo)) as bar, contextlib.ExitStack() as stack:
+    with hushed(), keep_pages(), progress(desc='Measuring images', total=len(todo)) as bar, contextlib.ExitStack() as stack:
         ex = executor or stack.enter_context(ThreadPoolExecutor(min(os.cpu_count() or 1, 8)))
         waiting = []
         try:
@@ -265,9 +285,7 @@ def measure_all(
         finally: kept.put(waiting)
     return pd.DataFrame([found[p] for p in paths], columns=ROW)
 
-def _measure_part(paths): return [measure(p) for p in paths]
-
-# %% ../nbs/04_quality.ipynb #d7b159f8
+# %% ../nbs/04_quality.ipynb #69a58933
 _odd = np.arange(1, 17) % 2 == 1
 _flips = np.stack([np.ones((16, 16)), np.broadcast_to(np.where(_odd, -1, 1), (16, 16)), np.broadcast_to(np.where(_odd, -1, 1)[:, None], (16, 16)),
                    np.where(_odd, -1, 1)[:, None]*np.where(_odd, -1, 1)]).astype('f4').reshape(4, 256)  # as is, left-right, up-down, half turn
@@ -276,7 +294,7 @@ def _view(c, v):
     "(n, 256) coefficients in orientation 0 to 7."
     return (c if v < 4 else c.reshape(-1, 16, 16).transpose(0, 2, 1).reshape(-1, 256))*_flips[v % 4]
 
-def _bands(c, n_bands=48):
+def _bands(c, n_bands=40):
     "For each band of bits the order of the rows by key, and the keys in that order. Keys are the same in all sixteen views."
     m, groups = c.reshape(-1, 16, 16), []
     i, j = np.triu_indices(8)
@@ -287,10 +305,10 @@ def _bands(c, n_bands=48):
     n, r = len(c), np.random.default_rng(0)
     bits = max(14, min(28, math.ceil(math.log2(n + 1)) + 4))
     for b in range(n_bands):
-        g, key = groups[b % 4], np.zeros(n, 'u8')
+        g, key = groups[b % 4], np.zeros(n, 'u4')
         first, *others = r.choice(len(g), min(bits, len(g)), replace=False)
-        for o in others: key = (key << np.uint64(1)) | (g[o] ^ g[first])
-        both = np.sort((key << np.uint64(32)) | np.arange(n, dtype='u8'))
+        for o in others: key <<= np.uint32(1); key |= g[o] ^ g[first]
+        both = np.sort((key.astype('u8') << np.uint64(32)) | np.arange(n, dtype='u8'))
         yield (both & np.uint64(0xffffffff)).astype('i8'), both >> np.uint64(32)
 
 def _candidates(c, most=64):
@@ -305,7 +323,7 @@ def _candidates(c, most=64):
     p = np.unique(np.concatenate(out)) if out else np.zeros(0, 'i8')
     return p//n, p % n
 
-# %% ../nbs/04_quality.ipynb #bbf6a3a8
+# %% ../nbs/04_quality.ipynb #9e703748
 MOST_BITS = 64  # of 256 signs may differ between two views of one picture; others differ in 84 and more (measured on cells, dataset pages say where)
 
 LEAST_CORRELATION = .75  # of their coefficients
@@ -316,33 +334,37 @@ def _packed(signs): return np.packbits(signs, axis=-1).view('u8')
 def _compare(c, i, j):
     "Of pairs of rows: fewest signs that differ, in which view (0 to 7, from 8 on inverted), and the correlation of the coefficients there, without the lowest: shading and a spot of dirt are no picture."
     best, view, r = np.full(len(i), 999), np.zeros(len(i), int), np.zeros(len(i))
-    signs, turned = _packed(c > 0), _packed(_view(c, 4) > 0)
-    for v in range(8):
-        d = np.bitwise_count(signs[i] ^ (turned if v > 3 else signs)[j] ^ _packed(_flips[v % 4] < 0)).sum(1, dtype=int)
-        for w, e in ((v, d), (v + 8, 256 - d)):
-            better = e < best
-            best[better], view[better] = e[better], w
+    bits = c > 0
+    signs, turned, flips = _packed(bits), _packed(bits.reshape(-1, 16, 16).transpose(0, 2, 1).reshape(-1, 256)), [_packed(f < 0) for f in _flips]
+    for at in range(0, len(i), 2**16):
+        k = slice(at, at + 2**16)
+        both = signs[i[k]] ^ signs[j[k]], signs[i[k]] ^ turned[j[k]]
+        d = np.stack([np.bitwise_count(x ^ f).sum(1, dtype='i2') for x in both for f in flips])
+        d = np.concatenate([d, 256 - d])
+        view[k] = d.argmin(0)
+        best[k] = d.min(0)
     for k in np.flatnonzero(best <= MOST_BITS):
         a, b = c[i[k]]*_fine, _view(c[j[k]:j[k] + 1], view[k] % 8)[0]*_fine
         r[k] = abs(float(a @ b))/(np.linalg.norm(a)*np.linalg.norm(b) or 1)
     return best, view, r
 
-def _all_pairs(c, block=512):
+def _all_pairs(c, block=256):
     "Pairs i < j whose signs agree in some view: every pair is compared."
-    s, out = np.where(c > 0, np.float32(1), np.float32(-1)), []
-    turned = [_view(s, v) for v in range(8)]
-    for a in range(0, len(c), block):
-        near = np.zeros((min(block, len(c) - a), len(c) - a), bool)
-        for t in turned: near |= np.abs(s[a:a + block] @ t[a:].T) >= 256 - 2*MOST_BITS
-        i, j = np.nonzero(near)
-        out.append(np.stack([i, j])[:, i < j] + a)
-    return np.concatenate(out, 1)
+    s, out, n = np.where(c > 0, np.float32(1), np.float32(-1)), [np.zeros(0, 'i8')], len(c)
+    for v in range(8):
+        turned = _view(s, v)
+        for a in range(0, n, block):
+            i, j = np.nonzero(np.abs(s[a:a + block] @ turned[a:].T) >= 256 - 2*MOST_BITS)
+            out.append(((i + a)*n + j + a)[i < j])
+    p = np.unique(np.concatenate(out))
+    return np.stack([p//n, p % n])
 
 def _allowed(c):
     "How many signs may differ: fewer where the files resemble one another anyway, as slices and frames do (of 256 files: distance to the third nearest)."
     some = np.random.default_rng(0).permutation(len(c))[:8192]
     s = np.where(c[some] > 0, np.float32(1), np.float32(-1))
-    agree = np.max([np.abs(s[:256] @ _view(s, v).T) for v in range(8)], 0)
+    agree = np.zeros((min(256, len(s)), len(s)), 'f4')
+    for v in range(8): np.maximum(agree, np.abs(s[:256] @ _view(s, v).T), out=agree)
     third = (256 - np.partition(agree, -4)[:, -4])/2 if len(s) > 4 else np.array([256])
     return float(np.clip(.7*np.median(third), 16, MOST_BITS))
 
