@@ -172,3 +172,7 @@ def test_learning_rate(lab, capsys):
 def test_transfer(lab, capsys):
     work(lab, '02_transfer.ipynb', lambda ask: ask.get_by_role('button', name='finetune').click(), 'frozen-count', 'answer = n_parameters(model)',
          'answer = sum(p.numel() for p in model.head.parameters())', capsys)
+
+def test_look(lab, capsys):
+    work(lab, '04_look.ipynb', lambda ask: ask.get_by_role('button', name='240 images, a third wrong').click(), 'look-marks', 'answer = marks.precision[0], []',
+         'answer = marks.recall[0], list(marks.fault[marks.recall == 0])', capsys)
