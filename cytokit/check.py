@@ -19,7 +19,7 @@ from .formats import hushed, read_image
 from .images import find_images, is_image
 from .quality import COLUMNS, SEVERITIES, _fellows, duplicate_findings, duplicates, findings_table, image_findings, measure_all
 
-# %% ../nbs/04e_check.ipynb #7f95acbb
+# %% ../nbs/04e_check.ipynb #2610ab12
 _not_classes = re.compile(r'(images?|masks?|labels?|outlines?|segmentations?|targets?|annotations?|raw|gt)(_\w+)?', re.I)
 
 def _sources(source, masks, table):
@@ -49,7 +49,7 @@ def _sources(source, masks, table):
         files = [str(p) for p in t['image']] + [f for f in files if os.path.realpath(f) not in known]
     if not files: raise InputError(f'{shown(source)}: no image in it')
     pairs = None
-    if masks is not None: pairs = source, Path(masks)
+    if masks is not None: pairs = os.path.commonpath([os.path.dirname(f) for f in files]) if source.is_dir() else source, Path(masks)
     elif t is not None and t.attrs.get('task') == 'mask': pairs, t = t.rename(columns={'target': 'mask'}), None
     return [str(f) for f in files], t, pairs
 
@@ -72,7 +72,7 @@ def _silenced(found, rules):
     rules = list(rules.itertuples())
     return np.array([next((r.reason for r in rules if hit(f, r)), '') for f in found.itertuples()], object)
 
-# %% ../nbs/04e_check.ipynb #154ab258
+# %% ../nbs/04e_check.ipynb #b7bccb0e
 def check(
     source, # A folder of images, a CSV as `read_table` reads it, or a file
     masks=None, # A folder of masks, paired with the images by name
@@ -94,7 +94,8 @@ def check(
     twins = duplicates(rows)
     found = [image_findings(rows, groups), duplicate_findings(twins)]
     if pairs is not None:
-        from cytokit.masks import check_masks
+        from cytokit.masks import check_masks, mask_pairs
+        pairs = pairs if isinstance(pairs, pd.DataFrame) else mask_pairs(*pairs)
         found.append(check_masks(pairs))
     if t is not None and t.attrs.get('task') == 'class':
         from cytokit.labels import label_findings, quick_probabilities
@@ -112,6 +113,7 @@ def check(
     d = findings_table(r for f in found for r in f.to_dict('records'))
     why = _silenced(d, rules)
     q = Quality(source, d[why == ''].reset_index(drop=True), rows, twins, d[why != ''].assign(reason=why[why != '']).reset_index(drop=True), t, time.perf_counter() - start)
+    if pairs is not None: q.image_of = dict(zip(pairs['mask'], pairs['image']))
     if earlier is not None: q.against = _changes(q, earlier)
     return q
 
@@ -145,7 +147,7 @@ def _action(f):
 
 PLAN = ['image', 'action', 'to', 'check', 'reason']
 
-# %% ../nbs/04e_check.ipynb #f07e54d3
+# %% ../nbs/04e_check.ipynb #0d2239e8
 class Quality:
     "What a check found."
     def __init__(self, source, findings, rows, pairs, silenced, table=None, seconds=0.):
@@ -154,7 +156,7 @@ class Quality:
         self.rows = rows # What `measure_all` measured, a row a file, and `fellows`, the group that it is compared with
         self.pairs = pairs # Duplicates
         self.silenced = silenced # Accepted findings, with their reason
-        self.table, self.seconds, self.against = table, seconds, None
+        self.table, self.seconds, self.against, self.image_of = table, seconds, None, {}
 
     @property
     def summary(self): # A row a check: severity, check, files, example
@@ -170,8 +172,8 @@ class Quality:
 
     def plan(self): # Columns image, action ('keep', 'drop', 'fix'), to, check, reason
         "What to do with each file that something was found about: a proposal to edit."
-        images = set(self.rows['file'])
-        d = self.findings[self.findings['file'].isin(images)].copy()
+        images = {os.path.realpath(f): f for f in self.rows['file']}
+        d = self.findings.assign(file=[images.get(os.path.realpath(self.image_of.get(f) or f)) if f else None for f in self.findings['file']]).dropna(subset='file')
         d['action'] = [_action(f) for f in d.itertuples()]
         d = d.sort_values('action', key=lambda a: a.map(['drop', 'fix', 'keep'].index), kind='stable')
         return pd.DataFrame([dict(image=f, action=g['action'].iloc[0], to='', check=' '.join(dict.fromkeys(g['check'])), reason=g['message'].iloc[0]) for f, g in d.groupby('file', sort=False)], columns=PLAN)
@@ -208,7 +210,7 @@ class Quality:
     def __repr__(self): return f'{self.headline()}\n{self.summary.to_string(index=False)}' if len(self.findings) else self.headline()
     def _repr_html_(self): return f'<p>{html.escape(self.headline())}</p>' + (self.summary.to_html(index=False, border=0) if len(self.findings) else '')
 
-# %% ../nbs/04e_check.ipynb #86a15060
+# %% ../nbs/04e_check.ipynb #66bb4936
 MOST_SHOWN = 8  # pictures a check
 _metric = dict(dark='p99', bright='p50', saturated='high', low_contrast='contrast', blurred='sharp', noisy='noise', uneven='uneven', few_levels='levels', border='border', odd_size='bytes')
 
@@ -224,7 +226,8 @@ def _picture(path, window=None, mask=None, box=None, side=150):
     a = ((a - low)/((high - low) or 1)*255).clip(0, 255).astype('u1')
     if box:
         h, w = a.shape[:2]
-        a = a[int(box[0]*h):math.ceil(box[2]*h), int(box[1]*w):math.ceil(box[3]*w)]
+        top, left = int(box[0]*h), int(box[1]*w)
+        a = a[max(0, top - h//32):math.ceil(box[2]*h) + h//32 + 1, max(0, left - w//32):math.ceil(box[3]*w) + w//32 + 1]
     k = max(1, math.ceil(max(a.shape[:2])/512))
     a = np.ascontiguousarray(a[::k, ::k])
     if mask is not None:
@@ -248,6 +251,9 @@ def _good_fellow(rows, flagged, bad, group):
         d = rows[(rows['fellows'] == group) & ~rows['file'].isin(without) & (rows['error'] == '')]
         if len(d): return d['file'][(d['contrast'] - d['contrast'].median()).abs().idxmin()]
 
+def _card(q, r, one, two, kind, other):
+    return dict(name=os.path.relpath(r.file, q.source) if os.path.isdir(q.source) else r.file, one=one, two=two, kind=kind, other=other, what=r.message.split('; ')[0])
+
 def _cards(q, check, f):
     "Pictures for the gravest findings of one check."
     flagged, out = set(q.findings['file']), []
@@ -256,20 +262,23 @@ def _cards(q, check, f):
     far = (f['value'] - f['median']).abs()
     for r in (f.loc[far.sort_values(ascending=False).index] if far.notna().any() else f).head(MOST_SHOWN).itertuples():
         if not (os.path.isfile(r.file) and is_image(r.file)): continue
+        if masks and (image := q.image_of.get(r.file) or (r.file if r.file in q.image_of.values() else None)):
+            mask = r.file if r.file in q.image_of else next(m for m, x in q.image_of.items() if x == image)
+            out.append(_card(q, r, _picture(image, mask=mask or None)[0], _picture(mask)[0] if mask else None, 'the mask', ''))
+            continue
         beside = r.other if r.other and os.path.isfile(r.other) else None
-        kind = 'its mask' if masks and beside else 'the other' if beside else 'a good fellow'
+        kind = 'the other' if beside else 'a good fellow'
         if not beside and r.file in row.index: beside = _good_fellow(q.rows, flagged, set(f['file']), row.at[r.file, 'fellows'])
-        shared = not masks and kind == 'a good fellow' and beside is not None and r.file in row.index and row.at[r.file, 'error'] == ''
+        shared = kind == 'a good fellow' and beside is not None and r.file in row.index and row.at[r.file, 'error'] == ''
         window = None
         if shared:
             a, b = row.loc[r.file], row.loc[beside]
             window = min(a['p1'], b['p1']), max(a['p99'], b['p99'])
         box = re.search(r'box (0\.\d+|1\.00) (\S+) (\S+) (\S+)', r.message) if check == 'marks' else None
-        one, _ = _picture(r.file, window, beside if kind == 'its mask' else None)
+        one, _ = _picture(r.file, window)
         two = _picture(beside, window)[0] if beside and not box else None
         if box: two, kind, beside = _picture(r.file, box=[float(v) for v in box.groups()])[0], 'enlarged', ''
-        out.append(dict(name=os.path.relpath(r.file, q.source) if os.path.isdir(q.source) else r.file, one=one, two=two, kind=kind, other=os.path.basename(beside or ''),
-                        value='' if math.isnan(r.value) else f'{r.value:.3g}', median='' if math.isnan(r.median) else f'{r.median:.3g}', what=r.message.split('; ')[0]))
+        out.append(_card(q, r, one, two, kind, os.path.basename(beside or '')))
     return out
 
 def _strip(q, check, f):

@@ -93,3 +93,15 @@ def test_the_burnt_in_clock_is_found_and_nothing_else():
 
 @needs('bccd')
 def test_real_duplicate_in_blood_smears(): assert len(duplicates(measure_all(list((SHARED/'bccd').rglob('*.jpg'))))) == 1
+
+def test_masks_of_a_folder_come_into_the_plan(tmp_path):
+    for i in range(12):
+        a, m = make_cells(i, 96)
+        for k, x in (('images', a), ('masks', m)):
+            (tmp_path/'set'/k).mkdir(parents=True, exist_ok=True)
+            PIL.fromarray(np.zeros_like(x) if (k, i) == ('masks', 3) else x[:50] if (k, i) == ('masks', 5) else x).save(tmp_path/'set'/k/f'{i}.png')
+    q = check(tmp_path/'set', masks=tmp_path/'set'/'masks')
+    assert names(q.findings, 'mask_empty') == {'3.png'} and names(q.findings, 'mask_shape') == {'5.png'}
+    assert set(q.plan().query('action == "fix"')['image']) == {str(tmp_path/'set'/'images'/f'{i}.png') for i in (3, 5)}
+    q.to_html(tmp_path/'p.html')
+    assert (tmp_path/'p.html').read_text().count('the mask') >= 2
