@@ -167,7 +167,7 @@ def _sweep(task, rates, k, ratio, accumulate, precision, prepare, flat):
     batches.close()
     return start, losses, len(last)
 
-# %% ../nbs/08_lr_finder.ipynb #769d7782
+# %% ../nbs/08_lr_finder.ipynb #f7c71e32
 def _smooth(l):
     "Mean over three neighbours; what lies before the first step is as at the start (1), what lies after the last as bad as that."
     seen = np.flatnonzero(np.isfinite(l))
@@ -177,7 +177,7 @@ def _smooth(l):
 
 def _floor(rates, losses):
     "Middle (geometric) of the rates whose loss is within a tenth of the whole fall of the lowest: on a flat floor the lowest point itself is chance."
-    at = np.flatnonzero(losses <= losses.min() + .1*(1 - losses.min()))
+    at = np.flatnonzero(losses <= losses.min() + .1*max(0, 1 - losses.min()))
     return float(np.sqrt(rates[at[0]]*rates[at[-1]]))
 
 def rules(
