@@ -19,7 +19,7 @@ from .formats import hushed, read_image
 from .images import find_images, is_image
 from .quality import COLUMNS, SEVERITIES, _fellows, duplicate_findings, duplicates, findings_table, image_findings, measure_all
 
-# %% ../nbs/04e_check.ipynb #2610ab12
+# %% ../nbs/04e_check.ipynb #384d39f3
 _not_classes = re.compile(r'(images?|masks?|labels?|outlines?|segmentations?|targets?|annotations?|raw|gt)(_\w+)?', re.I)
 
 def _sources(source, masks, table):
@@ -27,7 +27,7 @@ def _sources(source, masks, table):
     source = Path(source)
     if not source.exists(): raise InputError(f'{shown(source)}: no such file or folder')
     if masks is not None and table is not None: raise InputError('give either masks or table, not both')
-    if table is not None: t = read_table(table)
+    if table is not None: t = table if isinstance(table, pd.DataFrame) else read_table(table)
     elif source.is_file() and not is_image(source): t = read_table(source)
     elif source.is_file(): return [source], None, None
     else: t = None
@@ -72,11 +72,11 @@ def _silenced(found, rules):
     rules = list(rules.itertuples())
     return np.array([next((r.reason for r in rules if hit(f, r)), '') for f in found.itertuples()], object)
 
-# %% ../nbs/04e_check.ipynb #b7bccb0e
+# %% ../nbs/04e_check.ipynb #cb5dfb61
 def check(
     source, # A folder of images, a CSV as `read_table` reads it, or a file
     masks=None, # A folder of masks, paired with the images by name
-    table=None, # A CSV with columns image, target[, group, split] for the images in `source`
+    table=None, # A CSV with columns image, target[, group, split] for the images in `source`, or a table of `read_table`
     against=None, # An earlier state of the set: the JSON of its check, or its folder
     groups=None, # Who is compared with whom: a name a file, in the order of the files; None: folder, type and size
     silence=None, # A CSV of accepted findings; None: `cytokit_silence.csv` in `source`, if there is one

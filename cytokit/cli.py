@@ -149,7 +149,7 @@ def compare(source:Source, arms:_o(str, '--arms', help='Comma-separated.') = 'ma
                           folds, as_rgb8, valid, metric, epochs=epochs, seconds=seconds, batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance,
                           weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision), json)
 
-# %% ../nbs/22_cli.ipynb #33278119
+# %% ../nbs/22_cli.ipynb #12395a80
 @app.command()
 def predict(
     run:Annotated[Path, typer.Argument(help='Run folder of `train`.')],
@@ -225,6 +225,7 @@ def check(
     source:Annotated[Path, typer.Argument(metavar='PATH', help='Folder of images, a CSV with columns image, target[, group, split], or an image.')],
     masks:_o(Optional[Path], '--masks', help='Folder of masks, paired with the images by name.') = None,
     table:_o(Optional[Path], '--table', help='CSV with columns image, target[, group, split] for the images in PATH.') = None,
+    image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None,
     against:_o(Optional[Path], '--against', help='An earlier state of the set: the JSON of its check, or its folder.') = None,
     html:_o(Optional[Path], '--html', help='Write the page with pictures to this file.') = None,
     json:_o(Optional[Path], '--json', help='Write the findings to this file.') = None,
@@ -238,6 +239,7 @@ def check(
     "Find what is wrong with images, masks, labels and splits."
     if fail_on not in (None, 'error', 'warning'): raise InputError(f'--fail-on {shown(fail_on)}: give error or warning')
     from cytokit.check import check as run
+    if image or target or group: table = _table(table or source, image, target, group)
     with _workers(executor) as ex: q = run(source, masks, table, against, silence=silence, executor=ex, keep=not fresh)
     print(q.headline())
     if len(q.findings): print(q.summary.to_string(index=False))
