@@ -147,7 +147,7 @@ def _action(f):
 
 PLAN = ['image', 'action', 'to', 'check', 'reason']
 
-# %% ../nbs/04e_check.ipynb #0d2239e8
+# %% ../nbs/04e_check.ipynb #2513dd6b
 class Quality:
     "What a check found."
     def __init__(self, source, findings, rows, pairs, silenced, table=None, seconds=0.):
@@ -176,7 +176,7 @@ class Quality:
         d = self.findings.assign(file=[images.get(os.path.realpath(self.image_of.get(f) or f)) if f else None for f in self.findings['file']]).dropna(subset='file')
         d['action'] = [_action(f) for f in d.itertuples()]
         d = d.sort_values('action', key=lambda a: a.map(['drop', 'fix', 'keep'].index), kind='stable')
-        return pd.DataFrame([dict(image=f, action=g['action'].iloc[0], to='', check=' '.join(dict.fromkeys(g['check'])), reason=g['message'].iloc[0]) for f, g in d.groupby('file', sort=False)], columns=PLAN)
+        return pd.DataFrame([dict(image=f, action=g['action'].iloc[0], to=next(iter(g['group'][g['check'] == 'label_wrong']), ''), check=' '.join(dict.fromkeys(g['check'])), reason=g['message'].iloc[0]) for f, g in d.groupby('file', sort=False)], columns=PLAN)
 
     def silence(self, check, reason, file='*', path=None):
         "Accept findings: add a line to the CSV of accepted ones (in the folder that was checked, unless `path` says where)."
