@@ -56,10 +56,10 @@ def findings_table(
     d = pd.DataFrame(list(found), columns=COLUMNS)
     return d.sort_values(['severity', 'check', 'file'], key=lambda c: c.map(SEVERITIES.index) if c.name == 'severity' else c, kind='stable', ignore_index=True)
 
-# %% ../nbs/04_quality.ipynb #5496c44a
+# %% ../nbs/04_quality.ipynb #cf885d16
 def _histogram(a):
-    "Counts of the values from the lowest that occurs, and that value; floats are counted in 4096 steps of their range."
-    if a.dtype.kind == 'f':
+    "Counts of the values from the lowest that occurs, and that value; floats, and integers of more than a million values, are counted in 4096 steps of their range."
+    if a.dtype.kind == 'f' or a.itemsize > 2 and int(a.max()) - int(a.min()) > 2**20:
         low, high = float(a.min()), float(a.max())
         n, _ = np.histogram(a, 4096, (low, high) if high > low else (low, low + 1))
         return n, low, (high - low)/4096 or 1.
@@ -68,7 +68,7 @@ def _histogram(a):
         n = np.array(P.frombuffer('L', (a.size, 1), np.ascontiguousarray(a), 'raw', 'L', 0, 1).histogram())  # three times faster than bincount
         low, high = np.flatnonzero(n)[[0, -1]]
         return n[low:high + 1], int(low), 1.
-    if a.dtype.kind == 'b' or a.itemsize > 2: a = a.astype('i8')
+    if a.itemsize > 2: a = a.astype('i8')
     low = int(a.min())
     return np.bincount((a - a.dtype.type(low) if low > 0 else a - low if low < 0 else a).ravel()), low, 1.
 
@@ -83,7 +83,7 @@ def _intensity(a):
     pile = lambda end, near: float(h[end]/n) if h[end] > 4*h[near].mean() + 4 else 0.
     return dict(mean=mean, std=math.sqrt(max(0., float((v - mean)**2 @ h/n))), p1=float(p1), p50=float(p50), p99=float(p99), contrast=float(p99 - p1),
                 high=pile(-1, slice(-9, -1)) if len(h) > 8 else 0., low=pile(0, slice(1, 9)) if len(h) > 8 else 0., lowest=float(v[0]), highest=float(v[-1]), levels=len(used),
-                step=float(np.gcd.reduce(used + (low if a.dtype.kind in 'iu' else 0)) or 1) if a.dtype.kind in 'iu' else math.nan)
+                step=float(np.gcd.reduce(used + low) or 1) if isinstance(low, int) else math.nan)
 
 # %% ../nbs/04_quality.ipynb #12231599
 def _halved(x):
@@ -158,7 +158,7 @@ def _border(a):
         n = max(n, k/len(b))
     return n
 
-# %% ../nbs/04_quality.ipynb #9d55f471
+# %% ../nbs/04_quality.ipynb #129f6060
 ROW = ('file bytes error format height width planes channels dtype coloured pixels not_finite mean std p1 p50 p99 contrast high low highest lowest levels step '
        'noise snr sharp fine uneven background marks marks_at jumps border dct').split()
 _grey = np.array([.299, .587, .114], 'f4')
@@ -176,6 +176,7 @@ def _opened(path):
     a = im.array[len(im.array)//2] if im.axes[0] == 'Z' else im.array
     row |= dict(format=im.format, height=a.shape[0], width=a.shape[1], planes=len(im.array) if im.axes[0] == 'Z' else 1, channels=(a.shape[2] if a.ndim == 3 else 1) + bool(im.meta.get('alpha')),
                 dtype=str(a.dtype), pixels=_fingerprint(im.array))
+    if a.dtype.kind == 'b': a = a.view('u1')
     if a.dtype.kind == 'f':
         bad = int(a.size - np.count_nonzero(np.isfinite(a)))
         row['not_finite'] = bad/a.size
@@ -183,7 +184,16 @@ def _opened(path):
         if bad: a = np.where(np.isfinite(a), a, a[np.isfinite(a)].min())
     row |= _intensity(a)
     row['coloured'] = bool(a.ndim == 3 and a.shape[2] == 3 and (a[..., 0] != a[..., 1]).any())
-    return row, a if a.ndim == 2 else a[..., :3].astype('f4') @ _grey if a.shape[2] >= 3 else np.ascontiguousarray(a[..., 0])
+    g = a if a.ndim == 2 else a[..., :3].astype('f4') @ _grey if a.shape[2] >= 3 else np.ascontiguousarray(a[..., 0])
+    return row, g if g.dtype in ('u1', 'u2') else g.astype('f4', copy=False)
+
+def _safely(same):
+    "A file that cannot be measured costs no other."
+    try: _looked([r for r, _ in same], np.stack([g for _, g in same]))
+    except Exception as e:
+        if len(same) > 1: [_safely([one]) for one in same]
+        else: same[0][0]['error'] = f'cannot be measured ({type(e).__name__}: {shown(str(e), 80)})'
+    same.clear()
 
 def _looked(rows, g):
     "Add to the rows what the planes `g` (n, H, W) show."
@@ -203,15 +213,16 @@ def _measure_part(paths):
     "Rows of some files. Planes of one size are looked at eight together: threads gain little from short calls."
     rows, waiting = [], {}
     for p in paths:
-        row, g = _opened(p)
+        try: row, g = _opened(p)
+        except Exception as e: row, g = dict(file=str(p), bytes=0, error=f'cannot be measured ({type(e).__name__}: {shown(str(e), 80)})'), None
         rows.append(row)
         if g is None: continue
         same = waiting.setdefault((g.shape, g.dtype.str), [])
         same.append((row, g))
-        if len(same) == 8 or len(same)*g.nbytes > 2**22: _looked([r for r, _ in same], np.stack([g for _, g in same])); same.clear()
+        if len(same) == 8 or len(same)*g.nbytes > 2**22: _safely(same)
         if sum(g.nbytes for s in waiting.values() for _, g in s) > 2**24:
-            for s in waiting.values(): s and _looked([r for r, _ in s], np.stack([g for _, g in s])); s.clear()
-    for s in waiting.values(): s and _looked([r for r, _ in s], np.stack([g for _, g in s]))
+            for s in waiting.values(): s and _safely(s)
+    for s in waiting.values(): s and _safely(s)
     return rows
 
 def measure(
@@ -220,8 +231,8 @@ def measure(
     "Read one file and measure it; of a volume the middle plane. Intensities are in the file's own unit."
     return _measure_part([path])[0]
 
-# %% ../nbs/04_quality.ipynb #13b59f32
-_VERSION = 7  # of the rows; a new one makes the kept ones void
+# %% ../nbs/04_quality.ipynb #638f8fc0
+_VERSION = 8  # of the rows; a new one makes the kept ones void
 
 def _pack(row): return json.dumps({k: v for k, v in row.items() if k != 'dct'}), row['dct'].tobytes() if 'dct' in row else b''
 def _unpack(text, dct): return json.loads(text) | ({'dct': np.frombuffer(dct, 'f2').reshape(16, 16)} if dct else {})
@@ -323,9 +334,8 @@ def _candidates(c, most=64):
     p = np.unique(np.concatenate(out)) if out else np.zeros(0, 'i8')
     return p//n, p % n
 
-# %% ../nbs/04_quality.ipynb #9e703748
-MOST_BITS = 64  # of 256 signs may differ between two views of one picture; others differ in 84 and more (measured on cells, dataset pages say where)
-
+# %% ../nbs/04_quality.ipynb #17fa5cbf
+MOST_BITS = 64  # of 256 signs may differ between two views of one picture; others differ in 84 and more, on cells and nuclei
 LEAST_CORRELATION = .75  # of their coefficients
 _fine = (np.add.outer(range(16), range(16)) >= 4).reshape(256)
 
