@@ -7,13 +7,13 @@ Docs: https://cytokit.github.io/cytokit/check.html.md"""
 # %% auto #0
 __all__ = ['SILENCE', 'PLAN', 'MOST_SHOWN', 'check', 'Quality']
 
-# %% ../nbs/04e_check.ipynb #4a17ce12
+# %% ../nbs/04e_check.ipynb #92409f9a
 import base64, contextlib, html, io, math, os, re, time
 from fnmatch import fnmatch
 from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
-from .core import InputError, atomic, parallel_map, read_json, shown, write_json
+from .core import InputError, atomic, read_json, shown, write_json
 from .datasets import read_table
 from .formats import hushed, read_image
 from .images import find_images, is_image
@@ -72,7 +72,7 @@ def _silenced(found, rules):
     rules = list(rules.itertuples())
     return np.array([next((r.reason for r in rules if hit(f, r)), '') for f in found.itertuples()], object)
 
-# %% ../nbs/04e_check.ipynb #cb5dfb61
+# %% ../nbs/04e_check.ipynb #9ee5cbdc
 def check(
     source, # A folder of images, a CSV as `read_table` reads it, or a file
     masks=None, # A folder of masks, paired with the images by name
@@ -92,7 +92,7 @@ def check(
     if groups is None and t is not None and not Path(source).is_dir(): groups = [*t['target'].astype(str)] + ['']*(len(files) - len(t))
     rows['fellows'] = _fellows(rows, groups)
     twins = duplicates(rows)
-    found = [image_findings(rows, groups), duplicate_findings(twins)]
+    found = [image_findings(rows), duplicate_findings(twins)]
     if pairs is not None:
         from cytokit.masks import check_masks, mask_pairs
         pairs = pairs if isinstance(pairs, pd.DataFrame) else mask_pairs(*pairs)
@@ -105,7 +105,7 @@ def check(
         mine = rows[:len(t)][(rows['error'][:len(t)] == '').to_numpy()].reset_index(drop=True)
         found.append(split_findings(readable, mine, twins))
         probabilities, names = quick_probabilities(readable, mine)
-        if probabilities is not None: found.append(label_findings(readable, probabilities, names))
+        found.append(label_findings(readable, probabilities, names))
     deep = rows['file'][rows['planes'] > 1]
     if len(deep):
         from cytokit.volumes import volume_findings
@@ -135,13 +135,12 @@ def _changes(q, earlier):
     now = _names(q.findings, q.source)
     return dict(new=sorted(now - earlier), gone=sorted(earlier - now), same=len(now & earlier))
 
-# %% ../nbs/04e_check.ipynb #eb66fba6
-_dropped = 'unreadable blank not_finite exact_duplicate'.split()
+# %% ../nbs/04e_check.ipynb #d8545a36
+_dropped = 'unreadable blank not_finite exact_duplicate split_duplicate'.split()
 _fixed = 'wrong_extension odd_mode odd_depth mask_'.split()
 
 def _action(f):
     if f.check in _dropped: return 'drop'
-    if f.check in ('split_duplicate', 'split_duplicates'): return 'drop'
     if any(f.check.startswith(c) for c in _fixed): return 'fix'
     return 'keep'
 
@@ -210,7 +209,7 @@ class Quality:
     def __repr__(self): return f'{self.headline()}\n{self.summary.to_string(index=False)}' if len(self.findings) else self.headline()
     def _repr_html_(self): return f'<p>{html.escape(self.headline())}</p>' + (self.summary.to_html(index=False, border=0) if len(self.findings) else '')
 
-# %% ../nbs/04e_check.ipynb #66bb4936
+# %% ../nbs/04e_check.ipynb #b51a567f
 MOST_SHOWN = 8  # pictures a check
 _metric = dict(dark='p99', bright='p50', saturated='high', low_contrast='contrast', blurred='sharp', noisy='noise', uneven='uneven', few_levels='levels', border='border', odd_size='bytes')
 
@@ -315,7 +314,7 @@ def _page(q):
                               strip=_strip(q, r.check, f), set_wide=[x.message for x in f.head(6).itertuples() if not is_image(x.file)]))
     return Environment(autoescape=True).from_string(_HTML).render(
         q=q, parts=parts, headline=q.headline(), version=__version__, lines=d.head(1000).to_dict('records'), more=max(0, len(d) - 1000),
-        short=lambda f: os.path.relpath(f, q.source) if os.path.isabs(str(f)) == os.path.isabs(q.source) and os.path.isdir(q.source) else f, worst=order['severity'].iloc[0] if len(order) else 'none')
+        short=lambda f: os.path.relpath(f, q.source) if os.path.isabs(str(f)) == os.path.isabs(q.source) and os.path.isdir(q.source) else f)
 
 # %% ../nbs/04e_check.ipynb #bdc74369
 _HTML = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>Check of {{ q.source }}</title><style>

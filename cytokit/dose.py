@@ -7,13 +7,13 @@ Docs: https://cytokit.github.io/cytokit/dose.html.md"""
 # %% auto #0
 __all__ = ['DoseCurve', 'dose_curve']
 
-# %% ../nbs/10a_dose.ipynb #f14bb947
+# %% ../nbs/10a_dose.ipynb #0f83d68f
 import time
 from dataclasses import dataclass
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd
 from . import metrics
 from .core import InputError, cache_dir, digest, parallel_map, progress, rng, shown
-from .formats import Image, hushed, read_image
+from .formats import Image, read_image
 from .images import Recipe
 from .loaders import load_arrays
 from .samples import write_sample

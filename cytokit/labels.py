@@ -7,11 +7,11 @@ Docs: https://cytokit.github.io/cytokit/labels.html.md"""
 # %% auto #0
 __all__ = ['confident_joint', 'quick_features', 'quick_probabilities', 'label_findings', 'cohen_kappa', 'annotator_agreement']
 
-# %% ../nbs/04c_labels.ipynb #2b6edd70
+# %% ../nbs/04c_labels.ipynb #916704f0
 import numpy as np, pandas as pd
 from .core import InputError, shown
 from .quality import CHECKS, Check, finding, findings_table
-from .splits import FAMILIES, _join, _numbers
+from .splits import _EVERY, _join, _numbers, _out_of_fold
 
 # %% ../nbs/04c_labels.ipynb #3d4cba81
 CHECKS.update(
@@ -46,7 +46,7 @@ def _check_labels(labels, probabilities):
     if y.dtype.kind not in 'iu' or len(y) and not 0 <= y.min() <= y.max() < p.shape[1]: raise InputError(f'labels: expected whole numbers from 0 to {p.shape[1] - 1}')
     return y, p
 
-# %% ../nbs/04c_labels.ipynb #0f8c44d4
+# %% ../nbs/04c_labels.ipynb #6e8bba87
 def _components(x, n, scale):
     "The first principal components of (N, d), at most `n`."
     from sklearn.decomposition import PCA
@@ -58,7 +58,7 @@ def quick_features(
 )->np.ndarray: # (N, d) float64, in the order of `rows`; files that could not be read are zero
     "Numbers that describe an image, from its row alone."
     t = _join(pd.DataFrame(dict(image=rows['file'], target='')), rows)
-    x = [_numbers(t, [c for f in FAMILIES.values() for c in f] + ['high', 'low', 'border', 'levels'])]
+    x = [_numbers(t, [*_EVERY, 'high', 'low', 'border', 'levels'])]
     if 'dct' in rows and len(rows):
         d = np.stack([np.asarray(v, 'f8') if isinstance(v, np.ndarray) and np.isfinite(v).all() else np.zeros((16, 16)) for v in t.dct])
         d /= np.maximum(np.linalg.norm(d, axis=(1, 2), keepdims=True), 1e-9)
@@ -70,7 +70,9 @@ def quick_probabilities(
     table:pd.DataFrame, # Of `read_table`, task 'class'
     rows:pd.DataFrame, # Of `measure_all`, an image each
 )->tuple[np.ndarray, list[str]]: # (N, K) in the order of the table, rows of NaN for classes with fewer than 2 groups or images; the names of the K classes
-    "Out-of-fold probabilities from measured rows alone."
+    "Out-of-fold probabilities from measured rows alone: mean of logistic regression and 15 nearest neighbours."
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
     t = _join(table, rows)
     y, names = pd.factorize(t.target.map(str), sort=True)
     n = t.unit.groupby(y).nunique()
@@ -78,22 +80,9 @@ def quick_probabilities(
     if len(set(y[use])) < 2: return out, list(names)
     kept, code = np.unique(y[use], return_inverse=True)
     have = t[[c for c in rows if c != 'file']].assign(file=t.image)[use]
-    p = _out_of_fold_pair(quick_features(have), code, t.unit.to_numpy()[use])
-    out[use] = 0; out[np.ix_(use, kept)] = p
+    several = lambda n: [LogisticRegression(C=.3, max_iter=300), KNeighborsClassifier(min(15, n), weights='distance')]
+    out[use] = 0; out[np.ix_(use, kept)] = _out_of_fold(quick_features(have), code, t.unit.to_numpy()[use], several, 1/len(kept))
     return out, list(names)
-
-def _out_of_fold_pair(x, y, unit):
-    "Mean of logistic regression and 15 nearest neighbours, each out of fold."
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.model_selection import StratifiedGroupKFold
-    k = min(5, min(len(set(unit[y == c])) for c in set(y)))
-    p = np.zeros((len(y), y.max() + 1))
-    for a, b in StratifiedGroupKFold(k, shuffle=True, random_state=0).split(x, y, unit):
-        if len(set(y[a])) < 2: p[b] = 1/p.shape[1]; continue
-        for m in (LogisticRegression(C=.3, max_iter=300), KNeighborsClassifier(min(15, len(a)), weights='distance')):
-            m.fit(x[a], y[a]); p[np.ix_(b, m.classes_)] += m.predict_proba(x[b])/2
-    return p
 
 # %% ../nbs/04c_labels.ipynb #7efaecb7
 def _outlier_scores(x, y):

@@ -8,15 +8,14 @@ Docs: https://cytokit.github.io/cytokit/quality.html.md"""
 __all__ = ['SEVERITIES', 'CHECKS', 'COLUMNS', 'ROW', 'MOST_BITS', 'LEAST_CORRELATION', 'Check', 'finding', 'findings_table',
            'measure', 'measure_all', 'duplicates', 'image_findings', 'duplicate_findings']
 
-# %% ../nbs/04_quality.ipynb #765d24c3
+# %% ../nbs/04_quality.ipynb #6947cb9e
 import contextlib, hashlib, json, math, os, sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage
-from .core import InputError, atomic, cache_dir, digest, parallel_map, progress, shown
+from .core import InputError, cache_dir, progress, shown
 from .formats import hushed, read_image
 from .machine import keep_pages
 
@@ -442,7 +441,7 @@ def _against(x, groups):
     bad = (g == '').to_numpy()
     return m.mask(bad).to_numpy(), z.mask(bad).fillna(0).to_numpy()
 
-# %% ../nbs/04_quality.ipynb #2acadaa9
+# %% ../nbs/04_quality.ipynb #2037bf78
 CHECKS.update(
     unreadable=Check('error', 'it would stop or silently shrink a training', 'get the file again or drop it'),
     wrong_extension=Check('warning', 'programs that trust the name fail on it', 'rename it'),
@@ -475,13 +474,13 @@ def _odd(d, column, check, what, least=.8):
     return [finding(f, check, f'{what} {v} where {n.iloc[0]} of {len(d)} files have {n.index[0]}', n[v]/len(d), 1 - least) for f, v in zip(d['file'], d[column]) if v != n.index[0]]
 
 def image_findings(
-    rows:pd.DataFrame, # Of `measure_all`
+    rows:pd.DataFrame, # Of `measure_all`; a column `fellows`, where `check` has told them already
     groups=None, # A group a file; None: its folder. Type, size and kind of background divide further
 )->pd.DataFrame: # Columns `COLUMNS`
     "What is wrong with single images, by robust scores within a group and a physical limit beside them."
     out = [finding(r.file, 'unreadable', r.error[:200]) for r in rows[rows['error'] != ''].itertuples()]
     d = rows[rows['error'] == ''].reset_index(drop=True)
-    g = _fellows(rows, groups)[(rows['error'] == '').to_numpy()]
+    g = (rows['fellows'].to_numpy() if 'fellows' in rows else _fellows(rows, groups))[(rows['error'] == '').to_numpy()]
     add = lambda mask, check, what, value, threshold, median=None: out.extend(
         finding(d['file'][i], check, what(i), value[i], threshold if np.isscalar(threshold) else threshold[i], math.nan if median is None else median[i], g[i]) for i in np.flatnonzero(mask))
     known = d['format'].isin(list(_suffixes)) & np.array([os.path.isfile(f) for f in d['file']], bool)

@@ -45,9 +45,10 @@ def exact_interval(
     a = (1 - level)/2
     return (float(betaincinv(k, n - k + 1, a)) if k else 0., float(betaincinv(k + 1, n - k, 1 - a)) if k < n else 1.)
 
-# %% ../nbs/04b_splits.ipynb #921b99cc
+# %% ../nbs/04b_splits.ipynb #982e1ea2
 FAMILIES = dict(brightness=['mean', 'p1', 'p50', 'p99'], contrast=['std', 'contrast'], sharpness=['sharp', 'fine'], noise=['noise', 'snr'],
                 background=['background'], light=['uneven'], size=['height', 'width'], file=['bytes_per_pixel', 'channels', 'format', 'dtype'])
+_EVERY = [c for names in FAMILIES.values() for c in names]
 
 def _join(table, rows):
     "The table with the columns of `rows`, in the table's order; `unit`, `split` and `task` are always there."
@@ -213,11 +214,11 @@ def _size_findings(t, hoped=5.):
         yield finding('', 'split_small', f'validation has {n} images' + (f' of {g} groups' if g < n else '') + f': an accuracy of 90 % is known to ± {w:.1f} points' + (f' at best, ± {wg:.1f} if the images of a group are alike' if g < n else ''),
                       wg if g < n else w, hoped, severity='warning' if w > 2*hoped else None)
 
-# %% ../nbs/04b_splits.ipynb #90ea25c2
+# %% ../nbs/04b_splits.ipynb #39042497
 def _drift(t, extra=()):
     "(feature, part, D, p corrected, n, m, median of train, median of the part)."
     from scipy.stats import ks_2samp
-    names, out = [c for f in FAMILIES.values() for c in f if c in t and pd.api.types.is_numeric_dtype(t[c])] + [c for c in extra if c in t], []
+    names, out = [c for c in _EVERY if c in t and pd.api.types.is_numeric_dtype(t[c])] + [c for c in extra if c in t], []
     for s in ('valid', 'test'):
         for c in names:
             a, b = (t[t.split == k].groupby('unit')[c].median().replace([np.inf, -np.inf], np.nan).dropna() for k in ('train', s))
@@ -228,19 +229,22 @@ def _drift_findings(t, extra=()):
     for c, s, d, p, n, m, x, y in _drift(t, extra):
         if d >= .3 and p < .01: yield finding('', 'split_drift', f'{c} differs between train and {s}: median {x:.4g} against {y:.4g} (Kolmogorov–Smirnov distance {d:.2f}, p = {p:.1g}, {n} and {m} units)', d, .3, median=x, group=c)
 
-# %% ../nbs/04b_splits.ipynb #f4a412a7
-def _out_of_fold(x, y, unit, seed=0):
-    "Probabilities (n, K) of the classes `y` 0…K-1, each from folds that do not hold its unit; None when a class has fewer than two units."
-    from sklearn.linear_model import LogisticRegression
+# %% ../nbs/04b_splits.ipynb #f586da98
+def _out_of_fold(x, y, unit, models, blank=0.):
+    "Probabilities (n, K) of the classes `y` 0…K-1, mean of `models(n)`, each from one of five folds at most that does not hold its unit; `blank` where such a fold leaves one class."
     from sklearn.model_selection import StratifiedGroupKFold
-    k = min(5, min(len(set(unit[y == c])) for c in np.unique(y)))
-    if k < 2 or not x.shape[1]: return None
-    x, p = np.concatenate([x, x**2 - 1], 1), np.zeros((len(y), y.max() + 1))
-    for a, b in StratifiedGroupKFold(k, shuffle=True, random_state=seed).split(x, y, unit):
-        if len(set(y[a])) < 2: continue
-        m = LogisticRegression(C=.3, class_weight='balanced', max_iter=300).fit(x[a], y[a])
-        p[np.ix_(b, m.classes_)] = m.predict_proba(x[b])
+    k, p = min(5, min(len(set(unit[y == c])) for c in np.unique(y))), np.zeros((len(y), y.max() + 1))
+    for a, b in StratifiedGroupKFold(k, shuffle=True, random_state=0).split(x, y, unit):
+        if len(set(y[a])) < 2: p[b] = blank; continue
+        several = models(len(a))
+        for m in several: p[np.ix_(b, m.fit(x[a], y[a]).classes_)] += m.predict_proba(x[b])/len(several)
     return p
+
+def _simply(x, y, unit):
+    "Out of fold by logistic regression on the features and their squares; None when there are none, or a class has fewer than two units."
+    from sklearn.linear_model import LogisticRegression
+    if not x.shape[1] or min(len(set(unit[y == c])) for c in np.unique(y)) < 2: return None
+    return _out_of_fold(np.concatenate([x, x**2 - 1], 1), y, unit, lambda n: [LogisticRegression(C=.3, class_weight='balanced', max_iter=300)])
 
 def _by_unit(values, unit):
     "(units, columns): sums of the rows of each unit."
@@ -268,18 +272,19 @@ def _auc(p, y, unit, n=300):
     boot = [auc(r.multinomial(m, [1/m]*m)[code]) for _ in range(n)]
     return float(auc(np.ones(len(y)))), *map(float, np.percentile(boot, [.5, 99.5]))
 
-# %% ../nbs/04b_splits.ipynb #98c0c4a2
+# %% ../nbs/04b_splits.ipynb #4e00f6bb
 def _told(t, names, y, unit):
     "Balanced accuracy, its interval and chance, for the families `names`; None if it cannot be tried."
     x, code = _numbers(t, names), pd.factorize(y, sort=True)[0]
-    p = _out_of_fold(x, code, np.asarray(unit)) if len(set(code)) > 1 else None
+    p = _simply(x, code, np.asarray(unit)) if len(set(code)) > 1 else None
     return None if p is None else (*_balanced(p, code, np.asarray(unit)), 1/len(set(code)))
 
-def _thin(t, y, most=4000):
-    "Rows of classes with at least four units, at most `most` rows."
+def _some(t, most=4000): return t if len(t) <= most else t.iloc[np.sort(rng(0, 'thin').choice(len(t), most, False))]
+
+def _thin(t, y):
+    "Some rows of the classes with at least four units."
     n = t.unit.groupby(y).nunique()
-    t = t[y.isin(n.index[n >= 4])]
-    return t if len(t) <= most else t.iloc[np.sort(rng(0, 'thin').choice(len(t), most, False))]
+    return _some(t[y.isin(n.index[n >= 4])])
 
 def _shortcut_findings(t):
     t = _thin(t, t.target).reset_index(drop=True)
@@ -296,23 +301,19 @@ def _sites(t, own):
     return out + (['group'] if 'group' in t and 2 <= t.group.nunique() <= 20 and t.group.value_counts().median() >= 10 else [])
 
 def _site_findings(t, sites):
-    names = [c for f in FAMILIES for c in FAMILIES[f]]
     for c in sites:
-        d = t[t[c].notna()]
-        d = (d if len(d) <= 4000 else d.iloc[np.sort(rng(0, 'thin').choice(len(d), 4000, False))]).reset_index(drop=True)
+        d = _some(t[t[c].notna()]).reset_index(drop=True)
         unit = d.image.map(str) if c == 'group' else d.unit
-        s = _told(d, names, d[c], unit)
+        s = _told(d, _EVERY, d[c], unit)
         if s and s[0] >= .5 + .5*s[3] and s[1] > s[3]:
             yield finding('', 'split_site', f'the {c} of an image can be told from simple measurements: balanced accuracy {s[0]:.2f} ({s[1]:.2f} to {s[2]:.2f}), chance {s[3]:.2f}', s[0], .5 + .5*s[3], median=s[3], group=c)
 
 def _told_apart_findings(t):
-    names = [c for f in FAMILIES for c in FAMILIES[f]]
     for s in ('valid', 'test'):
-        d = t[t.split.isin(['train', s])].reset_index(drop=True)
-        d = d if len(d) <= 4000 else d.iloc[np.sort(rng(0, 'thin').choice(len(d), 4000, False))].reset_index(drop=True)
+        d = _some(t[t.split.isin(['train', s])]).reset_index(drop=True)
         y = (d.split == s).astype(int).to_numpy(); u = d.unit.to_numpy()
         if not y.any() or min(len(set(u[y == c])) for c in (0, 1)) < 6: continue
-        p = _out_of_fold(_numbers(d, names), y, u)
+        p = _simply(_numbers(d, _EVERY), y, u)
         if p is None: continue
         a, lo, hi = _auc(p[:, 1], y, u)
         if a >= .7 and lo > .5: yield finding('', 'split_told_apart', f'a classifier tells {s} from train by simple measurements: AUC {a:.2f} ({lo:.2f} to {hi:.2f}, 0.5 is chance)', a, .7, median=.5, group=s)

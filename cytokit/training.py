@@ -9,13 +9,12 @@ __all__ = ['ARMS', 'USUAL', 'VERBS', 'Settings', 'make_model', 'arm_recipe', 'pr
            'fit', 'new_run', 'read_run', 'make', 'resume', 'rerun', 'differences', 'prepare', 'weights_digest', 'pin',
            'train', 'find_rate', 'run_train', 'prediction_table', 'Run']
 
-# %% ../nbs/09_training.ipynb #69570495
+# %% ../nbs/09_training.ipynb #22aa5b6a
 import copy, json, math, os, time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 import numpy as np, pandas as pd
 from .core import InputError, atomic, digest, file_digest, git_commit, progress, read_json, rng, seed_all, shown, versions, write_json
 import torch
