@@ -17,7 +17,7 @@ from .core import InputError, atomic, read_json, rng, shown, write_json
 from .datasets import fold_table, read_table
 from .images import Recipe
 from .loaders import load_arrays
-from .machine import keep_pages
+from .machine import held_memory, keep_pages
 from .training import (ARMS as NETWORKS, Settings, _start, arm_recipe, estimate, fit, make, make_model, new_run, pin, prediction_table,
                               prepare, read_run, scores, weights_digest)
 from .models import n_parameters
@@ -130,7 +130,8 @@ def _cost(folder, asked, base, recipe, table, y, pixels, splits, n_out):
         r = arm_recipe(s, recipe)
         x = pixels[r] if r in pixels else load_arrays(table, r)
         if r == recipe: pixels[r] = x
-        with keep_pages(): e = estimate(*_start(x, y, *splits[0], s, n_out), s)
+        held = held_memory()
+        with keep_pages(): e = estimate(*_start(x, y, *splits[0], s, n_out), s, held)
         seconds += e['estimate_seconds']*asked['seeds']*len(splits)*sum(min(1, 4*f) for f in asked['fractions'])  # a part of the images is seen as often as all, at most four times
         mb = max(mb, e['estimate_mb'])
     cost = dict(estimate_seconds=seconds, estimate_mb=mb)

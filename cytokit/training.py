@@ -234,14 +234,16 @@ def features(
     dev = next(model.parameters()).device
     return torch.cat([model.eval().features(b.to(dev)).cpu() for b in x.split(batch_size)])
 
-# %% ../nbs/09_training.ipynb #391b488c
+# %% ../nbs/09_training.ipynb #59da6897
 def estimate(
     model, # A `Classifier`; it is not changed
     dls, # From `loaders`
     s:Settings, # What is asked
+    held:int|None=None, # Bytes that the program held before the model was made; None: what it holds now
     n_steps:int=3, # Steps that are timed
-)->dict: # estimate_seconds; estimate_mb: memory beyond what the program holds, in 10^6 bytes
+)->dict: # estimate_seconds; estimate_mb: memory beyond `held`, in 10^6 bytes
     "Time and memory that a training will need, from a few steps on a copy."
+    held = held or held_memory() or 0
     model, seen, dev = copy.deepcopy(model).train(), {}, next(model.parameters()).device
     batches = [b for b, _ in zip(dls.train, range(n_steps + 1))]
     def saved(t):
@@ -256,8 +258,9 @@ def estimate(
     each, n, m = float(np.median(times[1:] or times)), len(dls.train.index), len(dls.valid.index)
     steps = s.epochs*len(dls.train)*(4 if frozen else 1)
     images = 4*n + m if frozen else s.epochs*(n + (m + min(n, 128))/3) + (4*n + m)/3*s.pretrained + (80*s.batch_size if s.lr is None else 0)  # an image forward costs a third of a step's
-    held = dls.train.x.nbytes + sum(seen.values()) + (0 if frozen else 12*n_parameters(model))
-    return dict(estimate_seconds=s.seconds or images*each + .0015*steps, estimate_mb=held/1e6)
+    weights = 4*n_parameters(model)
+    grown = max((held_memory() or 0) - held, 2*weights + sum(seen.values()))  # weights and gradients; two moments and the rest of the set are to come
+    return dict(estimate_seconds=s.seconds or images*each + .0015*steps, estimate_mb=(grown + (0 if frozen else weights) + max(0, dls.train.x.nbytes - sum(xb.nbytes for xb, _ in batches)))/1e6)
 
 # %% ../nbs/09_training.ipynb #801b37cd
 def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', only_rate=False, n_views=4):
@@ -283,7 +286,7 @@ def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', only_rate
         whole.head.bias.copy_(head.bias - (head.weight/std)@mean)
     return state
 
-# %% ../nbs/09_training.ipynb #6cb53d07
+# %% ../nbs/09_training.ipynb #4a740956
 def _start(x, y, train, valid, s, n_out):
     seed_all(s.seed)
     model = make_model(s, x.shape[1], n_out).to('cuda' if torch.cuda.is_available() else 'cpu', memory_format=torch.channels_last)
@@ -309,7 +312,7 @@ def fit(
     with keep_pages():
         model, dls = _start(x, y, train, valid, s, n_out)
         if tell:
-            cost = estimate(model, dls, s)
+            cost = estimate(model, dls, s, held)
             desc = f'{desc or s.arm}, about {cost["estimate_seconds"]:.0f} s and {cost["estimate_mb"]:.0f} MB'
         if s.arm.startswith('frozen'): state = _fit_head(model, x, y, train, valid, s, n_out, path, desc, only_rate)
         else:
