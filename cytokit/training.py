@@ -33,7 +33,7 @@ from .datasets import check_table, classes, read_table, save_table, split_table,
 from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
 from .models import backbone, fold_norms, load_model, n_parameters, param_groups, save_model, small_cnn
 
-# %% ../nbs/09_training.ipynb #29a67d27
+# %% ../nbs/09_training.ipynb #bcac11a7
 ARMS = ('small', 'frozen', 'finetune', 'frozen-rgb8', 'finetune-rgb8')
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Settings:
     std:float|None=None        # And divided by
     padding:str|None=None      # 'same' for weights from TensorFlow
     precision:str='auto'       # 'float32' or 'bfloat16' inside the convolutions; 'auto': what this machine computes faster
+    compiled:bool=False        # Compile the convolutions (torch.compile) before the first step: half a minute or more, for very long trainings
 
     def __post_init__(self):
         def need(ok, name, what):
@@ -107,7 +108,7 @@ def _learner(model, dls, y_train, s, n_out):
     learn.logger = lambda *a: None
     return learn, _ratio[len(groups)]
 
-# %% ../nbs/09_training.ipynb #d54139d8
+# %% ../nbs/09_training.ipynb #d8ae1c9b
 @torch.no_grad()
 def precise_norm(
     model:nn.Module, # Changed in place
@@ -120,7 +121,8 @@ def precise_norm(
     momenta = [m.momentum for m in norms]
     for m in norms: m.reset_running_stats(); m.momentum = None
     model.train()
-    for b in x.chunk(math.ceil(len(x)/batch_size)): model(b)
+    with torch.compiler.set_stance('force_eager'):
+        for b in x.chunk(math.ceil(len(x)/batch_size)): model(b)
     for m, o in zip(norms, momenta): m.momentum = o
 
 # %% ../nbs/09_training.ipynb #1d0cf8a9
@@ -286,7 +288,7 @@ def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', only_rate
         whole.head.bias.copy_(head.bias - (head.weight/std)@mean)
     return state
 
-# %% ../nbs/09_training.ipynb #4a740956
+# %% ../nbs/09_training.ipynb #e52176b4
 def _start(x, y, train, valid, s, n_out):
     seed_all(s.seed)
     model = make_model(s, x.shape[1], n_out).to('cuda' if torch.cuda.is_available() else 'cpu', memory_format=torch.channels_last)
@@ -317,7 +319,9 @@ def fit(
         if s.arm.startswith('frozen'): state = _fit_head(model, x, y, train, valid, s, n_out, path, desc, only_rate)
         else:
             if s.pretrained and not begun: _fit_head(model, x, y, train, valid, replace(s, lr=None, seconds=None, patience=None), n_out, desc=f'{desc or s.arm}, head')
+            if s.compiled: model.body.compile()
             state = _fit_network(model, dls, s, n_out, path, desc, only_rate)
+            model.body._compiled_call_impl = None  # what follows has batches of other sizes
     if only_rate: return state
     if tell: cost['peak_mb'] = max(0, peak_memory() - held)/1e6 if held else None
     return model.cpu().eval(), dict(state, seconds=state['seconds'] + time.perf_counter() - t, **cost)

@@ -1,5 +1,5 @@
 "A run killed with SIGKILL in the middle of an epoch, and a run repeated."
-import json, signal, subprocess, sys, time
+import json, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import pandas as pd, pytest
 from safetensors.torch import load_file
@@ -78,7 +78,6 @@ def test_killed_contest_resumes_and_reruns(textures, tmp_path):
     assert rerun(tmp_path/'whole')[1] == []
 
 def test_rerun_notices_other_images(textures, tmp_path):
-    import shutil
     from cytokit.core import InputError
     from cytokit.images import Recipe
     from cytokit.training import rerun, train
@@ -112,3 +111,13 @@ def test_budget_of_seconds_sets_the_epochs(textures, tmp_path):
     short, long = (train(textures, 'small', tmp_path/f'{s}', Recipe(size=16), seconds=s).result for s in (1e-3, 4))
     assert short['epochs'] == 1
     assert long['epochs'] > 1
+
+@pytest.mark.skipif(not (shutil.which('g++') or shutil.which('clang++')), reason='torch.compile needs a C++ compiler')
+def test_compiled_steps_learn_the_same(tmp_path, monkeypatch):
+    import numpy as np, torch
+    from cytokit.training import Settings, fit, scores
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
+    x, y, rows = torch.rand(48, 3, 32, 32, generator=torch.Generator().manual_seed(0)), np.arange(48) % 3, (np.arange(32), np.arange(32, 48))
+    (_, a), (model, b) = (fit(x, y, *rows, Settings(epochs=2, lr=.003, batch_size=16, compiled=c), 3) for c in (False, True))
+    for m, n in zip(a['history'], b['history']): assert (n['train_loss'], n['valid_loss']) == pytest.approx((m['train_loss'], m['valid_loss']), abs=.01)
+    assert np.allclose(scores(model, x[:7]).sum(1), 1, atol=1e-5)
