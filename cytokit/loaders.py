@@ -117,7 +117,7 @@ def _throw_out(keep=None, limit=None):
         total, freed = total - size, freed + size
     return freed
 
-# %% ../nbs/05_loaders.ipynb #4201d646
+# %% ../nbs/05_loaders.ipynb #41eca7d1
 @dataclass(frozen=True)
 class Augment:
     "What may be changed in an image, and by how much at most."
@@ -129,13 +129,15 @@ class Augment:
     elastic:float=0.        # Bending: standard deviation of the displacement of a 4×4 grid, part of the side (Simard et al. 2003)
     contrast:float=.1       # Part of the distance to the mean
     brightness:float=.1     # In standard deviations of the image
+    blur:float=0.           # Share of a 5×5 binomial blur (standard deviation 1 pixel) mixed in
     noise:float=0.          # Standard deviation of Gaussian noise, in standard deviations of the image
     cutout:float=0.         # Side of a square set to the image's mean, part of the side (DeVries & Taylor 2017)
 
 AUGMENTATIONS = dict(none=None, flips=Augment(quarters=True, rotate=0, zoom=0, shift=0, contrast=0, brightness=0), light=Augment(), dihedral=Augment(quarters=True),
+                     cells=Augment(quarters=True, rotate=15, zoom=.2, shift=0, elastic=.01, contrast=.25, brightness=.25, blur=1, noise=.1),
                      strong=Augment(quarters=True, rotate=180, zoom=.2, shift=.1, elastic=.03, contrast=.25, brightness=.25, noise=.1, cutout=.25))
 
-# %% ../nbs/05_loaders.ipynb #5859ab0f
+# %% ../nbs/05_loaders.ipynb #01349fed
 def _resampled(x, a, r):
     "One map of coordinates, one resampling."
     n = len(x)
@@ -160,6 +162,31 @@ def _turned(x, a, r):
                 x[rows] = (x[rows].flip(3) if m else x[rows]).rot90(k, (2, 3))
     return x
 
+# %% ../nbs/05_loaders.ipynb #417668f7
+def _moved(x, a, r): return (_resampled if a.rotate or a.zoom or a.shift or a.elastic else _turned)(x, a, r)
+
+def _shaded(x, a, r):
+    "Intensities: contrast, brightness, blur, noise, cutout."
+    n, side = len(x), x.shape[-1]
+    t = lambda o: torch.tensor(o, dtype=x.dtype, device=x.device)[:, None, None, None]
+    mean = x.flatten(1).mean(1)[:, None, None, None]
+    std = torch.linalg.vector_norm(x - mean, dim=(1, 2, 3), keepdim=True)/(x[0].numel() - 1)**.5  # ten times faster than x.std
+    if a.contrast or a.brightness:
+        gain, offset = t(r.uniform(1 - a.contrast, 1 + a.contrast, n)), t(r.uniform(-a.brightness, a.brightness, n))
+        x = torch.addcmul(mean*(1 - gain) + offset*std, x, gain)
+    if a.blur:
+        k = torch.tensor([1., 4, 6, 4, 1], dtype=x.dtype, device=x.device)/16
+        c = x.shape[1]
+        soft = F.conv2d(F.pad(x, (2, 2, 2, 2), 'reflect'), (k[:, None]*k).expand(c, 1, 5, 5), groups=c)
+        x = torch.lerp(x, soft, t(r.uniform(0, a.blur, n)))
+    if a.noise: x = x + torch.tensor(r.standard_normal(x.shape, np.float32), device=x.device)*t(r.uniform(0, a.noise, n))*std
+    if a.cutout:
+        at = torch.arange(side, device=x.device)
+        (top, left), hole = (t(o) for o in r.uniform(0, 1 - a.cutout, (2, n))*side), a.cutout*side
+        x = torch.where((at[:, None] >= top) & (at[:, None] < top + hole) & (at >= left) & (at < left + hole), mean, x)
+    return x
+
+# %% ../nbs/05_loaders.ipynb #97fbde7c
 def augment_batch(
     x:torch.Tensor, # (N, C, H, W) float32, H = W for right angles
     kind:str|Augment='light', # A name in `AUGMENTATIONS`, or an `Augment`
@@ -169,20 +196,8 @@ def augment_batch(
     a = AUGMENTATIONS.get(kind, kind) if isinstance(kind, str) else kind
     if a is None: return x
     if not isinstance(a, Augment): raise InputError(f'augment must be one of {", ".join(AUGMENTATIONS)}, or an Augment; got {kind!r}')
-    r, n, side = rng(seed, 'augment'), len(x), x.shape[-1]
-    x = (_resampled if a.rotate or a.zoom or a.shift or a.elastic else _turned)(x, a, r)
-    t = lambda o: torch.tensor(o, dtype=x.dtype, device=x.device)[:, None, None, None]
-    mean = x.flatten(1).mean(1)[:, None, None, None]
-    std = torch.linalg.vector_norm(x - mean, dim=(1, 2, 3), keepdim=True)/(x[0].numel() - 1)**.5  # ten times faster than x.std
-    if a.contrast or a.brightness:
-        gain, offset = t(r.uniform(1 - a.contrast, 1 + a.contrast, n)), t(r.uniform(-a.brightness, a.brightness, n))
-        x = torch.addcmul(mean*(1 - gain) + offset*std, x, gain)
-    if a.noise: x = x + torch.tensor(r.standard_normal(x.shape, np.float32), device=x.device)*t(r.uniform(0, a.noise, n))*std
-    if a.cutout:
-        at = torch.arange(side, device=x.device)
-        (top, left), hole = (t(o) for o in r.uniform(0, 1 - a.cutout, (2, n))*side), a.cutout*side
-        x = torch.where((at[:, None] >= top) & (at[:, None] < top + hole) & (at >= left) & (at < left + hole), mean, x)
-    return x
+    r = rng(seed, 'augment')
+    return _shaded(_moved(x, a, r), a, r)
 
 # %% ../nbs/05_loaders.ipynb #cfc496c1
 def preview(
