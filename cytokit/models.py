@@ -300,12 +300,12 @@ def param_groups(
     layers = [own(m) for m in model.body.modules() if own(m)]
     return [sum(part, []) for part in (layers[:len(layers)//2], layers[len(layers)//2:])] + [list(model.head.parameters())]
 
-# %% ../nbs/06_models.ipynb #403d81e5
+# %% ../nbs/06_models.ipynb #5860fcc3
 @torch.no_grad()
 def fold_norms(
-    model:Classifier, # Any; it is not changed
+    model:nn.Module, # A `Classifier`, or any network with a `body`; it is not changed
     x:torch.Tensor, # (N, C, H, W) float32: a few images to check on
-)->Classifier: # In evaluation mode; the same features to rounding, faster
+)->nn.Module: # In evaluation mode; the same features to rounding, faster
     "A copy whose batch norms are folded into the convolutions before them (Jacob et al. 2018, arXiv 1712.05877, section 3.2)."
     folded = copy.deepcopy(model.eval())
     for part in list(folded.body.modules()):
@@ -313,7 +313,7 @@ def fold_norms(
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.out_channels == norm.num_features:
                 setattr(part, a, fuse_conv_bn_eval(conv, norm))
                 setattr(part, b, getattr(norm, 'act', None) or nn.Identity())
-    wanted, got = model.features(x), folded.features(x)
+    wanted, got = (getattr(m, 'features', m)(x) for m in (model, folded))
     return folded if torch.allclose(wanted, got, rtol=1e-3, atol=1e-4*float(wanted.abs().max())) else model
 
 # %% ../nbs/06_models.ipynb #dc6030aa

@@ -8,14 +8,14 @@ Docs: https://cytokit.github.io/cytokit/objects.html.md"""
 __all__ = ['Split', 'split_objects', 'show_objects', 'choose_split', 'Classical', 'classical', 'fit_classical', 'measure_objects',
            'write_labels', 'write_geojson', 'write_objects_csv']
 
-# %% ../nbs/10b_objects.ipynb #f829c87a
-import warnings
+# %% ../nbs/10b_objects.ipynb #4684b27f
+import json, warnings
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
-from .core import InputError, atomic, progress, shown, to_json
+from .core import InputError, atomic, progress, shown
 from .overlap import THRESHOLDS, dice, overlap
 
 # %% ../nbs/10b_objects.ipynb #663a0284
@@ -59,15 +59,20 @@ def _reopen(labels, holes):
     labels.ravel()[at[between[h]]] = 0
     return labels
 
-# %% ../nbs/10b_objects.ipynb #3dd6bda5
-def _peaks(fg, sigma):
+# %% ../nbs/10b_objects.ipynb #57266320
+def _ground(fg, s, deep):
+    "What depends on the foreground alone: it without holes, the holes, its pieces and their number, and (if `deep`) the distance to the background."
+    holes = _holes(fg, s.fill_holes)
+    if holes is not None: fg = fg | (holes > 0)
+    return fg, holes, *ndi.label(fg), ndi.distance_transform_edt(fg).astype('f4') if deep and not fg.all() else None
+
+def _peaks(fg, depth, sigma):
     "The blurred distance to the background (H, W), its peaks numbered, and how many."
-    d = ndi.gaussian_filter(ndi.distance_transform_edt(fg).astype('f4'), sigma, truncate=3)
+    d = ndi.gaussian_filter(depth, sigma, truncate=3)
     return d, *ndi.label(fg & (d == ndi.maximum_filter(d, 3)), _SQUARE)
 
-def _flood(fg, height, seeds, n_seeds):
-    "Pieces of the foreground, those with several seeds divided along the valleys of `height`."
-    piece, n = ndi.label(fg)
+def _flood(piece, n, height, seeds, n_seeds):
+    "Pieces with several seeds divided along the valleys of `height`."
     of = np.zeros(n_seeds + 1, 'i4'); of[seeds] = piece
     several = np.bincount(of[1:], minlength=n + 1) > 1
     if not several.any(): return piece
@@ -83,21 +88,19 @@ def _tidy(labels, min_area=0, clear_border=False):
         for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]): keep[rim] = False
     return np.where(keep, np.cumsum(keep), 0).astype('i4')[labels]
 
-def _split(fg, s, seed_map=None):
-    holes = _holes(fg, s.fill_holes)
-    if holes is not None: fg = fg | (holes > 0)
-    if seed_map is not None: l = _flood(fg, seed_map, *ndi.label(fg & (seed_map > s.seed_threshold)))
-    elif s.smooth is None or fg.all(): l = ndi.label(fg)[0]
-    else: l = _flood(fg, *_peaks(fg, s.smooth))
-    return _tidy(l if holes is None else _reopen(l, holes), s.min_area, s.clear_border)
+def _split(ground, s, seed_map=None):
+    fg, holes, l, n, depth = ground
+    if seed_map is not None: l = _flood(l, n, seed_map, *ndi.label(fg & (seed_map > s.seed_threshold)))
+    elif s.smooth is not None and depth is not None: l = _flood(l, n, *_peaks(fg, depth, s.smooth))
+    return _tidy(l if holes is None else _reopen(l.copy(), holes), s.min_area, s.clear_border)
 
-# %% ../nbs/10b_objects.ipynb #c5ba5059
+# %% ../nbs/10b_objects.ipynb #ee204c50
 def _check_maps(maps, name='maps'):
     m = np.asarray(maps)
     if m.ndim != 3 or not m.size: raise InputError(f'{name}: expected (K, H, W), at least one map and one pixel, got {m.shape}; give a single map as map[None]')
     if m.dtype.kind not in 'fbiu': raise InputError(f'{name}: expected numbers in 0…1, got {m.dtype}')
     low, high = m[:2].min(), m[:2].max()
-    if not (low >= 0 and high <= 1):
+    if not (low >= -1e-4 and high <= 1.0001):  # blended tiles may round a little beyond
         if np.isnan(low): raise InputError(f'{name}: holds NaN; the network that made it has diverged, or its input holds NaN')
         raise InputError(f'{name}: expected numbers in 0…1, got {low:.3g}…{high:.3g}; put the network\'s outputs through a sigmoid')
     return m
@@ -108,7 +111,8 @@ def split_objects(
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
     "Numbered objects from a network's maps. An object without a seed stays an object."
     m = _check_maps(maps)
-    return _split(m[0] > split.threshold, split, m[1] if len(m) > 1 else None)
+    seed_map = m[1] if len(m) > 1 else None
+    return _split(_ground(m[0] > split.threshold, split, seed_map is None and split.smooth is not None), split, seed_map)
 
 # %% ../nbs/10b_objects.ipynb #7686809f
 def _labels(labels, name='labels'):
@@ -200,7 +204,7 @@ def _spread(n, most):
     "Places of at most `most` of n images, evenly spread."
     return sorted({round(k) for k in np.linspace(0, n - 1, min(n, most))})
 
-# %% ../nbs/10b_objects.ipynb #4508349c
+# %% ../nbs/10b_objects.ipynb #d5889e49
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
@@ -211,12 +215,15 @@ def choose_split(
     truths = _truths(maps, list(truth_list), lambda m: m.shape[1:], 'maps_list')
     if len({len(m) > 1 for m in maps}) > 1: raise InputError('maps_list: some have a seed map and some have none; give all from one network')
     seeded, size, judge, rows = len(maps[0]) > 1, np.median(_areas(truths)), _score_function(truths, score), {}
-    second = (lambda u: dict(seed_threshold=round(.5 + .175*u, 4))) if seeded else (lambda u: dict(smooth=round(.1*size**.5*1.5**u, 3)))
+    ground = {}  # of the last threshold
+    second = (lambda u: dict(seed_threshold=round(.5 + .175*u, 4))) if seeded else (lambda u: dict(smooth=round(float(.1*size**.5*1.5**u), 3)))
     areas = [int(size*f) for f in (0, .02, .05, .1, .2)]
     def attempt(t, u, places):
         if (t, u, len(places)) in rows or not 0 < t < 1 or abs(u) > 2.7: return
         s = Split(t, **second(u))
-        s = max(zip(judge([_split(maps[i][0] > t, s, maps[i][1] if seeded else None) for i in places], places, areas).mean(0), [-a for a in areas]))
+        if (t, len(places)) not in ground: ground.clear(); ground[t, len(places)] = [_ground(maps[i][0] > t, s, not seeded) for i in places]
+        found = [_split(g, s, maps[i][1] if seeded else None) for i, g in zip(places, ground[t, len(places)])]
+        s = max(zip(judge(found, places, areas).mean(0), [-a for a in areas]))
         rows[t, u, len(places)] = dict(threshold=t, **second(u), min_area=-s[1], images=len(places), score=float(s[0]))
     best = lambda n: max((k for k in rows if k[2] == n), key=lambda k: rows[k]['score'])
     few, every = _spread(len(maps), 16), range(len(maps))
@@ -228,7 +235,7 @@ def choose_split(
     won = {k: v for k, v in rows[at].items() if k not in ('images', 'score')}
     return Split(**won), pd.DataFrame(rows.values()).sort_values(['images', 'score'], ascending=False, ignore_index=True)
 
-# %% ../nbs/10b_objects.ipynb #d8f86c90
+# %% ../nbs/10b_objects.ipynb #fb501f19
 @dataclass(frozen=True)
 class Classical:
     "A recipe without a network. All plain: `dataclasses.asdict` gives JSON, `Classical(**d)` takes it back."
@@ -243,12 +250,13 @@ class Classical:
     shrink:int=0 # How far the outline moves in, in pixels; out if negative
     smooth:float|None=2. # As in `Split`
     min_area:int=0 # Smallest object kept, in pixels
+    clear_border:bool=False # Drop objects that touch the rim of the image
 
     def __post_init__(self):
         for k, names in (('feature', ('smooth', 'std')), ('polarity', ('bright', 'dark', 'auto'))): _must(getattr(self, k) in names, k, f'one of {", ".join(names)}', getattr(self, k))
         _at_least(0, sigma=self.sigma, factor=self.factor, local=self.local, open=self.open, min_area=self.min_area, smooth=self.smooth or 0, fill_holes=self.fill_holes or 0)
 
-# %% ../nbs/10b_objects.ipynb #aee56a7a
+# %% ../nbs/10b_objects.ipynb #7014cb8e
 def _contrast(image, p):
     "The feature (H, W), 0 at the median of the background, 1 at Otsu's threshold."
     from skimage.filters import threshold_otsu
@@ -286,7 +294,7 @@ def _opened(fg, p):
     if holes is not None: fg = fg | (holes > 0)
     return _shrunk(_shrunk(fg, p.open + max(0, p.shrink)), -p.open - max(0, -p.shrink))
 
-def _divided(fg, p): return _split(_opened(fg, p), Split(min_area=p.min_area, fill_holes=p.fill_holes, smooth=p.smooth))
+def _divided(fg, p): return _split(_ground(_opened(fg, p), p, p.smooth is not None), p)
 
 # %% ../nbs/10b_objects.ipynb #d4626853
 def classical(
@@ -297,7 +305,7 @@ def classical(
     x = np.asarray(image)
     return _divided(_above(_contrast(_fits(x, np.zeros(x.shape[:2])), params), params), params)
 
-# %% ../nbs/10b_objects.ipynb #de101e77
+# %% ../nbs/10b_objects.ipynb #ca33b003
 class _Bench:
     "Some training images, and what was tried on them."
     def __init__(self, images, truths, score):
@@ -316,13 +324,13 @@ class _Bench:
         "Score of the recipe, and the best of the smallest areas."
         if (by, p, len(areas)) not in self.rows:
             s = self.scores[by](self.labels(p), range(len(self.images)), areas).mean(0)
-            self.rows[by, p, len(areas)] = float(s.max()), areas[s.argmax()]
+            self.rows[by, p, len(areas)] = float(s.max()), int(areas[s.argmax()])
         return self.rows[by, p, len(areas)]
     def sweep(self, by, p, **grids):
         "The best of a grid around p."
         return max((replace(p, **dict(zip(grids, v))) for v in product(*grids.values())), key=lambda q: self(by, q)[0])
 
-# %% ../nbs/10b_objects.ipynb #c9e3a1f9
+# %% ../nbs/10b_objects.ipynb #26e7e28d
 def fit_classical(
     images, # (H, W) or (H, W, C) numbers, of the training set
     truths, # Their labels, (H, W) whole numbers
@@ -331,14 +339,14 @@ def fit_classical(
     "Fit the classical recipe to training images: between one and two hundred settings, in steps."
     images = [np.asarray(x) for x in images]
     truths = _truths(images, list(truths), lambda x: x.shape[:2], 'images')
-    areas, bench, times = _areas(truths), _Bench(images, truths, score), lambda x, *ks: [round(x*k, 3) for k in ks]
+    areas, bench, times = _areas(truths), _Bench(images, truths, score), lambda x, *ks: [round(float(x*k), 3) for k in ks]
     d, divide = 2*(np.median(areas)/np.pi)**.5, max(t.max() for t in truths) > 1
     n = {x.shape[2] if x.ndim == 3 else 1 for x in bench.images}
     channels = [None, *range(min(n))] if len(n) == 1 and min(n) > 1 else [None]
     a = bench.sweep('dice', Classical(open=1, smooth=None), channel=channels, polarity=['bright', 'dark', 'auto'], sigma=[1., 2.], factor=[.5, 1.])
     b = bench.sweep('dice', Classical(open=1, smooth=None, feature='std', shrink=2), channel=channels, sigma=[1., 2., 3.], factor=[.4, .7])
     p = max(a, b, key=lambda p: bench('dice', p)[0])
-    p = bench.sweep('dice', p, factor=[.2, .3, .45, .6, .8, 1., 1.25, 1.6], local=times(d, 0, 1, 2))
+    p = bench.sweep('dice', p, factor=[.2, .3, .45, .6, .8, 1., 1.3, 1.8], local=times(d, 0, 1, 2))
     p = bench.sweep('dice', p, open=[0, 1, 2, 3], shrink=[-1, 0, 1, 2])
     p = bench.sweep('dice', p, sigma=times(p.sigma, .5, .7, 1, 1.4), factor=times(p.factor, .7, 1, 1.4))
     if divide:
@@ -453,7 +461,7 @@ def _rings(labels):
         rings.append((int(value[k]), k, np.stack([x, y], 1), (x*np.roll(y, -1) - np.roll(x, -1)*y).sum()/2))
     return rings
 
-# %% ../nbs/10b_objects.ipynb #615c534f
+# %% ../nbs/10b_objects.ipynb #ac3a7d00
 def write_geojson(
     path, # The file to write
     labels, # (H, W) whole numbers
@@ -469,7 +477,7 @@ def write_geojson(
         c = list(pieces.values())
         geometry = dict(type='Polygon', coordinates=c[0]) if len(c) == 1 else dict(type='MultiPolygon', coordinates=c)
         return dict(type='Feature', geometry=geometry, properties=dict(objectType='annotation', name=f'{name} {l}', label=l))
-    with atomic(path) as t: t.write_text(to_json(dict(type='FeatureCollection', features=[feature(*s) for s in sorted(shapes.items())]), None), encoding='utf-8')
+    with atomic(path) as t: t.write_text(json.dumps(dict(type='FeatureCollection', features=[feature(*s) for s in sorted(shapes.items())]), ensure_ascii=False), encoding='utf-8')
     return Path(path)
 
 # %% ../nbs/10b_objects.ipynb #627ed88f

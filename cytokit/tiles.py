@@ -7,8 +7,8 @@ Docs: https://cytokit.github.io/cytokit/tiles.html.md"""
 # %% auto #0
 __all__ = ['LargeImage', 'open_large', 'global_scale', 'Maps', 'predict_large', 'objects_large']
 
-# %% ../nbs/10c_tiles.ipynb #d6d15516
-import contextlib, errno, io, json, math, mmap, shutil, tempfile, threading
+# %% ../nbs/10c_tiles.ipynb #9e6d26b0
+import contextlib, errno, io, itertools, math, mmap, shutil, tempfile, threading
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -144,7 +144,7 @@ def _tiff_windows(path, t):
     ok = spacing is not None and all(x and 0 < x < math.inf for x in spacing)
     return LargeImage(read, (*shape[:2], one[0, 0].size), one.dtype, path, tuple(spacing) if ok else None, unit if ok else None)
 
-# %% ../nbs/10c_tiles.ipynb #aa3510e4
+# %% ../nbs/10c_tiles.ipynb #48af5e47
 _ZARR_CODECS = set('blosc zlib gzip zstd lz4 bz2 lzma delta shuffle fixedscaleoffset quantize bitround packbits crc32 crc32c adler32 bytes transpose sharding_indexed'.split())
 
 def _zarr_codecs(meta):
@@ -174,7 +174,8 @@ def _open_zarr(path):
         kind, meta, _ = _zarr_meta(at)
         axes = ''.join((x['name'] if isinstance(x, dict) else x)[:1].upper() for x in many[0].get('axes') or 'tczyx')
     if kind != 'array': raise InputError('it holds no Zarr array')
-    if bad := set(_zarr_codecs(meta)) - _ZARR_CODECS: raise InputError(f'its codec {shown(min(bad))} is not read; save it with blosc, zstd or gzip')
+    told = [read_json(at/n) for n in ('zarr.json', '.zarray') if (at/n).is_file()]  # one version of the library reads this, another that
+    if bad := {c for m in told for c in _zarr_codecs(m)} - _ZARR_CODECS: raise InputError(f'its codec {shown(min(bad))} is not read; save it with blosc, zstd or gzip')
     if meta.get('storage_transformers'): raise InputError('it asks for storage transformers, which are not read')
     try: import zarr
     except ImportError: raise InputError('reading Zarr needs the zarr package: pip install zarr') from None
@@ -344,7 +345,7 @@ def _bands(im, ask, recipe, tile, margin, batch):
             yield y0, acc[:, :done]
             carry = acc[:, done:].copy()
 
-# %% ../nbs/10c_tiles.ipynb #c69e1949
+# %% ../nbs/10c_tiles.ipynb #89855ad2
 def _whole(least, **numbers):
     for k, v in numbers.items():
         if not isinstance(v, (int, np.integer)) or isinstance(v, bool) or v < least: raise InputError(f'{k} must be a whole number from {least}, got {shown(repr(v))}')
@@ -369,23 +370,19 @@ def predict_large(
     if recipe is not None: recipe = global_scale(im, recipe)
     ask = lambda x: (_eight if tta else _asked)(predict, x, n_maps)
     bands = _bands(im, ask, recipe, tile, margin, batch)
-    y, band = next(bands)
-    k, (h, w, _) = len(band) - tta, im.shape
+    first = next(bands)
+    bands, n, (h, w, _) = itertools.chain([first], bands), len(first[1]), im.shape
     if out is None:
-        if 4*len(band)*h*w > limit: raise InputError(f'the maps take {4*len(band)*h*w/1e9:.1f} GB; name a file for them with out=')
-        maps = np.empty((len(band), h, w), 'f4')
-        while True:
-            maps[:, y:y+band.shape[1]] = band
-            if (more := next(bands, None)) is None: return (maps[:k], maps[k]) if tta else maps
-            y, band = more
-    out, files = Path(out), contextlib.ExitStack()
-    with files:
-        second = out.with_stem(out.stem + '_disagreement')
-        put, unsure = files.enter_context(_maps_file(out, (k, h, w))), tta and files.enter_context(_maps_file(second, (1, h, w)))
-        while True:
-            put(y, band[:k]); unsure and unsure(y, band[k:])
-            if (more := next(bands, None)) is None: break
-            y, band = more
+        if 4*n*h*w > limit: raise InputError(f'the maps take {4*n*h*w/1e9:.1f} GB; name a file for them with out=')
+        maps = np.empty((n, h, w), 'f4')
+        for y, band in bands: maps[:, y:y+band.shape[1]] = band
+        return (maps[:-1], maps[-1]) if tta else maps
+    out, second = Path(out), Path(out).with_stem(Path(out).stem + '_disagreement')
+    with contextlib.ExitStack() as files:
+        put, unsure = files.enter_context(_maps_file(out, (n - tta, h, w))), tta and files.enter_context(_maps_file(second, (1, h, w)))
+        for y, band in bands:
+            put(y, band[:n - tta])
+            if tta: unsure(y, band[-1:])
     return (Maps(out), Maps(second)) if tta else Maps(out)
 
 # %% ../nbs/10c_tiles.ipynb #f3539da1
@@ -403,10 +400,11 @@ def _agree(
     i, j = np.nonzero(2*table[1:, 1:] > np.minimum(table.sum(1)[1:, None], table.sum(0)[None, 1:]))
     return np.stack([la[i], lb[j]], 1).astype('i8')
 
-# %% ../nbs/10c_tiles.ipynb #d0a4b33a
+# %% ../nbs/10c_tiles.ipynb #8fae6cd6
 def _split(split_function, maps, shape):
     got = np.asarray(split_function(maps))
     if got.shape != shape or got.dtype.kind not in 'biu' or got.min() < 0: raise InputError(f'split_function must return whole numbers from 0 of shape {shape}; got {got.dtype} {got.shape}')
+    if got.max() > got.size: raise InputError(f'split_function must number objects 1, 2, … without large gaps; got number {got.max()} in {shape[0]}×{shape[1]} pixels')
     return got.astype('i4')
 
 def _blocks(n, tile, margin):
@@ -426,7 +424,7 @@ def _split_all(maps, split_function, tile, margin, put):
                 if above: old, first = above[x0]; pairs.append(_agree(old, labels[:old.shape[0]], y0 - a0) + (first, n))
                 if before: old, first = before; pairs.append(_agree(old.T, labels[:, :old.shape[1]].T, x0 - b0) + (first, n))
                 used.append(np.flatnonzero(np.bincount(core.ravel())[1:]) + 1 + n)
-                band[:, x0:x1] = np.where(core > 0, core + n, 0)
+                band[:, x0:x1] = np.where(core > 0, core.astype('u4') + np.uint32(n), 0)
                 before = labels[:, max(x1 - margin, b0) - b0:].copy(), n
                 below[x0] = labels[max(y1 - margin, a0) - a0:].copy(), n
                 n += int(labels.max()) + 1
