@@ -8,8 +8,8 @@ Docs: https://cytokit.github.io/cytokit/loaders.html.md"""
 __all__ = ['AUGMENTATIONS', 'load_arrays', 'cache_table', 'clear_cache', 'Augment', 'augment_batch', 'preview', 'Loader',
            'loaders']
 
-# %% ../nbs/05_loaders.ipynb #f1cc5c8c
-import math, os, tempfile, time
+# %% ../nbs/05_loaders.ipynb #99f64976
+import json, math, os, shutil, tempfile, time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -21,7 +21,9 @@ from fastai.data.core import DataLoaders
 from .formats import hushed
 from .images import Recipe, load
 
-# %% ../nbs/05_loaders.ipynb #dd3ce52f
+# %% ../nbs/05_loaders.ipynb #4245b0fb
+_KEPT = ('.npy', '.pixels')
+
 def _limit():
     text = os.environ.get('CYTOKIT_CACHE_GB') or '10'
     try: return float(text)*1e9
@@ -86,16 +88,20 @@ def load_arrays(
             raise
     return torch.from_numpy(a).permute(0, 3, 1, 2)
 
-# %% ../nbs/05_loaders.ipynb #dcf57b20
+# %% ../nbs/05_loaders.ipynb #d0b7f286
+def _in_file(p):
+    "Images, side in pixels (0 where each has its own), channels of a decoded set; zeros where it is broken."
+    try:
+        if p.suffix == '.npy': n, h, _, c = np.load(p, mmap_mode='r', allow_pickle=False).shape; return n, h, c
+        d = json.loads((p/'sizes.json').read_text()); return len(d['sizes']), 0, d['channels']
+    except (OSError, ValueError, EOFError, KeyError): return 0, 0, 0
+
+def _size(p): return sum(f.stat().st_size for f in p.iterdir()) if p.is_dir() else p.stat().st_size
+
 def cache_table(
-)->pd.DataFrame: # A row an array, last used first: file (a path), images, size (pixels), channels, MB, used (time)
-    "The decoded sets in the cache."
-    rows = []
-    for p in cache_dir('arrays').glob('*.npy'):
-        try: n, h, w, c = np.load(p, mmap_mode='r', allow_pickle=False).shape
-        except (OSError, ValueError, EOFError): n = h = w = c = 0
-        st = p.stat()
-        rows.append(dict(file=p, images=n, size=h, channels=c, MB=round(st.st_size/1e6, 1), used=pd.Timestamp(st.st_mtime, unit='s')))
+)->pd.DataFrame: # A row a set, last used first: file (a path), images, size (pixels; 0: each its own), channels, MB, used (time)
+    "The decoded sets in the cache: arrays for classifiers, pixels for segmentation."
+    rows = [dict(zip(('file', 'images', 'size', 'channels'), (p, *_in_file(p))), MB=round(_size(p)/1e6, 1), used=pd.Timestamp(p.stat().st_mtime, unit='s')) for p in cache_dir('arrays').iterdir() if p.suffix in _KEPT]
     return pd.DataFrame(rows, columns=['file', 'images', 'size', 'channels', 'MB', 'used']).sort_values('used', ascending=False, ignore_index=True)
 
 def clear_cache(
@@ -106,13 +112,13 @@ def clear_cache(
 def _throw_out(keep=None, limit=None):
     files, freed = [], 0
     for p in cache_dir('arrays').iterdir():
-        try: st = p.stat()
+        try: st = p.stat(); size = _size(p)
         except OSError: continue  # gone meanwhile
-        if p.suffix == '.npy' or time.time() - st.st_mtime > 86_400: files.append((st.st_mtime, st.st_size, p))  # what a killed process left
+        if p.suffix in _KEPT or time.time() - st.st_mtime > 86_400: files.append((st.st_mtime, size, p))  # what a killed process left
     total, limit = sum(f[1] for f in files), _limit() if limit is None else limit
     for _, size, p in sorted(files, key=lambda f: f[0]):
-        if (total <= limit and p.suffix == '.npy') or p == keep: continue
-        try: p.unlink(missing_ok=True)
+        if (total <= limit and p.suffix in _KEPT) or p == keep: continue
+        try: shutil.rmtree(p) if p.is_dir() else p.unlink(missing_ok=True)
         except OSError: continue  # another system holds on to mapped files
         total, freed = total - size, freed + size
     return freed

@@ -7,9 +7,9 @@ Docs: https://cytokit.github.io/cytokit/patches.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'make_targets', 'Pixels', 'load_pixels', 'PatchLoader', 'patch_preview']
 
-# %% ../nbs/05a_patches.ipynb #fa224157
+# %% ../nbs/05a_patches.ipynb #1bfeafc2
 import json, os, shutil, tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage
@@ -19,7 +19,7 @@ import torch
 from fastai.data.core import DataLoaders
 from .formats import hushed
 from .images import Recipe
-from .loaders import AUGMENTATIONS, Augment, _limit, _moved, _shaded
+from .loaders import AUGMENTATIONS, Augment, _limit, _moved, _shaded, _throw_out
 from .pairs import load_pair, to_classes, to_instances
 
 # %% ../nbs/05a_patches.ipynb #15f2a128
@@ -80,7 +80,7 @@ def _decode(row, recipe, kind, classes, target):
     t = make_targets(labels if target == 'classes' else to_instances(labels, kind), target, len(classes or [1]) + 1)
     return x, t, _middles(to_instances(labels, kind))
 
-# %% ../nbs/05a_patches.ipynb #33802e04
+# %% ../nbs/05a_patches.ipynb #016d93be
 def load_pixels(
     table:pd.DataFrame, # Of task 'mask', as `cytokit.pairs.pairs` gives it
     recipe:Recipe, # Its `channels` set; `size` and `fit` are not used
@@ -95,6 +95,7 @@ def load_pixels(
     key = digest([__version__, asdict(recipe), kind, target, classes, [(r['image'], r['target']) for r in rows], parallel_map(file_digest, files, 'Looking for changes')])
     home = cache_dir('arrays')/f'{key}.pixels'
     if (got := _open_pixels(home)) is not None: return got
+    keep = _limit() > 0
     temp, sizes, middles, width = Path(tempfile.mkdtemp('.tmp', key, home.parent)), [], [], None
     try:
         with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
@@ -104,11 +105,13 @@ def load_pixels(
                     width = x.shape[2]
                     x.astype('<f4').tofile(fx); t.tofile(ft); sizes.append(x.shape[:2]); middles.append(m.tolist()); bar.update()
         (temp/'sizes.json').write_text(json.dumps(dict(sizes=sizes, middles=middles, channels=width, targets=t.shape[2])))
+        if not keep:
+            got = _open_pixels(temp)
+            return replace(got, x=np.array(got.x), t=np.array(got.t))
         if home.exists(): shutil.rmtree(home)
         os.replace(temp, home)
-    except BaseException:
-        shutil.rmtree(temp, ignore_errors=True)
-        raise
+        _throw_out(keep=home)
+    finally: shutil.rmtree(temp, ignore_errors=True)
     return _open_pixels(home)
 
 def _open_pixels(home):
