@@ -7,8 +7,9 @@ Docs: https://cytokit.github.io/cytokit/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Plan', 'GroupColumn', 'Size', 'Norm', 'Low', 'High',
            'Fit', 'Channels', 'Epochs', 'Seconds', 'Batch', 'Rate', 'Seed', 'Augment', 'Balance', 'Valid', 'Weights',
-           'Arch', 'Mean', 'Std', 'Padding', 'Precision', 'sample', 'train', 'compare', 'predict', 'resume', 'rerun',
-           'fetch', 'lr', 'check', 'machine', 'cache', 'main', 'entry']
+           'Arch', 'Mean', 'Std', 'Padding', 'Precision', 'SegmentRun', 'Masks', 'sample', 'train', 'compare',
+           'predict', 'resume', 'rerun', 'fetch', 'lr', 'check', 'machine', 'cache', 'segment_train', 'segment_predict',
+           'segment_evaluate', 'segment_view', 'main', 'entry']
 
 # %% ../nbs/22_cli.ipynb #6e1cedfe
 import contextlib, sys
@@ -83,7 +84,7 @@ Seconds = _o(Optional[float], '--seconds', help='Budget of time for a network, i
 Batch = _o(int, '--batch-size', help='Images a step.')
 Rate = _o(Optional[float], '--lr', help='Learning rate; default: found.')
 Seed = _o(int, '--seed', help='Decides split, weights, order and augmentation.')
-Augment = _o(str, '--augment', help='none, flips, light, dihedral or strong.')
+Augment = _o(str, '--augment', help='none, flips, light, dihedral, cells or strong.')
 Balance = _o(bool, '--balance/--no-balance', help='Weigh rare classes up.')
 Valid = _o(float, '--valid', help='Share held out for validation, where there is no split.')
 Weights = _o(Optional[str], '--weights', help="Pretrained weights: a safetensors file or folder, 'packaged' or 'hub'; default: CYTOKIT_WEIGHTS, or packaged.")
@@ -103,15 +104,16 @@ def _recipe(size, norm, low, high, fit, channels):
     from cytokit.images import Recipe
     return Recipe(size=size, norm=norm, fit=fit, channels=channels, **{k: v for k, v in dict(low=low, high=high).items() if v is not None})
 
-# %% ../nbs/22_cli.ipynb #3d4b5cdd
+# %% ../nbs/22_cli.ipynb #7de23df4
 def _show(result, json):
     "Table, verdict and figure of a `Run` or a `Comparison`."
     import matplotlib
     matplotlib.use('Agg')
     print(result.table.to_string(index=False, float_format='{:.3f}'.format))
-    for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note')):
+    for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note'), result.result.get('note'), *result.result.get('flat', [])):
         if line: print(line)
     r = result.result
+    if 'split' in r and r['n_train']: print(f'{r["epochs"]} epochs on {r["n_train"]} images in {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
     if 'estimate_seconds' in r: print(f'Estimated {r["estimate_seconds"]:.0f} s and {r["estimate_mb"]:.0f} MB beside the program; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
     result.plot().savefig(result.folder/'figure.png', dpi=110)
     print(f'Run folder: {shown(result.folder)}')
@@ -263,6 +265,72 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help='Delete them all; t
     d = loaders.cache_table()
     if len(d): print(d.assign(file=[p.name for p in d['file']], used=d['used'].dt.round('s')).to_string(index=False))
     print(f'{len(d)} decoded sets, {d["MB"].sum():.1f} MB, in {shown(cache_dir("arrays"))}')
+
+# %% ../nbs/22_cli.ipynb #49c1e997
+_segment = typer.Typer(no_args_is_help=True, help='Train a UNet on pairs of images and masks; turn images into objects.')
+app.add_typer(_segment, name='segment')
+SegmentRun = Annotated[Path, typer.Argument(metavar='RUN', help='Run folder of `segment train`.')]
+Masks = _o(Optional[Path], '--masks', help='Folder of masks, outlines (ROI, GeoJSON), or a COCO .json, paired with the images by name.')
+
+@_segment.command('train')
+def segment_train(
+    source:Annotated[Path, typer.Argument(metavar='PATH', help='Folder with images/ and masks/, a folder of images (with --masks), a CSV with columns image, target[, group, split], or a COCO .json.')],
+    masks:Masks = None, out:Out = None, json:Json = None, plan:Plan = None,
+    kind:_o(Optional[str], '--kind', help='What the masks hold: binary, class or instance; default: told by them.') = None,
+    target:_o(Optional[str], '--learn', help='foreground, border or distance (tells touching objects apart), or classes; default: distance, classes for classes, foreground for binary masks.') = None,
+    preset:_o(str, '--preset', help='Size of the UNet: tiny, small or base.') = 'small',
+    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down, or packaged.") = None, weights:Weights = None,
+    loss:_o(str, '--loss', help='bce, dice, bce+dice, focal or boundary.') = 'bce+dice',
+    norm:Norm = 'percentile', low:Low = None, high:High = None, channels:Channels = None,
+    epochs:_o(int, '--epochs', help='Rounds; each sees about as many pixels as the training images have.') = 30, seconds:_o(Optional[float], '--seconds', help='Budget of time, instead of --epochs.') = None,
+    patch:_o(int, '--patch', help='Side of a patch in pixels.') = 128, batch_size:_o(int, '--batch-size', help='Patches a step.') = 8, lr:_o(float, '--lr', help='Highest learning rate.') = 1e-2,
+    seed:Seed = 0, augment:Augment = 'cells', valid:Valid = .2,
+    patience:_o(Optional[int], '--patience', help='Stop after so many epochs without a lower validation loss.') = None, precision:Precision = 'auto',
+):
+    "Train a UNet, choose its thresholds, score it beside a classical recipe."
+    from cytokit import pairs, segmentation
+    table = pairs.pairs(source, masks)
+    if plan:
+        from cytokit.datasets import apply_plan
+        table = apply_plan(table, plan)
+    _show(segmentation.segment(table, out=out, recipe=_recipe(64, norm, low, high, 'pad', channels), valid=valid, kind=kind, target=target, preset=preset, encoder=encoder, weights=weights, loss=loss,
+                               epochs=epochs, seconds=seconds, patch=patch, batch_size=batch_size, lr=lr, seed=seed, augment=augment, patience=patience, precision=precision), json)
+
+@_segment.command('predict')
+def segment_predict(run:SegmentRun, images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them; of any size.')], out:_o(Path, '--out', help='Folder for labels (TIFF), measurements (CSV) and outlines (GeoJSON).')):
+    "Turn images into objects: labels, measurements, outlines."
+    from cytokit.images import find_images
+    from cytokit.segmentation import Segmentation
+    files = [f for p in images for f in (find_images(p) if p.is_dir() and not (p/'zarr.json').exists() and not (p/'.zgroup').exists() and not (p/'.zarray').exists() else [p])]
+    if not files: raise InputError(f'{shown(images[0])}: no image in it')
+    d = Segmentation(run).predict(files, out)
+    bad = list(d['error'].dropna()) if 'error' in d else []
+    if 'objects' in d and len(d) > len(bad): print(f'{d["objects"].sum():.0f} objects in {len(d) - len(bad)} images, {d["objects"].min():.0f} to {d["objects"].max():.0f} an image')
+    print(f'{len(d) - len(bad)} images predicted in {shown(out)}')
+    for line in bad: print(f'cytokit: {line}', file=sys.stderr)
+    if bad: raise typer.Exit(2)
+
+@_segment.command('evaluate')
+def segment_evaluate(run:SegmentRun, source:Annotated[Optional[Path], typer.Argument(metavar='[PATH]', help='Pairs, as `segment train` takes them; default: the part test of the run, or its validation part.')] = None,
+                     masks:Masks = None, json:Json = None, csv:_o(Optional[Path], '--csv', help='Write the scores, a row an image, to this file.') = None):
+    "Score a UNet and the classical recipe on other pairs."
+    from cytokit.core import atomic
+    from cytokit.segmentation import Segmentation
+    e = Segmentation(run).evaluate(source, masks)
+    print(e.table.to_string(index=False, float_format='{:.3f}'.format)); print(e.verdict)
+    if json: write_json(json, e.result)
+    if csv:
+        pixels, objects = e.scored['unet']
+        with atomic(csv) as t: (pixels if objects is None else objects.merge(pixels, on='image')).to_csv(t, index=False)
+
+@_segment.command('view')
+def segment_view(run:SegmentRun, out:_o(Optional[Path], '--out', help='The PNG to write; default: view.png in the run folder.') = None):
+    "Draw the validation images that it does worst, middling and best, truth beside prediction."
+    import matplotlib
+    matplotlib.use('Agg')
+    from cytokit.segmentation import Segmentation
+    (r := Segmentation(run)).view().savefig(out := out or r.folder/'view.png', dpi=110)
+    print(f'{shown(out)} written')
 
 # %% ../nbs/22_cli.ipynb #ab727bb4
 def main(

@@ -134,7 +134,7 @@ def read_table(
     task = task or (said.pop() if len(said) == 1 and said < {'class', 'number', 'mask'} else None)
     masks = task == 'mask' or not task and rows and all(is_image(r[1]) for r in rows)
     rows = [(_absolute(r[0], root), _absolute(r[1], root) if masks and r[1] else r[1], *r[2:4]) for r in rows]
-    gone = [r[1] for r in rows if masks and r[1] and not os.path.isfile(r[1])]
+    gone = [r[1] for r in rows if masks and r[1] and not os.path.exists(r[1])]
     if gone: raise InputError(f'{shown(path)}: {len(gone)} of {len(rows)} masks are missing, the first is {shown(gone[0])}')
     return _same_path(_table(rows, root, task, path))
 

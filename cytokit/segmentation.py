@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/segmentation.html.md"""
 __all__ = ['LOSSES', 'SCORES', 'SegmentSettings', 'segment_loss', 'fit_segmenter', 'predict_maps', 'why_flat', 'segment',
            'run_segment', 'Segmentation', 'Evaluation']
 
-# %% ../nbs/11_segmentation.ipynb #3f5fff19
+# %% ../nbs/11_segmentation.ipynb #2a3a5926
 import copy, math, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -35,7 +35,7 @@ from .overlap import score_difference, score_interval, score_objects, score_pixe
 from .pairs import labels_kind, load_pair, mask_classes, pairs, to_instances
 from .patches import PatchLoader, load_pixels
 from .tiles import open_large, predict_large
-from .training import VERBS, _part, _read_state, _save_state, _stopped, make, new_run, precise_norm, read_run, weights_digest
+from .training import _part, _read_state, _save_state, _stopped, make, new_run, precise_norm, read_run, weights_digest
 from .unet import PRESETS, encoder_unet, reach, unet
 
 # %% ../nbs/11_segmentation.ipynb #79004ddc
@@ -182,7 +182,7 @@ def _seconds_of_an_epoch(model, dls, s, loss):
         times.append(time.perf_counter() - t); t = time.perf_counter()
     return float(np.median(times[1:] or times))*(len(dls.train) + 4/3*len(dls.valid))  # the validation's patches are four times as large, and an image forward a third of a step
 
-# %% ../nbs/11_segmentation.ipynb #5683458c
+# %% ../nbs/11_segmentation.ipynb #9b3f4949
 def _predictor(model, classes=False):
     "The function that `cytokit.tiles.predict_large` asks: (B, h, w, C) float32 to maps (B, K, h, w) in 0…1."
     device, n = next(model.parameters()).device, model.spec['n_in']
@@ -198,7 +198,7 @@ def _tile(model):
     margin = -(-reach(model)//32)*32
     return dict(tile=max(512, 4*margin), margin=margin)
 
-_WHOLE = 2**21 # pixels that are looked at in one piece
+_WHOLE, _LARGE = 2**21, 2**24 # pixels that are looked at in one piece; that are kept in memory
 
 def predict_maps(
     model, # A `cytokit.unet.Segmenter`
@@ -237,9 +237,11 @@ def why_flat(
     if not 3e-4 <= lr <= .05: out.append(f'the learning rate is {lr:g}; a UNet of this kind learns between 0.001 and 0.03.')
     return out or ['no fault of the data was found; train longer, or look at the images beside their masks: cytokit segment view RUN']
 
-# %% ../nbs/11_segmentation.ipynb #4feb6291
+# %% ../nbs/11_segmentation.ipynb #6c658bff
 def _prepare(source, masks, recipe, valid, seed, kind):
     table = source if isinstance(source, pd.DataFrame) else pairs(source, masks)
+    if len(shared := table['target'][table['target'].duplicated()]) and Path(shared.iloc[0]).is_dir():
+        raise InputError(f'{shown(shared.iloc[0])}: this folder would be the mask of {(table["target"] == shared.iloc[0]).sum()} images; a mask is a file, or a folder of objects, of one image. For classes of images there is `cytokit train`')
     table = split_table(table, valid=valid, seed=seed)
     told, why = (kind, 'as asked') if kind else labels_kind(table)
     return table, told, why, mask_classes(table) if told == 'class' else None, fit_recipe(list(table.loc[table['split'] == 'train', 'image']), recipe or Recipe())
@@ -261,8 +263,6 @@ def segment(
     if (s.target == 'classes') != (kind == 'class'): raise InputError(f'target={s.target} does not go with labels of kind {kind}; leave it out, or say kind=')
     with torch.random.fork_rng(devices=[]): _network(s, recipe.channels, 2)  # missing weights are told before anything is written
     return run_segment(new_run('segment', table, out, settings=asdict(s), recipe=asdict(recipe), kind=kind, why=why, classes=names, weights_digest=weights_digest(s)))
-
-VERBS['segment'] = 'cytokit.segmentation'
 
 # %% ../nbs/11_segmentation.ipynb #a1a499eb
 def _truth(labels, kind): return labels if kind == 'class' else to_instances(labels, kind)
@@ -353,7 +353,7 @@ def run_segment(folder):
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
-# %% ../nbs/11_segmentation.ipynb #bfc17f1f
+# %% ../nbs/11_segmentation.ipynb #490ca704
 class Segmentation:
     "A finished training: its table, its verdict, predictions and scores on other images."
     def __init__(self,
@@ -434,7 +434,7 @@ class Segmentation:
 
     def _write(self, path, to):
         large = open_large(path)
-        if large.shape[0]*large.shape[1] > 2**24 and self.kind != 'class': return self._write_large(large, to)
+        if large.shape[0]*large.shape[1] > _LARGE and self.kind != 'class': return self._write_large(large, to)
         im = read_image(path)
         x = _image(im, self.recipe)
         labels = self.objects(x)

@@ -359,8 +359,8 @@ def make(cls, d, source):
     try: return cls(**d)
     except TypeError as e: raise InputError(f'{shown(source)}: {shown(e)}') from None
 
-# %% ../nbs/09_training.ipynb #2c69ac8f
-VERBS = {'train': 'cytokit.training', 'compare': 'cytokit.compare'}  # verb -> module that has `run_VERB(folder)`
+# %% ../nbs/09_training.ipynb #6d2febbb
+VERBS = {'train': 'cytokit.training', 'compare': 'cytokit.compare', 'segment': 'cytokit.segmentation'}  # verb -> module that has `run_VERB(folder)`
 
 def resume(
     folder, # A run folder

@@ -1,0 +1,151 @@
+"Segmentation: a run killed with SIGKILL goes on to the same weights; labels of every kind; real sets; bad input in one line."
+import json, signal, subprocess, sys
+from pathlib import Path
+import numpy as np, pandas as pd, pytest
+from PIL import Image
+from safetensors.torch import load_file
+from cytokit.core import InputError
+from cytokit.samples import make_cells, write_sample
+
+SHARED = Path(__file__).resolve().parents[2]/'shared'/'data'
+real = pytest.mark.skipif(not SHARED.exists(), reason='../shared/data is not here')
+QUICK = dict(preset='tiny', epochs=2, patch=64, steps=6)
+
+CODE = '''
+import sys, os, signal
+from cytokit import segmentation
+data, out, kill = sys.argv[1:4]
+after = segmentation._Rounds.after_batch
+def cut(self):
+    after(self)
+    if kill == 'yes' and self.training and self.epoch == 2 and self.iter == 2: os.kill(os.getpid(), signal.SIGKILL)
+segmentation._Rounds.after_batch = cut
+if kill == 'resume':
+    from cytokit.training import resume
+    resume(out)
+else: segmentation.segment(data, out=out, preset='tiny', epochs=4, patch=64, steps=5, seed=3, patience=3)
+'''
+
+@pytest.fixture(scope='session')
+def cells(tmp_path_factory):
+    return write_sample('cells', tmp_path_factory.mktemp('segment')/'cells', n=24, masks=True, per_plate=4, size=80)
+
+def test_a_killed_run_goes_on_to_the_same_weights(cells, tmp_path):
+    call = lambda *args: subprocess.run([sys.executable, '-c', CODE, *map(str, args)], capture_output=True, text=True)
+    whole, cut = tmp_path/'whole', tmp_path/'cut'
+    assert (r := call(cells, whole, 'no')).returncode == 0, r.stderr
+    assert call(cells, cut, 'yes').returncode == -signal.SIGKILL
+    assert not (cut/'result.json').exists() and (cut/'checkpoint.safetensors').exists()
+    assert (r := call(cells, cut, 'resume')).returncode == 0, r.stderr
+    a, b = (load_file(p/'model.safetensors') for p in (whole, cut))
+    assert all(a[k].equal(b[k]) for k in a)
+    assert (whole/'predictions.csv').read_bytes() == (cut/'predictions.csv').read_bytes()
+    from cytokit.training import rerun
+    assert rerun(whole)[1] == []
+
+def test_a_nan_in_training_is_one_line(cells, tmp_path):
+    from cytokit.segmentation import segment
+    with pytest.raises(InputError, match='infinite or NaN'): segment(cells, out=tmp_path/'run', lr=1e25, **QUICK)
+
+@pytest.mark.parametrize('settings', [dict(target='foreground'), dict(target='border', loss='focal'), dict(loss='boundary', encoder='packaged'), dict(seconds=.5), dict(augment='none', loss='dice')])
+def test_settings(cells, tmp_path, settings):
+    from cytokit.segmentation import segment
+    r = segment(cells, out=tmp_path/'run', **{**QUICK, **settings})
+    assert 0 <= r.result['scores']['unet']['dice']['mean'] <= 1 and r.result['scores']['classical']['dice']['mean'] > .8
+    maps, unsure = r.maps(next((cells/'images').glob('*.png')), tta=True)
+    assert maps.shape == (1 if settings.get('target') == 'foreground' else 2, 80, 80) and unsure.shape == (80, 80) and 0 <= maps.min() <= maps.max() <= 1 and unsure.max() > 0
+
+def _folder(home, n, make):
+    for d in ('images', 'masks'): (home/d).mkdir(parents=True)
+    for i in range(n):
+        img, lab = make(i)
+        Image.fromarray(img).save(home/f'images/{i}.png'); Image.fromarray(lab).save(home/f'masks/{i}.png')
+    return home
+
+def test_classes(tmp_path):
+    from cytokit.segmentation import segment
+    def make(i):
+        img, lab = make_cells(f'class {i}', size=72, n_cells=8)
+        kind = np.where(lab > 0, 1 + lab % 2, 0)
+        return (img*np.array([0, .4, 1])[kind]).astype('u2') + 500, kind.astype('u1')
+    r = segment(_folder(tmp_path/'set', 16, make), out=tmp_path/'run', **{**QUICK, 'epochs': 6, 'steps': 12})
+    assert r.kind == 'class' and set(r.result['scores']['unet']) == {'dice of class 1', 'dice of class 2', 'iou of class 1', 'iou of class 2'}
+    assert r.result['scores']['unet']['dice of class 2']['mean'] > .6
+    assert set(np.unique(r.objects(tmp_path/'set/images/0.png'))) <= {0, 1, 2}
+    d = r.predict([tmp_path/'set/images/0.png'], tmp_path/'out')
+    assert {'share_1', 'share_2', 'labels'} < set(d)
+    assert len(r.evaluate(tmp_path/'set').scored['unet'][0]) == 32
+    with pytest.raises(InputError, match='does not go with'): segment(tmp_path/'set', out=tmp_path/'no', target='distance')
+
+def test_binary_colour_and_many_channels(tmp_path):
+    import tifffile
+    from cytokit.segmentation import segment
+    make = lambda i: make_cells(f'binary {i}', size=64, n_cells=6, overlap=0)
+    home = _folder(tmp_path/'colour', 10, lambda i: ((np.stack([make(i)[0]]*3, -1) >> 8).astype('u1'), ((make(i)[1] > 0)*255).astype('u1')))
+    r = segment(home, out=tmp_path/'a', **QUICK)
+    assert r.kind == 'binary' and r.asked['settings']['target'] == 'foreground' and r.result['split']['smooth'] is None
+    home = tmp_path/'five'
+    for d in ('images', 'masks'): (home/d).mkdir(parents=True)
+    for i in range(8):
+        img, lab = make(i)
+        tifffile.imwrite(home/f'images/{i}.tif', np.stack([img//(k + 1) for k in range(5)], -1), photometric='minisblack', planarconfig='contig'); tifffile.imwrite(home/f'masks/{i}.tif', lab)
+    r = segment(home, out=tmp_path/'b', **QUICK)
+    assert r._load().spec['n_in'] == 5
+
+def test_bad_input(cells, tmp_path):
+    from cytokit.cli import main
+    from cytokit.segmentation import Segmentation, segment
+    textures = write_sample('textures', tmp_path/'textures', n=20)
+    for bad, words in ((textures, 'cytokit train'), (tmp_path/'nothing', 'no such'), (cells/'images', '')):
+        with pytest.raises(InputError, match=words): segment(bad, out=tmp_path/'run', **QUICK)
+        assert not (tmp_path/'run').exists()
+    with pytest.raises(InputError, match='not a run folder'): Segmentation(tmp_path)
+    run = segment(cells, out=tmp_path/'run', **QUICK)
+    d = run.predict([tmp_path/'none.png', next((cells/'images').glob('*.png'))], tmp_path/'out')
+    assert d['error'].notna().tolist() == [True, False]
+    j = json.loads((tmp_path/'run/model.json').read_text()); j['extra']['split']['threshold'] = 'wide'
+    (tmp_path/'run/model.json').write_text(json.dumps(j))
+    with pytest.raises(InputError, match='threshold'): Segmentation(tmp_path/'run').objects(next((cells/'images').glob('*.png')))
+
+def test_why_a_line_is_flat(cells):
+    from cytokit.pairs import pairs
+    from cytokit.segmentation import why_flat
+    flat, table = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4)), pairs(cells)
+    assert why_flat(pd.DataFrame(dict(train_loss=[1, .2, .1], dice=[.1, .7, .8])), table, 1e-2) == []
+    assert any('learning rate is 1e-06' in s for s in why_flat(flat, table, 1e-6))
+    assert not any('mask' in s.split('.')[0] for s in why_flat(flat, table, 1e-6)[:1])
+
+def test_why_a_line_is_flat_with_bad_masks(cells, tmp_path):
+    from cytokit.pairs import pairs
+    from cytokit.segmentation import why_flat
+    flat = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4))
+    for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'lie beside')):
+        home = tmp_path/words.replace(' ', '')
+        for d in ('images', 'masks'): (home/d).mkdir(parents=True)
+        for p in sorted((cells/'images').glob('*.png')):
+            (home/'images'/p.name).write_bytes(p.read_bytes())
+            Image.fromarray(how(np.asarray(Image.open(cells/'masks'/p.name)))).save(home/'masks'/p.name)
+        said = why_flat(flat, pairs(home), 1e-2)
+        assert any(words in s for s in said), said
+
+def test_a_large_image_in_tiles(cells, tmp_path, monkeypatch):
+    import tifffile
+    from cytokit import segmentation
+    run = segmentation.segment(cells, out=tmp_path/'run', preset='tiny', epochs=4, patch=64)
+    one, lab = make_cells(5, size=600, n_cells=240)
+    tifffile.imwrite(tmp_path/'slide.tif', one, tile=(128, 128), compression='zlib')
+    small = run.predict([tmp_path/'slide.tif'], tmp_path/'whole')
+    monkeypatch.setattr(segmentation, '_LARGE', 2**16)
+    large = run.predict([tmp_path/'slide.tif'], tmp_path/'tiled')
+    a, b = (tifffile.imread(tmp_path/d/'slide_labels.tif') for d in ('whole', 'tiled'))
+    assert ((a > 0) != (b > 0)).mean() < 1e-3 and abs(small['objects'][0] - large['objects'][0]) <= 2
+
+@real
+def test_nuclei_in_a_minute(tmp_path):
+    from cytokit.segmentation import segment
+    t = pd.read_csv(SHARED/'nuclei'/'images.csv')
+    t = t[(t['split'] == 'train') & (t['width'] < 400)].head(60)
+    table = pd.DataFrame(dict(image=[str(SHARED/f'nuclei/images/{i}.png') for i in t['id']], target=[str(SHARED/f'nuclei/labels/{i}.png') for i in t['id']]))
+    table.attrs = dict(name='nuclei', root=str(SHARED), task='mask')
+    r = segment(table, out=tmp_path/'run', preset='tiny', epochs=6, steps=40)
+    assert r.kind == 'instance' and r.result['scores']['unet']['dice']['mean'] > .7
