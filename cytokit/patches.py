@@ -123,20 +123,18 @@ def _open_pixels(home):
     except (OSError, ValueError, KeyError, TypeError): return None
     return Pixels(x, t, [tuple(s) for s in d['sizes']], [np.array(m, int).reshape(-1, 2) for m in d['middles']])
 
-# %% ../nbs/05a_patches.ipynb #dbbaea68
-def _cut(pixels, i, at, side):
-    "A square around row and column `at`, (side, side, C + T) float32 with targets in 0…1; reflected beyond the edge."
-    x, t = pixels.image(i)
-    def index(c, n):
-        k = np.arange(c - side//2, c - side//2 + side) % (2*n)
+# %% ../nbs/05a_patches.ipynb #759eaa74
+def _cut(pixels, i, at, out):
+    "Fill `out`, (S, S, C + T) float32, with the square around row and column `at`, targets in 0…1; reflected beyond the edge."
+    (x, t), side, c = pixels.image(i), len(out), pixels.x.shape[1]
+    def index(middle, n):
+        k = np.arange(middle - side//2, middle - side//2 + side) % (2*n)
         return np.minimum(k, 2*n - 1 - k)
     y, z = index(at[0], x.shape[0]), index(at[1], x.shape[1])
-    inside = lambda k: k[-1] - k[0] == len(k) - 1
+    inside = lambda k: k[-1] - k[0] == side - 1
     box = (slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1)) if inside(y) and inside(z) else np.ix_(y, z)
-    out = np.empty((side, side, x.shape[2] + t.shape[2]), 'f4')
-    out[..., :x.shape[2]], out[..., x.shape[2]:] = x[box], t[box]
-    out[..., x.shape[2]:] *= 1/255
-    return out
+    out[..., :c] = x[box]
+    np.multiply(t[box], np.float32(1/255), out=out[..., c:])
 
 class PatchLoader:
     "Batches of `(x, y)`: patches (N, C, S, S) and their targets (N, T, S, S), float32; what they are depends on `(seed, epoch)` alone."
@@ -173,7 +171,10 @@ class PatchLoader:
         for k in range(self.steps):
             r = rng(self.seed, 'patch', self.epoch, k)
             places = self._places(r, order, k) if self.train else ((i, (self.pixels.sizes[i][0]//2, self.pixels.sizes[i][1]//2)) for i in order[k*self.batch_size:(k + 1)*self.batch_size])
-            b = torch.from_numpy(np.stack([_cut(self.pixels, i, at, side) for i, at in places])).permute(0, 3, 1, 2)
+            places = list(places)
+            b = np.empty((len(places), side, side, n + self.pixels.t.shape[1]), 'f4')
+            for o, (i, at) in zip(b, places): _cut(self.pixels, i, at, o)
+            b = torch.from_numpy(b).permute(0, 3, 1, 2)
             if a:
                 c = (side - self.size)//2
                 b = _moved(b, a, r)[..., c:c + self.size, c:c + self.size]
