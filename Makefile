@@ -22,7 +22,9 @@ demo: setup
 	cytokit compare demo/textures --size 48 --epochs 6 --seeds 2 --out demo/contest-textures
 	cytokit train demo/mri --arm small --size 48 --epochs 8 --out demo/run
 	cytokit predict demo/run demo/mri/control/*.png --csv demo/predictions.csv
-	@echo "Figures: demo/contest-mri/figure.png, demo/contest-textures/figure.png, demo/run/figure.png. Next: make lab"
+	cytokit sample cells demo/cells --n 60 --dial masks=true --dial per_plate=2 --dial overlap=0.3
+	cytokit segment train demo/cells --preset tiny --patch 96 --epochs 20 --out demo/unet
+	@echo "Figures: demo/contest-mri/figure.png, demo/contest-textures/figure.png, demo/run/figure.png, demo/unet/figure.png. Next: make lab"
 
 test: setup
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing
