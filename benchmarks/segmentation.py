@@ -26,11 +26,9 @@ large      a picture of --side pixels, tiled TIFF to objects, in a process of it
 What is done lies in --out, one JSON a run; a benchmark that was cut short goes on. Writes its part of benchmarks/results/segmentation.json (--quick: OUT/quick.json).
 """
 import argparse, contextlib, copy, json, math, os, statistics, subprocess, sys, threading, time, warnings
-from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from PIL import Image
-from torch import nn
 from cytokit import machine, segmentation
 from cytokit.core import digest, read_json, seed_all, set_quiet, write_json
 from cytokit.images import Recipe, fit_recipe
@@ -435,11 +433,6 @@ def reach_target(arm, table, a, seed, valid):
     "Seconds and Dice of each look, to the first that reaches the target."
     seed_all(seed)
     clock, looks = Clock(), []
-    def look(way):
-        with clock.pause():
-            looks.append((clock.seconds - (time.perf_counter() - clock.paused), dice_of(way, valid)))
-            if looks[-1][1] >= a.dice: raise Enough
-    class Stopped(Clock): pass
     def check(way):
         at = clock.seconds
         with clock.pause():

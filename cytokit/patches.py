@@ -182,7 +182,7 @@ class PatchLoader:
             yield _shaded(x, a, r) if a else x, y
     def to(self, device): return self
 
-# %% ../nbs/05a_patches.ipynb #08f51840
+# %% ../nbs/05a_patches.ipynb #7dfbbc1f
 def patch_preview(
     pixels:Pixels, # See `load_pixels`
     i:int=0, # Which image
@@ -193,7 +193,7 @@ def patch_preview(
     "Patches of one image as the network gets them, the outlines of their foreground drawn in."
     import matplotlib.pyplot as plt
     kinds = [kinds] if isinstance(kinds, (str, Augment)) else list(kinds)
-    fig, axs = plt.subplots(len(kinds), n, figsize=(n, 1.05*len(kinds)), dpi=72, squeeze=False, layout='constrained')
+    fig, axs = plt.subplots(len(kinds), n, figsize=(n, 1.05*len(kinds)), squeeze=False, layout='constrained')
     for row, kind in zip(axs, kinds):
         x, y = next(iter(PatchLoader(pixels, [i], size, n, 1, augment=kind)))
         x = x.permute(0, 2, 3, 1).numpy()
