@@ -14,7 +14,8 @@ Given to the peers for nothing: masks written as they want them, MONAI's checks,
 quality    training with --minutes each; foreground probability, thresholds chosen on the validation images (objects.choose_split), objects. `+rim`: the
            peer learns background, rim and inside of objects (Caicedo 2019), inside are the seeds. `cytokit, one map`: without our seed map. AP and Dice are
            means over images; differences are paired. --part test is for the end.
-step       a step with its data, as training does it; and bare steps on a batch in memory, with ours at about the peer's number of parameters
+step       a step with its data, as training does it; and bare steps on a batch in memory, ours also with about the peer's
+           number of parameters and as many halvings
 predict    megapixels a second from PNG files of 1024 × 1024 to maps; random weights
 target     seconds from the first file to a Dice of --dice (mean over whole validation images at 0.5), looked at after each epoch, the looking not counted;
            the schedule is --minutes long, and the best over all --minutes that were run counts
@@ -29,7 +30,8 @@ import argparse, contextlib, copy, json, math, os, statistics, subprocess, sys, 
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from PIL import Image
-from cytokit import machine, segmentation
+from fastai.optimizer import Adam
+from cytokit import machine, segmentation, unet_fit
 from cytokit.core import digest, read_json, seed_all, set_quiet, write_json
 from cytokit.images import Recipe, fit_recipe
 from cytokit.objects import Split, choose_split, split_objects
@@ -99,7 +101,7 @@ class Clock:
         finally: self.lost += time.perf_counter() - t
     def tick(self):
         self.ticks.append(self.seconds)
-        if self.ticks[-1] > self.until: raise Enough
+        if self.ticks[-1] > self.until: raise Enough('')
 
 class Enough(Exception): pass
 
@@ -128,7 +130,7 @@ def seeded(p):
     return np.stack([1 - p[0], *p[2:]]).clip(0, 1).astype('f4')
 
 class Cytokit:
-    bare_loss = staticmethod(lambda p, y: segmentation.segment_loss(p, torch.stack([y, y], 1).float()))
+    bare_loss = staticmethod(lambda p, y: unet_fit.segment_loss(p, torch.stack([y, y], 1).float()))
     def __init__(self, table, a, seed=0, **_):
         self.seed, self.settings, self.epochs = seed, a.settings, 0
         self.recipe = fit_recipe(list(table.loc[table['split'] == 'train', 'image']), Recipe())
@@ -136,7 +138,7 @@ class Cytokit:
         self.net = unet(self.recipe.channels, 2, a.settings.get('preset', 'small')).to(memory_format=torch.channels_last)
         self.net.precision = machine.best_precision()
     def train(self, clock, budget, check):
-        way, plain = self, segmentation._Rounds
+        way, plain = self, unet_fit._Rounds
         class Watched(plain):
             def after_batch(self):
                 super().after_batch()
@@ -145,13 +147,13 @@ class Cytokit:
                 super().after_epoch()
                 way.net, way.epochs = self.learn.model, way.epochs + 1
                 check(way)
-        s = segmentation.SegmentSettings(**dict(dict(target='distance', seconds=budget, seed=self.seed, precision=machine.best_precision()), **self.settings))
-        segmentation._Rounds = Watched
-        try: self.net, _ = segmentation.fit_segmenter(self.pixels, *(np.flatnonzero(self.split == k) for k in ('train', 'valid')), s)
-        finally: segmentation._Rounds = plain
-    def maps(self, file): return segmentation.predict_maps(self.net, segmentation._image(file, self.recipe))
+        s = unet_fit.SegmentSettings(**dict(dict(target='distance', seconds=budget, seed=self.seed, precision=machine.best_precision()), **self.settings))
+        unet_fit._Rounds = Watched
+        try: self.net, _ = unet_fit.fit_segmenter(self.pixels, *(np.flatnonzero(self.split == k) for k in ('train', 'valid')), s)
+        finally: unet_fit._Rounds = plain
+    def maps(self, file): return unet_fit.predict_maps(self.net, segmentation._image(file, self.recipe))
     predict = maps
-    def optimizer(self): return segmentation.Adam([list(self.net.parameters())], lr=1e-4, wd=.01)
+    def optimizer(self): return Adam([list(self.net.parameters())], lr=1e-4, wd=.01)
 
 class Fastai:
     def __init__(self, table, a, seed=0, classes=2):
@@ -348,11 +350,13 @@ def quality(a):
     return {a.part: dict(minutes=a.minutes, seeds=a.seeds, images=len(get(next(iter(tables)), 'dice')[0]), runs=runs, scores=scores, cytokit_minus=gains)}
 
 # %% step
-def equal_net(n):
-    "Our network with about n parameters: width, depth and whether floors are residual."
-    sizes = {k: n_parameters(unet(3, 2, width=k[0], depth=k[1], residual=k[2])) for k in [(w, d, r) for w in range(16, 129, 16) for d in (3, 4) for r in (False, True)]}
-    w, d, r = min(sizes, key=lambda k: abs(math.log(sizes[k]/n)))
-    return dict(width=w, depth=d, residual=r)
+HALVINGS = dict(fastai=5, smp=5, monai=4)
+
+def equal_net(arm, n):
+    "Our network that halves the picture as often as the peer's (folding pixels is one halving), with about n parameters."
+    sizes = {(w, r): n_parameters(unet(3, 2, width=w, depth=HALVINGS[arm] - 1, residual=r)) for w in range(16, 129, 16) for r in (False, True)}
+    w, r = min(sizes, key=lambda k: abs(math.log(sizes[k]/n)))
+    return dict(width=w, depth=HALVINGS[arm] - 1, residual=r)
 
 class Bare:
     "One step on a batch in memory."
@@ -377,18 +381,18 @@ def step(a):
             way, clock = build(k, table, a), Clock()
             clock.until = a.seconds
             with contextlib.suppress(Enough): way.train(clock, 1800, lambda way: None)
-            with_data[k].append(float(np.median(np.diff(clock.ticks)[3:])))
+            with_data[k].append(float(np.median((d := np.diff(clock.ticks))[min(3, len(d)//2):])))
     bare, spec = {}, {}
     ways = {k: build(k, table, a) for k in arms}
     def ours(**kw):
         net = unet(3, 2, **kw).to(memory_format=torch.channels_last)
         net.precision = machine.best_precision()
-        return Bare(net, Cytokit.bare_loss, segmentation.Adam([list(net.parameters())], lr=1e-4, wd=.01), True)
+        return Bare(net, Cytokit.bare_loss, Adam([list(net.parameters())], lr=1e-4, wd=.01), True)
     for k, w in ways.items():
         if k == 'cytokit': bare[k], spec[k] = ours(preset=a.settings.get('preset', 'small')), a.settings.get('preset', 'small')
         else:
             bare[k], spec[k] = Bare(w.net, w.bare_loss, w.optimizer(), False), None
-            spec[f'cytokit as {k}'] = equal_net(n_parameters(w.net))
+            spec[f'cytokit as {k}'] = equal_net(k, n_parameters(w.net))
             bare[f'cytokit as {k}'] = ours(**spec[f'cytokit as {k}'])
     times = {k: [] for k in bare}
     with machine.keep_pages():
@@ -439,7 +443,7 @@ def reach_target(arm, table, a, seed, valid):
             d = dice_of(way, valid)
             way.net.train()
         looks.append((at, d))
-        if d >= a.dice: raise Enough
+        if d >= a.dice: raise Enough('')
     way = build(arm, table, a, seed)
     with contextlib.suppress(Enough): way.train(clock, 60*a.minutes, check)
     return dict(minutes=a.minutes, looks=looks, reached=looks[-1][0] if looks and looks[-1][1] >= a.dice else None, steps=len(clock.ticks))
@@ -479,7 +483,7 @@ def memory_alone(arm, what, a):
     table = with_masks(nuclei('train', a.few if what == 'train' else 6), a.out)
     machine.best_precision()
     files = pictures(a, 1, a.picture_side)
-    build(arm, table.groupby('split').head(2).reset_index(drop=True), a)  # imports
+    build(arm, table.groupby('split').head(BATCH).reset_index(drop=True), a)  # imports
     import cytokit.tiles, skimage.segmentation, scipy.ndimage
     with peak() as held:
         way, clock = build(arm, table, a), Clock()

@@ -487,7 +487,7 @@ def to_classes(
     if len(of) < a.max(): raise InputError(f'of tells {len(of)} classes, labels count to {a.max()}')
     return np.array([0, *of], 'i4')[a]
 
-# %% ../nbs/04f_pairs.ipynb #2f56f32a
+# %% ../nbs/04f_pairs.ipynb #35d9ef76
 def load_pair(
     row, # With image and target: a row of a table of `pairs`, or a dict
     recipe:Recipe=Recipe(), # `channels`, `norm`, `low`, `high`, `rgb8`; of volumes `axis` and `index`
@@ -495,6 +495,12 @@ def load_pair(
     classes:list|None=None, # As in `read_labels`
 )->tuple[np.ndarray, np.ndarray]: # Image float32 (H, W, C); labels int32 (H, W)
     "Image and labels at their own size; `InputError` names the file, or both when their sizes differ."
+    x, labels = _raw_pair(row, recipe, kind, classes)
+    try: return normalise(x, recipe), labels
+    except InputError as e: raise InputError(f'{shown(row["image"] if hasattr(row, "keys") else row.image)}: {e}') from None
+
+def _raw_pair(row, recipe, kind, classes):
+    "The same with the image in the file's own numbers, (H, W, C)."
     image, target = (row[c] if hasattr(row, 'keys') else getattr(row, c) for c in ('image', 'target'))
     im = read_image(image)
     x = _pixels(im, recipe)[0]
@@ -508,7 +514,6 @@ def load_pair(
     try:
         if not mask: labels = read_labels(target, x.shape[:2], kind, classes, image)
         else: labels = _from_values(*_values(mask, target), kind, classes)
-        x = normalise(x, recipe)
     except InputError as e: raise InputError(f'{shown(image)} with {shown(target)}: {str(e).removeprefix(f"{shown(target)}: ")}') from None
     if labels.shape != x.shape[:2]: raise _unlike(image, size(im), target, size(mask))
     return x, labels

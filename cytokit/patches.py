@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/patches.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'make_targets', 'Pixels', 'load_pixels', 'PatchLoader', 'patch_preview']
 
-# %% ../nbs/05a_patches.ipynb #1bfeafc2
+# %% ../nbs/05a_patches.ipynb #ba3f2c84
 import json, os, shutil, tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,9 +18,9 @@ from .core import InputError, cache_dir, digest, file_digest, parallel_map, prog
 import torch
 from fastai.data.core import DataLoaders
 from .formats import hushed
-from .images import Recipe
+from .images import Recipe, _scale, normalise
 from .loaders import AUGMENTATIONS, Augment, _limit, _moved, _shaded, _throw_out
-from .pairs import load_pair, to_classes, to_instances
+from .pairs import _raw_pair, to_instances
 
 # %% ../nbs/05a_patches.ipynb #15f2a128
 TARGETS = ('foreground', 'border', 'distance', 'classes')
@@ -49,20 +49,25 @@ def make_targets(
     else: maps = [labels > 0, *([_inside(labels)] if kind == 'border' else [_depth(labels)] if kind == 'distance' else [])]
     return np.stack([np.rint(255*m.astype('f4')).astype('u1') for m in maps], -1)
 
-# %% ../nbs/05a_patches.ipynb #159b2de3
+# %% ../nbs/05a_patches.ipynb #eb718363
 @dataclass
 class Pixels:
     "Images of any size with their targets, decoded."
-    x:np.ndarray # (P, C) float32: the pixels of all images, row by row
-    t:np.ndarray # (P, T) uint8: their targets
-    sizes:list # (H, W) of each image
+    x:list # (H, W, C) of each image, as stored; one channel stands for all when grey
+    t:list # (H, W, T) uint8 of each image: targets, 0 to 255
     middles:list # (n, 2) a pixel of each object of each image: row, column
-    def __post_init__(self): self.start = np.concatenate([[0], np.cumsum([h*w for h, w in self.sizes])])
-    def __len__(self): return len(self.sizes)
-    def image(self, i):
-        "Image (H, W, C) float32 and targets (H, W, T) uint8."
-        part = slice(self.start[i], self.start[i + 1])
-        return self.x[part].reshape(*self.sizes[i], -1), self.t[part].reshape(*self.sizes[i], -1)
+    scales:list|None=None # What to subtract, to divide by, and whether to clip to 0…1, of each image; None: nothing
+    channels:int|None=None # C of the network; None: as stored
+    def __post_init__(self):
+        self.scales, self.channels = self.scales or [(0, 1, False)]*len(self.x), self.channels or self.x[0].shape[2]
+    def __len__(self): return len(self.x)
+    def image(self, i, box=()):
+        "Image (H, W, C) float32, normalised, or a part of it."
+        low, width, clip = self.scales[i]
+        v = self.x[i][box].astype('f4')
+        v -= low
+        v = v/width if width > 0 else v*0
+        return np.broadcast_to(np.clip(v, 0, 1, out=v) if clip else v, (*v.shape[:2], self.channels))
 
 def _middles(labels):
     "A pixel of each object, the one nearest to its centre."
@@ -76,11 +81,15 @@ def _middles(labels):
     return out[ids] if len(ids) else np.zeros((0, 2), int)
 
 def _decode(row, recipe, kind, classes, target):
-    x, labels = load_pair(row, recipe, kind, classes)
-    t = make_targets(labels if target == 'classes' else to_instances(labels, kind), target, len(classes or [1]) + 1)
-    return x, t, _middles(to_instances(labels, kind))
+    "Stored pixels, their scale, targets, middles; and how many channels there are."
+    x, labels = _raw_pair(row, recipe, kind, classes)
+    n, objects = x.shape[2], to_instances(labels, kind)
+    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: scale = _scale(x, recipe)
+    else: x, scale = normalise(x, recipe), (0, 1, False)
+    if n > 1 and (x == x[..., :1]).all(): x = x[..., :1]
+    return np.ascontiguousarray(x), tuple(map(float, scale[:2])) + (bool(scale[2]),), make_targets(labels if target == 'classes' else objects, target, len(classes or [1]) + 1), _middles(objects), n
 
-# %% ../nbs/05a_patches.ipynb #016d93be
+# %% ../nbs/05a_patches.ipynb #2d13a779
 def load_pixels(
     table:pd.DataFrame, # Of task 'mask', as `cytokit.pairs.pairs` gives it
     recipe:Recipe, # Its `channels` set; `size` and `fit` are not used
@@ -96,18 +105,18 @@ def load_pixels(
     home = cache_dir('arrays')/f'{key}.pixels'
     if (got := _open_pixels(home)) is not None: return got
     keep = _limit() > 0
-    temp, sizes, middles, width = Path(tempfile.mkdtemp('.tmp', key, home.parent)), [], [], None
+    temp, facts = Path(tempfile.mkdtemp('.tmp', key, home.parent)), []
     try:
         with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
             for i in range(0, len(rows), 16):
-                for r, (x, t, m) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, recipe, kind, classes, target), rows[i:i + 16])):
-                    if width not in (None, x.shape[2]): raise InputError(f'{shown(r["image"])}: {x.shape[2]} channels where {shown(rows[0]["image"])} has {width}; set the channels of the recipe (1 or 3)')
-                    width = x.shape[2]
-                    x.astype('<f4').tofile(fx); t.tofile(ft); sizes.append(x.shape[:2]); middles.append(m.tolist()); bar.update()
-        (temp/'sizes.json').write_text(json.dumps(dict(sizes=sizes, middles=middles, channels=width, targets=t.shape[2])))
+                for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, recipe, kind, classes, target), rows[i:i + 16])):
+                    if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the recipe (1 or 3)')
+                    facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=scale, middles=m.tolist(), channels=n, targets=t.shape[2]))
+                    x.astype(facts[-1]['dtype']).tofile(fx); t.tofile(ft); bar.update()
+        (temp/'sizes.json').write_text(json.dumps(dict(sizes=facts, channels=n)))
         if not keep:
             got = _open_pixels(temp)
-            return replace(got, x=np.array(got.x), t=np.array(got.t))
+            return replace(got, x=[np.array(a) for a in got.x], t=[np.array(a) for a in got.t])
         if home.exists(): shutil.rmtree(home)
         os.replace(temp, home)
         _throw_out(keep=home)
@@ -116,24 +125,27 @@ def load_pixels(
 
 def _open_pixels(home):
     try:
-        d = json.loads((home/'sizes.json').read_text())
-        n = sum(h*w for h, w in d['sizes'])
-        x, t = np.memmap(home/'x', '<f4', 'r', shape=(n, d['channels'])), np.memmap(home/'t', 'u1', 'r', shape=(n, d['targets']))
+        facts = json.loads((home/'sizes.json').read_text())['sizes']
+        x, t, at, xs, ts = np.memmap(home/'x', 'u1', 'r'), np.memmap(home/'t', 'u1', 'r'), 0, [], []
+        for f in facts:
+            (h, w, c), dtype = f['shape'], np.dtype(f['dtype'])
+            xs.append(x[f['start']:f['start'] + h*w*c*dtype.itemsize].view(dtype).reshape(h, w, c))
+            ts.append(t[at:at + h*w*f['targets']].reshape(h, w, f['targets'])); at += h*w*f['targets']
         os.utime(home)
+        return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts], [tuple(f['scale']) for f in facts], facts[0]['channels'])
     except (OSError, ValueError, KeyError, TypeError): return None
-    return Pixels(x, t, [tuple(s) for s in d['sizes']], [np.array(m, int).reshape(-1, 2) for m in d['middles']])
 
-# %% ../nbs/05a_patches.ipynb #759eaa74
+# %% ../nbs/05a_patches.ipynb #714a728f
 def _cut(pixels, i, at, out):
     "Fill `out`, (S, S, C + T) float32, with the square around row and column `at`, targets in 0…1; reflected beyond the edge."
-    (x, t), side, c = pixels.image(i), len(out), pixels.x.shape[1]
+    t, side, c = pixels.t[i], len(out), pixels.channels
     def index(middle, n):
         k = np.arange(middle - side//2, middle - side//2 + side) % (2*n)
         return np.minimum(k, 2*n - 1 - k)
-    y, z = index(at[0], x.shape[0]), index(at[1], x.shape[1])
+    y, z = index(at[0], t.shape[0]), index(at[1], t.shape[1])
     inside = lambda k: k[-1] - k[0] == side - 1
     box = (slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1)) if inside(y) and inside(z) else np.ix_(y, z)
-    out[..., :c] = x[box]
+    out[..., :c] = pixels.image(i, box)
     np.multiply(t[box], np.float32(1/255), out=out[..., c:])
 
 class PatchLoader:
@@ -153,26 +165,26 @@ class PatchLoader:
         if not len(self.index): raise InputError(f'no image left for {"training" if train else "validation"}')
         self.augment = AUGMENTATIONS.get(augment, augment) if isinstance(augment, str) else augment
         if self.augment is not None and not isinstance(self.augment, Augment): raise InputError(f'augment must be one of {", ".join(AUGMENTATIONS)}, or an Augment; got {augment!r}')
-        area = sum(pixels.sizes[i][0]*pixels.sizes[i][1] for i in self.index)
+        area = sum(pixels.t[i].shape[0]*pixels.t[i].shape[1] for i in self.index)
         self.steps = (steps or int(np.clip(area/size**2/batch_size, 10, 200))) if train else -(-len(self.index)//batch_size)
     def __len__(self): return self.steps
     def _places(self, r, order, k):
         for j in range(self.batch_size):
             i = order[(k*self.batch_size + j) % len(order)]
-            (h, w), m = self.pixels.sizes[i], self.pixels.middles[i]
+            (h, w), m = self.pixels.t[i].shape[:2], self.pixels.middles[i]
             if len(m) and r.random() < self.near: yield i, m[r.integers(len(m))] + r.integers(-self.size//4, self.size//4 + 1, 2)
             else: yield i, r.integers((h, w))
     def __iter__(self):
-        n = self.pixels.x.shape[1]
+        n = self.pixels.channels
         rounds = -(-self.steps*self.batch_size//len(self.index))
         order = np.concatenate([rng(self.seed, 'order', self.epoch, k).permutation(self.index) for k in range(rounds)]) if self.train else self.index
         a = self.augment if self.train else None
         side = self.size + self.size//4 if a and (a.rotate or a.zoom or a.shift or a.elastic) else self.size
         for k in range(self.steps):
             r = rng(self.seed, 'patch', self.epoch, k)
-            places = self._places(r, order, k) if self.train else ((i, (self.pixels.sizes[i][0]//2, self.pixels.sizes[i][1]//2)) for i in order[k*self.batch_size:(k + 1)*self.batch_size])
+            places = self._places(r, order, k) if self.train else ((i, (self.pixels.t[i].shape[0]//2, self.pixels.t[i].shape[1]//2)) for i in order[k*self.batch_size:(k + 1)*self.batch_size])
             places = list(places)
-            b = np.empty((len(places), side, side, n + self.pixels.t.shape[1]), 'f4')
+            b = np.empty((len(places), side, side, n + self.pixels.t[0].shape[2]), 'f4')
             for o, (i, at) in zip(b, places): _cut(self.pixels, i, at, o)
             b = torch.from_numpy(b).permute(0, 3, 1, 2)
             if a:

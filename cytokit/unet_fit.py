@@ -117,7 +117,7 @@ class _Rounds(Callback):
         self.bar.set_postfix_str(f'loss {row["train_loss"]:.3f}/{row["valid_loss"]:.3f}, Dice {row["dice"]:.3f}')
         if _stopped(history, self.s): raise CancelFitException
 
-# %% ../nbs/10d_unet_fit.ipynb #27c5b905
+# %% ../nbs/10d_unet_fit.ipynb #205c2494
 def _network(s, n_in, n_out):
     if not s.encoder and not s.weights: return unet(n_in, n_out, s.preset)
     return encoder_unet(n_in, n_out, None if s.encoder == 'packaged' else s.encoder, s.weights or ('packaged' if s.encoder == 'packaged' else None))
@@ -131,15 +131,15 @@ def fit_segmenter(
     desc:str='', # For the progress bar
 ): # (trained `cytokit.unet.Segmenter` in evaluation mode, dict of epochs, history, seconds, peak_mb)
     "Train one UNet. Same input, same result, also when it was interrupted."
-    t, held, n_out = time.perf_counter(), held_memory(), pixels.t.shape[1]
+    t, held, n_out = time.perf_counter(), held_memory(), pixels.t[0].shape[2]
     seed_all(s.seed)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = _network(s, pixels.x.shape[1], n_out).to(device, memory_format=torch.channels_last)
+    model = _network(s, pixels.channels, n_out).to(device, memory_format=torch.channels_last)
     model.precision = best_precision(s.precision)
     dls = DataLoaders(PatchLoader(pixels, train, s.patch, s.batch_size, s.steps, True, s.augment, seed=s.seed), PatchLoader(pixels, valid, 2*s.patch, s.batch_size, train=False), device=device)
     weight = None
     if s.target == 'classes' and s.balance:
-        share = torch.from_numpy(np.mean([pixels.image(i)[1].mean((0, 1)) for i in train], 0)/255).float()
+        share = torch.from_numpy(np.mean([pixels.t[i].mean((0, 1)) for i in train], 0)/255).float()
         weight = (1/share.clamp(min=1e-4)**.5).to(device)
         weight = weight/(weight.cpu()*share).sum()
     learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight), opt_func=Adam, lr=s.lr, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
