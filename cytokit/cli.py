@@ -266,7 +266,7 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help='Delete them all; t
     if len(d): print(d.assign(file=[p.name for p in d['file']], used=d['used'].dt.round('s')).to_string(index=False))
     print(f'{len(d)} decoded sets, {d["MB"].sum():.1f} MB, in {shown(cache_dir("arrays"))}')
 
-# %% ../nbs/22_cli.ipynb #49c1e997
+# %% ../nbs/22_cli.ipynb #5c323e64
 _segment = typer.Typer(no_args_is_help=True, help='Train a UNet on pairs of images and masks; turn images into objects.')
 app.add_typer(_segment, name='segment')
 SegmentRun = Annotated[Path, typer.Argument(metavar='RUN', help='Run folder of `segment train`.')]
@@ -297,13 +297,14 @@ def segment_train(
                                epochs=epochs, seconds=seconds, patch=patch, batch_size=batch_size, lr=lr, seed=seed, augment=augment, patience=patience, precision=precision), json)
 
 @_segment.command('predict')
-def segment_predict(run:SegmentRun, images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them; of any size.')], out:_o(Path, '--out', help='Folder for labels (TIFF), measurements (CSV) and outlines (GeoJSON).')):
+def segment_predict(run:SegmentRun, images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them; of any size.')], out:_o(Path, '--out', help='Folder for labels (TIFF), measurements (CSV) and outlines (GeoJSON).'),
+                    tta:_o(bool, '--tta', help='Average eight positions, and write where they disagree (TIFF).') = False):
     "Turn images into objects: labels, measurements, outlines."
     from cytokit.images import find_images
     from cytokit.segmentation import Segmentation
     files = [f for p in images for f in (find_images(p) if p.is_dir() and not (p/'zarr.json').exists() and not (p/'.zgroup').exists() and not (p/'.zarray').exists() else [p])]
     if not files: raise InputError(f'{shown(images[0])}: no image in it')
-    d = Segmentation(run).predict(files, out)
+    d = Segmentation(run).predict(files, out, tta)
     bad = list(d['error'].dropna()) if 'error' in d else []
     if 'objects' in d and len(d) > len(bad): print(f'{d["objects"].sum():.0f} objects in {len(d) - len(bad)} images, {d["objects"].min():.0f} to {d["objects"].max():.0f} an image')
     print(f'{len(d) - len(bad)} images predicted in {shown(out)}')

@@ -7,10 +7,10 @@ Docs: https://cytokit.github.io/cytokit/segmentation.html.md"""
 # %% auto #0
 __all__ = ['SCORES', 'why_flat', 'segment', 'run_segment', 'Segmentation', 'Evaluation']
 
-# %% ../nbs/11_segmentation.ipynb #7b8be665
+# %% ../nbs/11_segmentation.ipynb #ba8d9a0e
 from dataclasses import asdict, replace
 from pathlib import Path
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, tifffile
 from .core import InputError, atomic, progress, read_json, rng, shown, write_json
 import torch
 from .datasets import read_table, split_table
@@ -169,7 +169,7 @@ def run_segment(folder):
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
-# %% ../nbs/11_segmentation.ipynb #f240e415
+# %% ../nbs/11_segmentation.ipynb #823b0cd1
 _LARGE = 2**24 # pixels; a larger image is written in pieces, its labels only
 
 class Segmentation:
@@ -238,24 +238,28 @@ class Segmentation:
     def predict(self,
         images, # Image files
         out, # Folder to write into; made if it is not there
+        tta:bool=False, # Average the eight positions, and write their disagreement as an uncertainty map (TIFF, float32; 0: all agree)
     )->pd.DataFrame: # A row an image: image, objects (their number) or of classes the share of each, labels (the file), and `error` where it could not be read
-        "Write for each image its labels (TIFF), its objects' measurements (CSV) and outlines (GeoJSON); a bad file costs no other."
+        "Write for each image its labels (TIFF), its objects' measurements (CSV) and outlines (GeoJSON); of images of more than 16 million pixels the labels only. A bad file costs no other."
         self._load()
         out, rows, taken = Path(out), [], set()
         out.mkdir(parents=True, exist_ok=True)
         for p in progress([Path(p) for p in images], 'Predicting'):
             name = p.stem if p.stem not in taken else f'{p.stem}_{len(taken)}'
             taken.add(name)
-            try: rows.append(dict(image=str(p), **self._write(p, out/name)))
+            try: rows.append(dict(image=str(p), **self._write(p, out/name, tta)))
             except InputError as e: rows.append(dict(image=str(p), error=str(e)))
         return pd.DataFrame(rows)
 
-    def _write(self, path, to):
+    def _write(self, path, to, tta):
         large = open_large(path)
-        if large.shape[0]*large.shape[1] > _LARGE and self.kind != 'class': return self._write_large(large, to)
+        if large.shape[0]*large.shape[1] > _LARGE and self.kind != 'class': return self._write_large(large, to, tta)
         im = read_image(path)
         x = _image(im, self.recipe)
-        labels = self.objects(x)
+        maps, unsure = self.maps(x, True) if tta else (self.maps(x), None)
+        labels = _objects_of(maps, self.split, self.kind)
+        if tta:
+            with atomic(to.with_name(to.name + '_uncertainty.tif')) as t: tifffile.imwrite(t, unsure, compression='zlib')
         flat = im.spacing[-2:] if im.spacing and im.unit else None
         write_labels(f := to.with_name(to.name + '_labels.tif'), labels, flat, im.unit if flat else None)
         if self.kind == 'class': return dict({f'share_{n}': float((labels == k + 1).mean()) for k, n in enumerate(self.names)}, labels=str(f))
@@ -263,11 +267,12 @@ class Segmentation:
         write_geojson(to.with_name(to.name + '.geojson'), labels)
         return dict(objects=int(labels.max()), labels=str(f))
 
-    def _write_large(self, image, to):
+    def _write_large(self, image, to, tta):
         model, maps = self._load(), to.with_name(to.name + '_maps.npy')
-        with keep_pages(): predict_large(image, _predictor(model), recipe=self.recipe, batch=1, out=maps, **_tile(model))
+        with keep_pages(): predict_large(image, _predictor(model), recipe=self.recipe, batch=1, out=maps, tta=tta, **_tile(model))
         f = to.with_name(to.name + '_labels.tif')
         n = objects_large(maps, lambda m: _objects_of(m, self.split, self.kind), f, spacing=image.spacing if image.unit == 'µm' else None)
+        maps.unlink()
         return dict(objects=n, labels=str(f))
 
     def plot(self):

@@ -62,7 +62,7 @@ class SegmentSettings:
         for k in ('seconds', 'steps', 'patience'): need(getattr(self, k) is None or getattr(self, k) > 0, k, 'above 0')
         need(self.lr > 0, 'lr', 'above 0')
 
-# %% ../nbs/10d_unet_fit.ipynb #2d349f09
+# %% ../nbs/10d_unet_fit.ipynb #a122d9ac
 def _soft_dice_loss(p, y):
     inter, total = (p*y).sum((2, 3)), (p + y).sum((2, 3))
     return 1 - ((2*inter + 1)/(total + 1)).mean()  # the 1 makes an empty map right when its target is empty
@@ -83,8 +83,10 @@ def segment_loss(
     else: p, each = scores.sigmoid(), F.binary_cross_entropy_with_logits(scores, y, reduction='none')
     if kind == 'focal': each = each*((p*y).sum(1, keepdim=True) if classes else 1 - (p - y).abs()).neg().add(1)**2
     if kind == 'boundary': each = each*(1 + 4*_rim(y).amax(1, keepdim=True))
-    dice = _soft_dice_loss(p[:, 1:] if classes else p, y[:, 1:] if classes else y) if 'dice' in kind else 0.
-    return dice if kind == 'dice' else each.mean() + dice
+    some = slice(1, None) if classes else slice(1)  # Dice makes yes or no of everything: for foreground and classes, not for a distance
+    dice = _soft_dice_loss(p[:, some], y[:, some]) if 'dice' in kind else 0.
+    if kind == 'dice': return dice if classes or y.shape[1] == 1 else dice + each[:, 1:].mean()
+    return each.mean() + dice
 
 # %% ../nbs/10d_unet_fit.ipynb #91839ace
 class _Rounds(Callback):
