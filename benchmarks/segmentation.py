@@ -395,7 +395,7 @@ def step(a):
             spec[f'cytokit as {k}'] = equal_net(k, n_parameters(w.net))
             bare[f'cytokit as {k}'] = ours(**spec[f'cytokit as {k}'])
     times = {k: [] for k in bare}
-    with machine.keep_pages():
+    with machine.keep_pages():  # for all alike
         for i in range(3 + a.repeats):
             for k, f in bare.items():
                 t = f()
@@ -451,8 +451,9 @@ def reach_target(arm, table, a, seed, valid):
 def target(a):
     table, home = with_masks(nuclei('train', a.few), a.out), a.out/'target'
     valid, arms = valid_of(table), [w for w in a.ways if '+' not in w]
+    valid = valid[::-(-len(valid)//a.look)] if a.look else valid
     home.mkdir(parents=True, exist_ok=True)
-    path = lambda arm, minutes, seed: home/f'{arm}{a.tag(arm)}_{minutes:g}m_{a.dice:g}_{seed}.json'
+    path = lambda arm, minutes, seed: home/f'{arm}{a.tag(arm)}_{minutes:g}m_{a.dice:g}_{len(valid)}_{seed}.json'
     for seed in range(a.seeds):
         for arm in arms:
             if not (f := path(arm, a.minutes, seed)).exists(): write_json(f, reach_target(arm, table, a, seed, valid))
@@ -461,7 +462,7 @@ def target(a):
     rows, runs = {}, {}
     for arm in arms:
         by = {}
-        for f in sorted(home.glob(f'{arm}{a.tag(arm)}_*m_{a.dice:g}_*.json')): d = read_json(f); by.setdefault(d['minutes'], []).append(d)
+        for f in sorted(home.glob(f'{arm}{a.tag(arm)}_*m_{a.dice:g}_{len(valid)}_*.json')): d = read_json(f); by.setdefault(d['minutes'], []).append(d)
         medians = {m: statistics.median(r['reached'] or math.inf for r in rs) for m, rs in by.items()}
         best = min(medians, key=medians.get)
         runs[arm] = {f'{m:g}': rs for m, rs in by.items()}
@@ -469,7 +470,7 @@ def target(a):
     peers = [r['seconds'] for k, r in rows.items() if k != 'cytokit' and r['seconds']]
     ratio = min(peers)/rows['cytokit']['seconds'] if peers and rows.get('cytokit', {}).get('seconds') else None
     print(pd.DataFrame(rows).T.to_string(), '\nbest peer / cytokit:', ratio)
-    return dict(dice=a.dice, rows=rows, ratio=ratio, runs=runs)
+    return dict(dice=a.dice, images=len(valid), rows=rows, ratio=ratio, runs=runs)
 
 # %% memory: each in a process of its own
 def alone(a, *words):
@@ -587,6 +588,7 @@ if __name__ == '__main__':
     p.add_argument('--minutes', type=float, default=30, help='budget of a training')
     p.add_argument('--seeds', type=int, default=1)
     p.add_argument('--dice', type=float, default=.85, help='of target')
+    p.add_argument('--look', type=int, help='of target: about so many of the validation images, evenly spread; all if left out (80 of them take fastai minutes an epoch)')
     p.add_argument('--side', type=int, default=10_000, help='of large')
     p.add_argument('--threads', type=int, default=2)
     p.add_argument('--workers', type=int, default=2)
@@ -605,6 +607,7 @@ if __name__ == '__main__':
     if a.quick and a.out == Path('runs')/'segmentation': a.out = Path('runs')/'segmentation_quick'
     a.out = a.out.resolve()
     a.out.mkdir(parents=True, exist_ok=True)
+    os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'
     os.environ['CYTOKIT_CACHE'] = str(a.out/'cache')
     if a.peers: sys.path.append(a.peers)
     else: a.ways = [w for w in a.ways if w.partition('+')[0] in ('cytokit', 'fastai')]

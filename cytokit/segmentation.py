@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/segmentation.html.md"""
 # %% auto #0
 __all__ = ['SCORES', 'why_flat', 'segment', 'run_segment', 'Segmentation', 'Evaluation']
 
-# %% ../nbs/11_segmentation.ipynb #ba8d9a0e
+# %% ../nbs/11_segmentation.ipynb #a50a508b
 from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd, tifffile
@@ -19,7 +19,8 @@ from .images import Recipe, _pixels, fit_recipe, normalise
 from .machine import best_precision, keep_pages
 from .metrics import verdict
 from .models import load_model, n_parameters, save_model
-from .objects import Classical, Split, choose_split, classical, fit_classical, measure_objects, split_objects, write_geojson, write_labels
+from .classical import Classical, classical, fit_classical
+from .objects import Split, choose_split, measure_objects, split_objects, write_geojson, write_labels
 from .overlap import score_difference, score_interval, score_objects, score_pixels
 from .pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
 from .patches import load_pixels

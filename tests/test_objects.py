@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from cytokit.core import InputError, rng
 from cytokit.formats import read_image
-from cytokit.objects import Classical, Split, choose_split, classical, fit_classical, measure_objects, show_objects, split_objects, write_geojson, write_labels, write_objects_csv
+from cytokit.classical import Classical, classical, fit_classical
+from cytokit.objects import Split, choose_split, measure_objects, show_objects, split_objects, write_geojson, write_labels, write_objects_csv
 from cytokit.overlap import dice, score_objects
 from cytokit.samples import make_cells
 
