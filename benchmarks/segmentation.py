@@ -71,8 +71,8 @@ def with_masks(table, out):
         for t in table['target']:
             f = home/f'{Path(t).stem}.png'
             if not f.exists():
-                m = make_targets(labels_of(t), 'border') > 0
-                Image.fromarray((m[..., 0] + (m[..., 1] if n == 3 else 0)).astype('u1')).save(f)
+                m = (make_targets(labels_of(t), 'border') > 0).astype('u1')
+                Image.fromarray(m[..., :n - 1].sum(-1, dtype='u1')).save(f)
             files.append(str(f))
         table[f'mask{n}'] = files
     return table
