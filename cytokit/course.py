@@ -341,3 +341,76 @@ def _marks_read(answer, marks):
     if not _near(share, marks['recall'].iloc[0], .01): return 'The share is in the row `all`, in the column recall.'
     if isinstance(kinds, str) or set(kinds) - missed: return 'Not each of these was missed altogether: look for a recall of 0, and give a list.'
     if missed - set(kinds): return f'The share is right; {len(missed - set(kinds))} more of the kinds were missed altogether.'
+
+# %% ../nbs/21_course.ipynb #19fc76a6
+@Question('segment-ap', 'a number between 0 and 1', [
+    'Each row of `matches` is one object: found, missed, or made up. Look at its column `outcome`.',
+    'AP at one threshold is the part of all these rows that were found.',
+    'The mean of a comparison is a share: compare `matches.outcome` with a word.'], """
+    answer = (matches.outcome == 'matched').mean()
+    check('segment-ap', answer, matches=matches)""")
+def _ap(answer, matches):
+    "Missed and made up cost alike, so nobody can buy this score by drawing more, or less."
+    x, n = _number(answer), {k: int((matches['outcome'] == k).sum()) for k in ('matched', 'missed', 'extra')}
+    tp, fn, fp = n.values()
+    if _near(x, tp/max(tp + fn + fp, 1)): return
+    if x > 1: return 'That is a count; divide by the number of all objects, true or made up.'
+    if _near(x, tp/max(tp + fn, 1)): return 'That is the recall, the part of the true cells that were found: what was made up costs nothing there.'
+    if _near(x, tp/max(tp + fp, 1)): return 'That is the precision, the part of the drawn objects that are right: what was missed costs nothing there.'
+    if _near(x, 2*tp/max(2*tp + fn + fp, 1)): return 'That is F1, which counts the matched twice; AP divides by all rows once.'
+    return 'Found, divided by found, missed and made up together.'
+
+@Question('segment-range', 'a number of cells', [
+    'First the highest Dice in the table, `sweep.dice.max()`.',
+    'Keep the rows whose Dice is at most 0.02 below it.',
+    'Among those rows, the largest count less the smallest.'], """
+    good = sweep[sweep.dice >= sweep.dice.max() - .02]
+    answer = good['count'].max() - good['count'].min()
+    check('segment-range', answer, sweep=sweep)""")
+def _range(answer, sweep):
+    "Dice sees hardly any difference between these thresholds, and a table of counts would be another one for each. A threshold is chosen by what you report."
+    x, c = _number(answer), np.asarray(sweep['count'], float)
+    good = np.asarray(sweep['dice'], float) >= np.max(sweep['dice']) - .02
+    tol = max(.05, .01*np.ptp(c))
+    if _near(x, np.ptp(c[good]), tol): return
+    if _near(x, np.ptp(c), tol): return 'That is over all thresholds; keep those that Dice calls nearly as good as the best.'
+    if _near(x, np.ptp(np.asarray(sweep['threshold'], float)[good])): return 'That is how far the thresholds reach; the question asks how far the count does.'
+    if _near(x, good.sum()): return 'That is how many thresholds are left; what is the largest count among them, and the smallest?'
+    return 'Among the rows whose Dice is at most 0.02 below the best: the largest count less the smallest.'
+
+@Question('segment-line', 'two numbers, the Dice of the line and that of the area', [
+    '`np.roll(mask, 1, axis=1)` moves a mask by one pixel to the right.',
+    'Compare each mask with its moved self: `dice(mask, moved)`.',
+    'The line first, then the area: `(dice(...), dice(...))`.'], """
+    answer = dice(line, np.roll(line, 1, axis=1)), dice(area, np.roll(area, 1, axis=1))
+    check('segment-line', answer, line=line, area=area)""")
+def _line(answer, line, area):
+    "One pixel is the width of the pen: no hand and no network is surer than that, so a line is a target that cannot be hit."
+    from cytokit.overlap import dice, iou
+    a, b = map(_number, answer)
+    moved = lambda m: [np.roll(m, k, axis=i) for i in (1, 0) for k in (1, -1)]
+    scores = lambda f, m: [f(m, n) for n in moved(m)]
+    hits = lambda x, values: any(_near(x, v) for v in values)
+    if hits(a, scores(dice, line)) and hits(b, scores(dice, area)): return
+    if hits(b, scores(dice, line)) and hits(a, scores(dice, area)): return 'Turned round: the line first, then the area.'
+    if _near(a, 1) and _near(b, 1): return 'Each mask was compared with itself; move one of the two by a pixel.'
+    if hits(a, scores(iou, line)) and hits(b, scores(iou, area)): return 'That is IoU; Dice counts the common pixels twice.'
+    if hits(a, scores(dice, line)): return 'The line is right. The area is moved by one pixel too, and compared with the area.'
+    if hits(b, scores(dice, area)): return 'The area is right. The line is moved by one pixel too, and compared with the line.'
+    return 'Move each mask by one pixel to the right, and give its Dice with the mask where it was.'
+
+@Question('segment-waste', 'a share between 0 and 1', [
+    'Of a tile of side `tile` only the middle is kept: what is its side?',
+    'A margin is thrown away on the left *and* on the right.',
+    'Shares of an area: the square of the side that is kept over the square of the whole.'], """
+    answer = 1 - ((tile - 2*margin)/tile)**2
+    check('segment-waste', answer, tile=tile, margin=margin)""")
+def _waste(answer, tile, margin):
+    "That is the price of no seams. Larger tiles lower it, and need more memory: you trade one for the other."
+    x, kept = _number(answer), lambda m: 1 - m/tile
+    if _near(x, 1 - kept(2*margin)**2): return
+    if _near(x, kept(2*margin)**2): return 'That is the share that is kept.'
+    if _near(x, 1 - kept(margin)**2): return 'A tile has a margin on both sides.'
+    if _near(x, 2*margin/tile): return 'That is the share of one row; a tile loses rows and columns.'
+    if _near(x, 100*(1 - kept(2*margin)**2), .5): return 'In percent; give the share itself.'
+    return 'The area that is thrown away, over the area of the tile.'

@@ -114,7 +114,7 @@ def _rival(images, truths, kind):
     if kind == 'binary': p = replace(p, smooth=None)
     return lambda x: classical(x, p), asdict(p)
 
-# %% ../nbs/11_segmentation.ipynb #ab316e64
+# %% ../nbs/11_segmentation.ipynb #6cc79fde
 SCORES = dict(instance=('ap_50', 'mean_ap', 'pq', 'dice', 'count_error_abs'), binary=('dice', 'iou', 'ap_50', 'count_error_abs'))
 SCORES['class'] = ('dice', 'iou')
 
@@ -126,21 +126,28 @@ def _score(pairs, images, kind, n_classes=1):
         return t, None
     return score_pixels([(a > 0, b > 0) for a, b in pairs], images), score_objects(pairs, images)
 
+def _who(table):
+    "A name for each image, the path where names repeat; and the group of each name, if there are groups."
+    images = [Path(p).name for p in table['image']]
+    if len(set(images)) < len(images): images = list(table['image'])
+    return images, dict(zip(images, table['group'])) if 'group' in table else None
+
+def _grouped(t, groups): return t if groups is None or t is None else t.assign(group=t['image'].map(groups))
+
 def _summary(tables, kind, groups):
-    "Scores with intervals: {score: Interval}; of classes the mean over them, and each."
-    pixels, objects = (None if t is None else t.assign(**({'group': groups} if groups is not None and len(t) == len(groups) else {})) for t in tables)
+    "Scores with intervals: {score: Interval}, of classes for each."
+    pixels, objects = (_grouped(t, groups) for t in tables)
     if kind == 'class': return {f'{k} of class {c}': score_interval(t, k, 'images') for k in SCORES['class'] for c, t in pixels.groupby('class')}
     return {k: score_interval(pixels if k in ('dice', 'iou') else objects, k, 'images') for k in SCORES[kind]}
 
 def _verdict(net, rival, kind, groups):
-    own = lambda t: t.assign(**({'group': groups} if groups is not None and len(t) == len(groups) else {}))
-    if kind == 'class': a, b, score, name = *(t[0].groupby('image', as_index=False, sort=False).sum() for t in (net, rival)), 'dice', 'Dice over all classes'
+    if kind == 'class': a, b, score, name = *(t[0].drop(columns='class').groupby('image', as_index=False, sort=False).sum() for t in (net, rival)), 'dice', 'Dice over all classes'
     elif kind == 'binary': a, b, score, name = net[0], rival[0], 'dice', 'Dice'
     else: a, b, score, name = net[1], rival[1], 'ap_50', 'AP at IoU 0.5'
-    d = replace(score_difference(own(a), own(b), score, 'images'), metric=name)
+    d = replace(score_difference(_grouped(a, groups), _grouped(b, groups), score, 'images'), metric=name)
     return d, verdict(d, 'the UNet', 'the classical recipe') + (' A UNet that does not beat it is not needed.' if d.low <= 0 else '')
 
-# %% ../nbs/11_segmentation.ipynb #eaff6fbc
+# %% ../nbs/11_segmentation.ipynb #599bf182
 def run_segment(folder):
     "Do, or finish, the training that `run.json` in `folder` asks for."
     folder, asked = Path(folder), read_run(folder)
@@ -158,7 +165,7 @@ def run_segment(folder):
     split = None if kind == 'class' else _thresholds(maps, truths, kind)[0]
     few = read(rng(s.seed, 'rival').permutation(rows['train'])[:40])
     rival, recipe_of_rival = _rival([x for x, _ in few], [_truth(t, kind) for _, t in few], kind)
-    images, groups = [Path(p).name for p in table['image'].iloc[rows['valid']]], table['group'].iloc[rows['valid']].to_numpy() if 'group' in table else None
+    images, groups = _who(table.iloc[rows['valid']])
     net, other = (_score(zip(truths, got), images, kind, len(names or [1])) for got in ([_objects_of(m, split, kind) for m in maps], [rival(x) for x, _ in valid]))
     with atomic(folder/'predictions.csv') as t: (net[0] if net[1] is None else net[1].merge(net[0][['image', 'dice', 'iou']], on='image')).to_csv(t, index=False)
     difference, said = _verdict(net, other, kind, groups)
@@ -170,7 +177,7 @@ def run_segment(folder):
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
-# %% ../nbs/11_segmentation.ipynb #823b0cd1
+# %% ../nbs/11_segmentation.ipynb #8f6946d2
 _LARGE = 2**24 # pixels; a larger image is written in pieces, its labels only
 
 class Segmentation:
@@ -221,14 +228,13 @@ class Segmentation:
         self._load()
         table = read_table(self.folder/'split.csv') if source is None else source if isinstance(source, pd.DataFrame) else pairs(source, masks)
         if source is None: table = table[table['split'] == ('test' if (table['split'] == 'test').any() else 'valid')]
-        images, pairs_of = [Path(p).name for p in table['image']], {'unet': [], 'classical': []}
+        pairs_of = {'unet': [], 'classical': []}
         rival = self._rival()
         for r in progress(table.to_dict('records'), 'Scoring'):
             x, t = load_pair(r, self.recipe, self.kind, self.names)
             truth = _truth(t, self.kind)
             for k, f in (('unet', self.objects), ('classical', rival)): pairs_of[k].append((truth, f(x)))
-        groups = table['group'].to_numpy() if 'group' in table else None
-        return Evaluation(pairs_of, [str(p) for p in table['image']] if len(set(images)) < len(images) else images, self.kind, len(self.names or [1]), groups)
+        return Evaluation(pairs_of, *_who(table), self.kind, len(self.names or [1]))
 
     def _rival(self):
         if p := self.result['classical']: return lambda x: classical(x, make(Classical, p, self.folder/'result.json'))
@@ -325,7 +331,7 @@ def _table(scores):
 
 class Evaluation:
     "Scores of the UNet and the classical recipe on pairs."
-    def __init__(self, pairs_of, images, kind, n_classes, groups):
+    def __init__(self, pairs_of, images, groups, kind, n_classes):
         self.scored = {k: _score(v, images, kind, n_classes) for k, v in pairs_of.items()}
         self.summary = {k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()} for k, t in self.scored.items()}
         d, self.verdict = _verdict(self.scored['unet'], self.scored['classical'], kind, groups)

@@ -107,6 +107,22 @@ def test_bad_input(cells, tmp_path):
     (tmp_path/'run/model.json').write_text(json.dumps(j))
     with pytest.raises(InputError, match='threshold'): Segmentation(tmp_path/'run').objects(next((cells/'images').glob('*.png')))
 
+def test_images_of_one_name_and_groups(tmp_path):
+    from cytokit.segmentation import segment
+    rows = []
+    for i in range(12):
+        d = tmp_path/f'plate{i//2}'/f'well{i % 2}'
+        d.mkdir(parents=True)
+        img, lab = make_cells(f'one name {i}', size=64, n_cells=6)
+        for n, a in (('image', img), ('mask', lab)): Image.fromarray(a).save(d/f'{n}.png')
+        rows.append(f'{d}/image.png,{d}/mask.png,{i//2}')
+    (tmp_path/'table.csv').write_text('image,target,group\n' + '\n'.join(rows))
+    r = segment(tmp_path/'table.csv', out=tmp_path/'run', valid=.5, **QUICK)
+    d = r.result['difference']
+    n = (pd.read_csv(tmp_path/'run'/'split.csv')['split'] == 'valid').sum()
+    assert (d['n_images'], d['n_groups']) == (n, n//2) and n >= 4
+    assert r.view() and len(r.evaluate().scored['unet'][0]) == n
+
 def test_why_a_line_is_flat(cells):
     from cytokit.pairs import pairs
     from cytokit.segmentation import why_flat
