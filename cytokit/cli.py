@@ -266,7 +266,7 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help='Delete them all; t
     if len(d): print(d.assign(file=[p.name for p in d['file']], used=d['used'].dt.round('s')).to_string(index=False))
     print(f'{len(d)} decoded sets, {d["MB"].sum():.1f} MB, in {shown(cache_dir("arrays"))}')
 
-# %% ../nbs/22_cli.ipynb #5c323e64
+# %% ../nbs/22_cli.ipynb #582a91bf
 _segment = typer.Typer(no_args_is_help=True, help='Train a UNet on pairs of images and masks; turn images into objects.')
 app.add_typer(_segment, name='segment')
 SegmentRun = Annotated[Path, typer.Argument(metavar='RUN', help='Run folder of `segment train`.')]
@@ -293,8 +293,10 @@ def segment_train(
     if plan:
         from cytokit.datasets import apply_plan
         table = apply_plan(table, plan)
-    _show(segmentation.segment(table, out=out, recipe=_recipe(64, norm, low, high, 'pad', channels), valid=valid, kind=kind, target=target, preset=preset, encoder=encoder, weights=weights, loss=loss,
-                               epochs=epochs, seconds=seconds, patch=patch, batch_size=batch_size, lr=lr, seed=seed, augment=augment, patience=patience, precision=precision), json)
+    run = segmentation.segment(table, out=out, recipe=_recipe(64, norm, low, high, 'pad', channels), valid=valid, kind=kind, target=target, preset=preset, encoder=encoder, weights=weights, loss=loss,
+                               epochs=epochs, seconds=seconds, patch=patch, batch_size=batch_size, lr=lr, seed=seed, augment=augment, patience=patience, precision=precision)
+    print(f'Masks of kind {run.kind}: {run.asked["why"]}. --kind says otherwise.' if not kind else f'Masks of kind {run.kind}, as asked.')
+    _show(run, json)
 
 @_segment.command('predict')
 def segment_predict(run:SegmentRun, images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them; of any size.')], out:_o(Path, '--out', help='Folder for labels (TIFF), measurements (CSV) and outlines (GeoJSON).'),

@@ -117,7 +117,7 @@ def test_images_of_one_name_and_groups(tmp_path):
         for n, a in (('image', img), ('mask', lab)): Image.fromarray(a).save(d/f'{n}.png')
         rows.append(f'{d}/image.png,{d}/mask.png,{i//2}')
     (tmp_path/'table.csv').write_text('image,target,group\n' + '\n'.join(rows))
-    r = segment(tmp_path/'table.csv', out=tmp_path/'run', valid=.5, **QUICK)
+    r = segment(tmp_path/'table.csv', out=tmp_path/'run', valid=.5, kind='instance', **QUICK)
     d = r.result['difference']
     n = (pd.read_csv(tmp_path/'run'/'split.csv')['split'] == 'valid').sum()
     assert (d['n_images'], d['n_groups']) == (n, n//2) and n >= 4
