@@ -104,7 +104,7 @@ def _recipe(size, norm, low, high, fit, channels):
     from cytokit.images import Recipe
     return Recipe(size=size, norm=norm, fit=fit, channels=channels, **{k: v for k, v in dict(low=low, high=high).items() if v is not None})
 
-# %% ../nbs/22_cli.ipynb #7de23df4
+# %% ../nbs/22_cli.ipynb #2bf342ee
 def _show(result, json):
     "Table, verdict and figure of a `Run` or a `Comparison`."
     import matplotlib
@@ -113,8 +113,7 @@ def _show(result, json):
     for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note'), result.result.get('note'), *result.result.get('flat', [])):
         if line: print(line)
     r = result.result
-    if 'split' in r and r['n_train']: print(f'{r["epochs"]} epochs on {r["n_train"]} images in {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
-    if 'estimate_seconds' in r: print(f'Estimated {r["estimate_seconds"]:.0f} s and {r["estimate_mb"]:.0f} MB beside the program; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
+    if 'estimate_seconds' in r: print(f'Estimated {r["estimate_seconds"]:.0f} s' + (f' and {r["estimate_mb"]:.0f} MB beside the program' if 'estimate_mb' in r else '') + f'; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
     result.plot().savefig(result.folder/'figure.png', dpi=110)
     print(f'Run folder: {shown(result.folder)}')
     if json: write_json(json, result.result)
@@ -266,7 +265,7 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help='Delete them all; t
     if len(d): print(d.assign(file=[p.name for p in d['file']], used=d['used'].dt.round('s')).to_string(index=False))
     print(f'{len(d)} decoded sets, {d["MB"].sum():.1f} MB, in {shown(cache_dir("arrays"))}')
 
-# %% ../nbs/22_cli.ipynb #582a91bf
+# %% ../nbs/22_cli.ipynb #8e9fb734
 _segment = typer.Typer(no_args_is_help=True, help='Train a UNet on pairs of images and masks; turn images into objects.')
 app.add_typer(_segment, name='segment')
 SegmentRun = Annotated[Path, typer.Argument(metavar='RUN', help='Run folder of `segment train`.')]
@@ -283,7 +282,7 @@ def segment_train(
     loss:_o(str, '--loss', help='bce, dice, bce+dice, focal or boundary.') = 'bce+dice',
     norm:Norm = 'percentile', low:Low = None, high:High = None, channels:Channels = None,
     epochs:_o(int, '--epochs', help='Rounds; each sees about as many pixels as the training images have.') = 30, seconds:_o(Optional[float], '--seconds', help='Budget of time, instead of --epochs.') = None,
-    patch:_o(int, '--patch', help='Side of a patch in pixels.') = 128, batch_size:_o(int, '--batch-size', help='Patches a step.') = 8, lr:_o(float, '--lr', help='Highest learning rate.') = 1e-2,
+    patch:_o(int, '--patch', help='Side of a patch in pixels.') = 128, batch_size:_o(int, '--batch-size', help='Patches a step.') = 8, lr:_o(Optional[float], '--lr', help='Highest learning rate; default: 0.01, on an encoder 0.001.') = None,
     seed:Seed = 0, augment:Augment = 'cells', valid:Valid = .2,
     patience:_o(Optional[int], '--patience', help='Stop after so many epochs without a lower validation loss.') = None, precision:Precision = 'auto',
 ):

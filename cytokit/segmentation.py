@@ -147,7 +147,7 @@ def _verdict(net, rival, kind, groups):
     d = replace(score_difference(_grouped(a, groups), _grouped(b, groups), score, 'images'), metric=name)
     return d, verdict(d, 'the UNet', 'the classical recipe') + (' A UNet that does not beat it is not needed.' if d.low <= 0 else '')
 
-# %% ../nbs/11_segmentation.ipynb #599bf182
+# %% ../nbs/11_segmentation.ipynb #f50b7987
 def run_segment(folder):
     "Do, or finish, the training that `run.json` in `folder` asks for."
     folder, asked = Path(folder), read_run(folder)
@@ -169,9 +169,9 @@ def run_segment(folder):
     net, other = (_score(zip(truths, got), images, kind, len(names or [1])) for got in ([_objects_of(m, split, kind) for m in maps], [rival(x) for x, _ in valid]))
     with atomic(folder/'predictions.csv') as t: (net[0] if net[1] is None else net[1].merge(net[0][['image', 'dice', 'iou']], on='image')).to_csv(t, index=False)
     difference, said = _verdict(net, other, kind, groups)
-    flat = why_flat(info['history'], table.iloc[rows['train']], s.lr)
+    flat = why_flat(info['history'], table.iloc[rows['train']], info['lr'])
     save_model(folder, model, recipe=asdict(recipe), kind=kind, classes=names, split=split and asdict(split))
-    write_json(folder/'result.json', dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=len(info['history']), n_parameters=n_parameters(model), train_seconds=info['seconds'], peak_mb=info['peak_mb'],
+    write_json(folder/'result.json', dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=len(info['history']), n_parameters=n_parameters(model), learning_rate=info['lr'], estimate_seconds=info['estimate_seconds'], train_seconds=info['seconds'], peak_mb=info['peak_mb'],
                split=split and asdict(split), classical=recipe_of_rival, scores={k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()} for k, t in (('unet', net), ('classical', other))},
                difference=asdict(difference), verdict=said, note='The thresholds of the UNet were chosen on the images that are scored here; a part that nobody saw is for `evaluate`.' if split else '', flat=flat))
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)

@@ -29,7 +29,7 @@ from .tiles import predict_large
 from .training import _part, _read_state, _save_state, _stopped, precise_norm
 from .unet import PRESETS, encoder_unet, reach, unet
 
-# %% ../nbs/10d_unet_fit.ipynb #f001a164
+# %% ../nbs/10d_unet_fit.ipynb #7c755660
 LOSSES = ('bce', 'dice', 'bce+dice', 'focal', 'boundary')
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SegmentSettings:
     loss:str='bce+dice'        # One of `LOSSES`
     epochs:int=30              # Rounds; each sees about as many pixels as the training images have
     seconds:float|None=None    # Budget instead of `epochs`: as many as fit into it, at least one
-    lr:float=1e-2              # Highest learning rate of the one-cycle schedule
+    lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: 0.01, on an encoder 0.001
     patch:int=128              # Side of a patch, in pixels
     batch_size:int=8           # Patches a step
     steps:int|None=None        # Steps an epoch; None: see `cytokit.patches.PatchLoader`
@@ -59,10 +59,9 @@ class SegmentSettings:
             need(getattr(self, k) in known, k, f'one of {", ".join(str(o) for o in known if o)}')
         for k in ('epochs', 'batch_size', 'patch'): need(isinstance(getattr(self, k), int) and getattr(self, k) > 0, k, 'a whole number above 0')
         need(self.patch >= 32, 'patch', 'at least 32 pixels')
-        for k in ('seconds', 'steps', 'patience'): need(getattr(self, k) is None or getattr(self, k) > 0, k, 'above 0')
-        need(self.lr > 0, 'lr', 'above 0')
+        for k in ('seconds', 'steps', 'patience', 'lr'): need(getattr(self, k) is None or getattr(self, k) > 0, k, 'above 0')
 
-# %% ../nbs/10d_unet_fit.ipynb #a122d9ac
+# %% ../nbs/10d_unet_fit.ipynb #def2b049
 def _soft_dice_loss(p, y):
     inter, total = (p*y).sum((2, 3)), (p + y).sum((2, 3))
     return 1 - ((2*inter + 1)/(total + 1)).mean()  # the 1 makes an empty map right when its target is empty
@@ -81,7 +80,7 @@ def segment_loss(
     "What training makes small."
     if classes: p, each = scores.softmax(1), -(y*scores.log_softmax(1)*(1 if weight is None else weight[:, None, None])).sum(1, keepdim=True)
     else: p, each = scores.sigmoid(), F.binary_cross_entropy_with_logits(scores, y, reduction='none')
-    if kind == 'focal': each = each*((p*y).sum(1, keepdim=True) if classes else 1 - (p - y).abs()).neg().add(1)**2
+    if kind == 'focal': each = each*(1 - (p*y).sum(1, keepdim=True) if classes else (p - y).abs())**2
     if kind == 'boundary': each = each*(1 + 4*_rim(y).amax(1, keepdim=True))
     some = slice(1, None) if classes else slice(1)  # Dice makes yes or no of everything: for foreground and classes, not for a distance
     dice = _soft_dice_loss(p[:, some], y[:, some]) if 'dice' in kind else 0.
@@ -119,7 +118,7 @@ class _Rounds(Callback):
         self.bar.set_postfix_str(f'loss {row["train_loss"]:.3f}/{row["valid_loss"]:.3f}, Dice {row["dice"]:.3f}')
         if _stopped(history, self.s): raise CancelFitException
 
-# %% ../nbs/10d_unet_fit.ipynb #205c2494
+# %% ../nbs/10d_unet_fit.ipynb #57a39009
 def _network(s, n_in, n_out):
     if not s.encoder and not s.weights: return unet(n_in, n_out, s.preset)
     return encoder_unet(n_in, n_out, None if s.encoder == 'packaged' else s.encoder, s.weights or ('packaged' if s.encoder == 'packaged' else None))
@@ -131,9 +130,9 @@ def fit_segmenter(
     s:SegmentSettings, # What is asked, `target` as in `pixels`
     path=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
     desc:str='', # For the progress bar
-): # (trained `cytokit.unet.Segmenter` in evaluation mode, dict of epochs, history, seconds, peak_mb)
+): # (trained `cytokit.unet.Segmenter` in evaluation mode, dict of epochs, lr, history, estimate_seconds, seconds, peak_mb)
     "Train one UNet. Same input, same result, also when it was interrupted."
-    t, held, n_out = time.perf_counter(), held_memory(), pixels.t[0].shape[2]
+    t, held, n_out, lr = time.perf_counter(), held_memory(), pixels.t[0].shape[2], s.lr or (1e-3 if s.encoder or s.weights else 1e-2)
     seed_all(s.seed)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model = _network(s, pixels.channels, n_out).to(device, memory_format=torch.channels_last)
@@ -144,7 +143,7 @@ def fit_segmenter(
         share = torch.from_numpy(np.mean([pixels.t[i].mean((0, 1)) for i in train], 0)/255).float()
         weight = (1/share.clamp(min=1e-4)**.5).to(device)
         weight = weight/(weight.cpu()*share).sum()
-    learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight), opt_func=Adam, lr=s.lr, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
+    learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight), opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
     learn.logger = lambda *a: None
     start, best, state = 0, None, None
     with keep_pages():
@@ -154,19 +153,22 @@ def fit_segmenter(
             learn.create_opt()
             for i, st in enumerate(state.pop('opt')): learn.opt.state[learn.opt.all_params()[i][0]] = {**st, **_part(tensors, f'opt.{i}.')}
             start, best = len(state['history']), _part(tensors, 'best.')
-        else: state = dict(epochs=s.epochs if not s.seconds else max(1, int(s.seconds/_seconds_of_an_epoch(model, dls, s, learn.loss_func))), history=[])
-        with progress(total=state['epochs']*len(dls.train), desc=desc or 'segment', initial=start*len(dls.train), unit='batch') as bar:
+        else:
+            each = _seconds_of_an_epoch(model, dls, learn.loss_func)
+            epochs = max(1, int(s.seconds/each)) if s.seconds else s.epochs
+            state = dict(epochs=epochs, lr=lr, estimate_seconds=epochs*each, history=[])
+        with progress(total=state['epochs']*len(dls.train), desc=f'{desc or "segment"}, about {state["estimate_seconds"]:.0f} s', initial=start*len(dls.train), unit='batch') as bar:
             cb = _Rounds(s, start, state, path, bar)
             cb.best = best
-            if not _stopped(state['history'], s): learn.fit_one_cycle(state['epochs'], s.lr, cbs=cb, start_epoch=start)
+            if not _stopped(state['history'], s): learn.fit_one_cycle(state['epochs'], lr, cbs=cb, start_epoch=start)
     if len(state['history']) < state['epochs'] and not _stopped(state['history'], s):
-        raise InputError(f'{desc or "segment"}: the training loss became infinite or NaN in epoch {len(state["history"])} at learning rate {s.lr:.2g}; lower it, or check the images for extreme values')
+        raise InputError(f'{desc or "segment"}: the training loss became infinite or NaN in epoch {len(state["history"])} at learning rate {lr:.2g}; lower it, or check the images for extreme values')
     if s.patience and cb.best: model.load_state_dict(cb.best)
     state['seconds'] = sum(h['seconds'] for h in state['history'][:start]) + time.perf_counter() - t
     state['peak_mb'] = max(0, peak_memory() - held)/1e6 if held else None
     return model.cpu().eval(), state
 
-def _seconds_of_an_epoch(model, dls, s, loss):
+def _seconds_of_an_epoch(model, dls, loss):
     "From a few steps on a copy."
     model, device, times = copy.deepcopy(model).train(), next(model.parameters()).device, []
     t = time.perf_counter()
