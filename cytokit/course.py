@@ -342,7 +342,7 @@ def _marks_read(answer, marks):
     if isinstance(kinds, str) or set(kinds) - missed: return 'Not each of these was missed altogether: look for a recall of 0, and give a list.'
     if missed - set(kinds): return f'The share is right; {len(missed - set(kinds))} more of the kinds were missed altogether.'
 
-# %% ../nbs/21_course.ipynb #19fc76a6
+# %% ../nbs/21_course.ipynb #06d9ca92
 @Question('segment-ap', 'a number between 0 and 1', [
     'Each row of `matches` is one object: found, missed, or made up. Look at its column `outcome`.',
     'AP at one threshold is the part of all these rows that were found.',
@@ -385,7 +385,7 @@ def _range(answer, sweep):
     answer = dice(line, np.roll(line, 1, axis=1)), dice(area, np.roll(area, 1, axis=1))
     check('segment-line', answer, line=line, area=area)""")
 def _line(answer, line, area):
-    "One pixel is the width of the pen: no hand and no network is surer than that, so a line is a target that cannot be hit."
+    "One pixel is the width of the pen, and no hand is surer than that: on lines even a perfect network would score as badly as the hand that drew them."
     from cytokit.overlap import dice, iou
     a, b = map(_number, answer)
     moved = lambda m: [np.roll(m, k, axis=i) for i in (1, 0) for k in (1, -1)]
@@ -401,7 +401,7 @@ def _line(answer, line, area):
 
 @Question('segment-waste', 'a share between 0 and 1', [
     'Of a tile of side `tile` only the middle is kept: what is its side?',
-    'A margin is thrown away on the left *and* on the right.',
+    'A margin is thrown away on the left and another on the right.',
     'Shares of an area: the square of the side that is kept over the square of the whole.'], """
     answer = 1 - ((tile - 2*margin)/tile)**2
     check('segment-waste', answer, tile=tile, margin=margin)""")

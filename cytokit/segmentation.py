@@ -7,10 +7,11 @@ Docs: https://cytokit.github.io/cytokit/segmentation.html.md"""
 # %% auto #0
 __all__ = ['SCORES', 'why_flat', 'segment', 'run_segment', 'Segmentation', 'Evaluation']
 
-# %% ../nbs/11_segmentation.ipynb #a50a508b
+# %% ../nbs/11_segmentation.ipynb #53e0f020
 from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd, tifffile
+from scipy import ndimage
 from .core import InputError, atomic, progress, read_json, rng, shown, write_json
 import torch
 from .datasets import read_table, split_table
@@ -28,7 +29,7 @@ from .tiles import objects_large, open_large, predict_large
 from .training import make, new_run, read_run, weights_digest
 from .unet_fit import SegmentSettings, _network, _predictor, _tile, fit_segmenter, predict_maps
 
-# %% ../nbs/11_segmentation.ipynb #e0e4604f
+# %% ../nbs/11_segmentation.ipynb #b46b33b0
 _WHY = dict(mask_low_contrast='have outlines that the image does not show', mask_shifted='lie beside their image', mask_flipped='are turned or mirrored against their image',
             mask_swapped='belong to another image', mask_duplicated='are the same for several images', mask_misfit='do not fit their image', mask_missing='are missing')
 
@@ -36,11 +37,10 @@ def why_flat(
     history, # Rows of dicts or a table with train_loss and dice
     table:pd.DataFrame, # Of task 'mask'
     lr:float, # The rate of the training
-)->list: # Sentences; none when the loss fell, or Dice rose
-    "What may be the reason when loss and Dice stay flat."
+)->list: # Sentences; none when Dice rose
+    "What may be the reason when Dice stays flat, below 0.4 in the last epochs."
     h = pd.DataFrame(history)
-    fell, best = 1 - h['train_loss'].tail(3).min()/h['train_loss'].iloc[0], h['dice'].max()
-    if len(h) < 3 or best > .3 or fell > .5: return []
+    if len(h) < 3 or h['dice'].tail(3).max() > .4: return []
     from cytokit.masks import check_masks
     files = table[[Path(t).is_file() and Path(t).suffix.lower() not in ('.json', '.geojson', '.zip', '.roi') for t in table['target']]]
     out, n = [], len(files)
@@ -49,8 +49,10 @@ def why_flat(
         count = found.groupby('check')['file'].nunique()
         if (e := int(count.get('mask_empty', 0))) > .3*n: out.append(f'{e} of {n} masks are empty: the cheapest answer is nothing. Leave most of them out, or draw what is missing.')
         out += [f'{count[k]} of {n} masks {words}. Look at them: cytokit check IMAGES --masks MASKS --html page.html' for k, words in _WHY.items() if count.get(k, 0) > max(1, .1*n)]
-    share = [float((read > 0).mean()) for read in (load_pair(r)[1] for r in table.head(20).to_dict('records'))]
-    if np.median(share) < .02: out.append(f'objects cover {np.median(share):.2%} of an image: loss="bce+dice" and smaller patches show the network more of them.')
+    some = [load_pair(r)[1] > 0 for r in table.head(20).to_dict('records')]
+    drawn, deep = sum(m.sum() for m in some), sum(ndimage.binary_erosion(m, np.ones((3, 3))).sum() for m in some)
+    if drawn and deep < .1*drawn: out.append('the masks are lines, one or two pixels wide: a pixel beside them is all wrong. Fill them, and learn areas.')
+    elif np.median([m.mean() for m in some]) < .02: out.append(f'objects cover {np.median([m.mean() for m in some]):.2%} of an image: smaller patches, and loss="bce+dice", show the network more of them.')
     if not 3e-4 <= lr <= .05: out.append(f'the learning rate is {lr:g}; a UNet of this kind learns between 0.001 and 0.03.')
     return out or ['no fault of the data was found; train longer, or look at the images beside their masks: cytokit segment view RUN']
 
@@ -177,7 +179,7 @@ def run_segment(folder):
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
-# %% ../nbs/11_segmentation.ipynb #8f6946d2
+# %% ../nbs/11_segmentation.ipynb #f5e7893d
 _LARGE = 2**24 # pixels; a larger image is written in pieces, its labels only
 
 class Segmentation:
@@ -189,7 +191,9 @@ class Segmentation:
         if self.asked['verb'] != 'segment': raise InputError(f'{shown(folder)}: a run of `{self.asked["verb"]}`; this needs one of `segment`')
         if not (self.folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
         self.result, self.history = read_json(self.folder/'result.json'), pd.read_csv(self.folder/'history.csv')
-        self.verdict, self.kind = self.result['verdict'], self.result['kind']
+        self.verdict, self.kind, self.names = self.result['verdict'], self.result['kind'], self.asked['classes']
+        self.recipe = make(Recipe, self.asked['recipe'], self.folder/'run.json')
+        self.split = make(Split, self.result['split'], self.folder/'result.json') if self.result['split'] else None
 
     @property
     def table(self)->pd.DataFrame:
@@ -198,9 +202,7 @@ class Segmentation:
 
     def _load(self):
         if not hasattr(self, '_model'):
-            self._model, extra = load_model(self.folder)
-            self.recipe, self.names = make(Recipe, extra['recipe'], self.folder/'model.json'), extra['classes']
-            self.split = make(Split, extra['split'], self.folder/'model.json') if extra['split'] else None
+            self._model, _ = load_model(self.folder)
             self._model.precision = best_precision()
             if torch.cuda.is_available(): self._model.cuda()
         return self._model
@@ -225,7 +227,6 @@ class Segmentation:
         masks=None, # The folder of masks
     ): # An `Evaluation`: table, verdict, a row an image
         "Score the UNet and the classical recipe on other pairs."
-        self._load()
         table = read_table(self.folder/'split.csv') if source is None else source if isinstance(source, pd.DataFrame) else pairs(source, masks)
         if source is None: table = table[table['split'] == ('test' if (table['split'] == 'test').any() else 'valid')]
         pairs_of = {'unet': [], 'classical': []}
@@ -248,7 +249,6 @@ class Segmentation:
         tta:bool=False, # Average the eight positions, and write their disagreement as an uncertainty map (TIFF, float32; 0: all agree)
     )->pd.DataFrame: # A row an image: image, objects (their number) or of classes the share of each, labels (the file), and `error` where it could not be read
         "Write for each image its labels (TIFF), its objects' measurements (CSV) and outlines (GeoJSON); of images of more than 16 million pixels the labels only. A bad file costs no other."
-        self._load()
         out, rows, taken = Path(out), [], set()
         out.mkdir(parents=True, exist_ok=True)
         for p in progress([Path(p) for p in images], 'Predicting'):
@@ -302,7 +302,6 @@ class Segmentation:
     ): # A matplotlib figure
         "The validation images that it does worst, middling and best: truth in orange, prediction in blue."
         import matplotlib.pyplot as plt
-        self._load()
         table = read_table(self.folder/'split.csv')
         table = table[table['split'] == 'valid'].reset_index(drop=True)
         scores = pd.read_csv(self.folder/'predictions.csv')

@@ -176,3 +176,9 @@ def test_transfer(lab, capsys):
 def test_look(lab, capsys):
     work(lab, '04_look.ipynb', lambda ask: ask.get_by_role('button', name='240 images, a third wrong').click(), 'look-marks', 'answer = marks.precision[0], []',
          'answer = marks.recall[0], list(marks.fault[marks.recall == 0])', capsys)
+
+def test_segment(lab, capsys):
+    def choose(ask):
+        ask.locator('.noUi-handle').focus()
+        for _ in range(12): ask.page.keyboard.press('ArrowRight')
+    work(lab, '05_segment.ipynb', choose, 'segment-range', "answer = np.ptp(sweep['count'])", "answer = np.ptp(sweep['count'][sweep.dice >= sweep.dice.max() - .02])", capsys)

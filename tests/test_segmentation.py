@@ -3,6 +3,7 @@ import json, signal, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
+from scipy import ndimage
 from safetensors.torch import load_file
 from cytokit.core import InputError
 from cytokit.samples import make_cells, write_sample
@@ -103,9 +104,9 @@ def test_bad_input(cells, tmp_path):
     run = segment(cells, out=tmp_path/'run', **QUICK)
     d = run.predict([tmp_path/'none.png', next((cells/'images').glob('*.png'))], tmp_path/'out')
     assert d['error'].notna().tolist() == [True, False]
-    j = json.loads((tmp_path/'run/model.json').read_text()); j['extra']['split']['threshold'] = 'wide'
-    (tmp_path/'run/model.json').write_text(json.dumps(j))
-    with pytest.raises(InputError, match='threshold'): Segmentation(tmp_path/'run').objects(next((cells/'images').glob('*.png')))
+    j = json.loads((tmp_path/'run/result.json').read_text()); j['split']['threshold'] = 'wide'
+    (tmp_path/'run/result.json').write_text(json.dumps(j))
+    with pytest.raises(InputError, match='threshold'): Segmentation(tmp_path/'run')
 
 def test_images_of_one_name_and_groups(tmp_path):
     from cytokit.segmentation import segment
@@ -135,7 +136,7 @@ def test_why_a_line_is_flat_with_bad_masks(cells, tmp_path):
     from cytokit.pairs import pairs
     from cytokit.segmentation import why_flat
     flat = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4))
-    for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'lie beside')):
+    for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'lie beside'), (lambda m: m*~ndimage.binary_erosion(m > 0), 'are lines')):
         home = tmp_path/words.replace(' ', '')
         for d in ('images', 'masks'): (home/d).mkdir(parents=True)
         for p in sorted((cells/'images').glob('*.png')):
