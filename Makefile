@@ -28,7 +28,7 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing
-	pytest
+	OMP_NUM_THREADS=1 pytest -n 2
 
 lab: setup
 	jupyter lab nbs

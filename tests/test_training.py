@@ -119,5 +119,5 @@ def test_compiled_steps_learn_the_same(tmp_path, monkeypatch):
     monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
     x, y, rows = torch.rand(48, 3, 32, 32, generator=torch.Generator().manual_seed(0)), np.arange(48) % 3, (np.arange(32), np.arange(32, 48))
     (_, a), (model, b) = (fit(x, y, *rows, Settings(epochs=2, lr=.003, batch_size=16, compiled=c), 3) for c in (False, True))
-    for m, n in zip(a['history'], b['history']): assert (n['train_loss'], n['valid_loss']) == pytest.approx((m['train_loss'], m['valid_loss']), abs=.01)
+    for m, n in zip(a['history'], b['history']): assert (n['train_loss'], n['valid_loss']) == pytest.approx((m['train_loss'], m['valid_loss']), abs=.03)
     assert np.allclose(scores(model, x[:7]).sum(1), 1, atol=1e-5)
