@@ -151,7 +151,7 @@ class Cytokit:
         unet_fit._Rounds = Watched
         try: self.net, _ = unet_fit.fit_segmenter(self.pixels, *(np.flatnonzero(self.split == k) for k in ('train', 'valid')), s)
         finally: unet_fit._Rounds = plain
-    def maps(self, file): return unet_fit.predict_maps(self.net, segmentation._image(file, self.recipe))
+    def maps(self, file): return unet_fit.predict_maps(unet_fit.predictor(self.net), segmentation._image(file, self.recipe))
     predict = maps
     def optimizer(self): return Adam([list(self.net.parameters())], lr=1e-4, wd=.01)
 

@@ -193,16 +193,21 @@ def _shaded(x, a, r):
         x = torch.where((at[:, None] >= top) & (at[:, None] < top + hole) & (at >= left) & (at < left + hole), mean, x)
     return x
 
-# %% ../nbs/05_loaders.ipynb #97fbde7c
+# %% ../nbs/05_loaders.ipynb #2b80ce0e
+def _augment(kind):
+    "The `Augment` that is meant; None for no change."
+    a = AUGMENTATIONS.get(kind, kind) if isinstance(kind, str) else kind
+    if a is None or isinstance(a, Augment): return a
+    raise InputError(f'augment must be one of {", ".join(AUGMENTATIONS)}, or an Augment; got {kind!r}')
+
 def augment_batch(
     x:torch.Tensor, # (N, C, H, W) float32, H = W for right angles
     kind:str|Augment='light', # A name in `AUGMENTATIONS`, or an `Augment`
     seed:int|str=0, # Same seed, same result
 )->torch.Tensor: # (N, C, H, W) float32
     "A randomly changed copy of a batch."
-    a = AUGMENTATIONS.get(kind, kind) if isinstance(kind, str) else kind
+    a = _augment(kind)
     if a is None: return x
-    if not isinstance(a, Augment): raise InputError(f'augment must be one of {", ".join(AUGMENTATIONS)}, or an Augment; got {kind!r}')
     r = rng(seed, 'augment')
     return _shaded(_moved(x, a, r), a, r)
 

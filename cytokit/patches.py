@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/patches.html.md"""
 # %% auto #0
 __all__ = ['TARGETS', 'make_targets', 'Pixels', 'load_pixels', 'PatchLoader', 'patch_preview']
 
-# %% ../nbs/05a_patches.ipynb #ba3f2c84
+# %% ../nbs/05a_patches.ipynb #98c9d385
 import json, os, shutil, tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,10 +16,9 @@ from scipy import ndimage
 from . import __version__
 from .core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, shown
 import torch
-from fastai.data.core import DataLoaders
 from .formats import hushed
 from .images import Recipe, _scale, normalise
-from .loaders import AUGMENTATIONS, Augment, _limit, _moved, _shaded, _throw_out
+from .loaders import Augment, _augment, _limit, _moved, _shaded, _throw_out
 from .pairs import _raw_pair, to_instances
 
 # %% ../nbs/05a_patches.ipynb #15f2a128
@@ -135,7 +134,7 @@ def _open_pixels(home):
         return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts], [tuple(f['scale']) for f in facts], facts[0]['channels'])
     except (OSError, ValueError, KeyError, TypeError): return None
 
-# %% ../nbs/05a_patches.ipynb #714a728f
+# %% ../nbs/05a_patches.ipynb #fe52fc2d
 def _cut(pixels, i, at, out):
     "Fill `out`, (S, S, C + T) float32, with the square around row and column `at`, targets in 0…1; reflected beyond the edge."
     t, side, c = pixels.t[i], len(out), pixels.channels
@@ -163,8 +162,7 @@ class PatchLoader:
     ):
         self.pixels, self.index, self.size, self.batch_size, self.train, self.near, self.seed, self.epoch = pixels, np.asarray(index), size, batch_size, train, near, seed, 0
         if not len(self.index): raise InputError(f'no image left for {"training" if train else "validation"}')
-        self.augment = AUGMENTATIONS.get(augment, augment) if isinstance(augment, str) else augment
-        if self.augment is not None and not isinstance(self.augment, Augment): raise InputError(f'augment must be one of {", ".join(AUGMENTATIONS)}, or an Augment; got {augment!r}')
+        self.augment = _augment(augment)
         area = sum(pixels.t[i].shape[0]*pixels.t[i].shape[1] for i in self.index)
         self.steps = (steps or int(np.clip(area/size**2/batch_size, 10, 200))) if train else -(-len(self.index)//batch_size)
     def __len__(self): return self.steps

@@ -7,8 +7,9 @@ Docs: https://cytokit.github.io/cytokit/segmentation.html.md"""
 # %% auto #0
 __all__ = ['SCORES', 'why_flat', 'segment', 'run_segment', 'Segmentation', 'Evaluation']
 
-# %% ../nbs/11_segmentation.ipynb #53e0f020
+# %% ../nbs/11_segmentation.ipynb #a4122950
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
@@ -27,7 +28,7 @@ from .pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_in
 from .patches import load_pixels
 from .tiles import objects_large, open_large, predict_large
 from .training import make, new_run, read_run, weights_digest
-from .unet_fit import SegmentSettings, _network, _predictor, _tile, fit_segmenter, predict_maps
+from .unet_fit import SegmentSettings, _network, fit_segmenter, predict_maps, predictor
 
 # %% ../nbs/11_segmentation.ipynb #b46b33b0
 _WHY = dict(mask_low_contrast='have outlines that the image does not show', mask_shifted='lie beside their image', mask_flipped='are turned or mirrored against their image',
@@ -149,7 +150,7 @@ def _verdict(net, rival, kind, groups):
     d = replace(score_difference(_grouped(a, groups), _grouped(b, groups), score, 'images'), metric=name)
     return d, verdict(d, 'the UNet', 'the classical recipe') + (' A UNet that does not beat it is not needed.' if d.low <= 0 else '')
 
-# %% ../nbs/11_segmentation.ipynb #f50b7987
+# %% ../nbs/11_segmentation.ipynb #1fccc422
 def run_segment(folder):
     "Do, or finish, the training that `run.json` in `folder` asks for."
     folder, asked = Path(folder), read_run(folder)
@@ -163,7 +164,8 @@ def run_segment(folder):
     read = lambda k: [load_pair(r, recipe, kind, names) for r in table.iloc[k].to_dict('records')]
     valid = read(rows['valid'])
     truths = [_truth(t, kind) for _, t in valid]
-    maps = [predict_maps(model, x, kind == 'class') for x, _ in progress(valid, 'Predicting')]
+    ask = predictor(model, kind == 'class')
+    maps = [predict_maps(ask, x) for x, _ in progress(valid, 'Predicting')]
     split = None if kind == 'class' else _thresholds(maps, truths, kind)[0]
     few = read(rng(s.seed, 'rival').permutation(rows['train'])[:40])
     rival, recipe_of_rival = _rival([x for x, _ in few], [_truth(t, kind) for _, t in few], kind)
@@ -179,7 +181,7 @@ def run_segment(folder):
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
-# %% ../nbs/11_segmentation.ipynb #f5e7893d
+# %% ../nbs/11_segmentation.ipynb #c4f0b47a
 _LARGE = 2**24 # pixels; a larger image is written in pieces, its labels only
 
 class Segmentation:
@@ -200,20 +202,19 @@ class Segmentation:
         "A row a score: the UNet, the classical recipe, with 95 % intervals."
         return _table(self.result['scores'])
 
-    def _load(self):
-        if not hasattr(self, '_model'):
-            self._model, _ = load_model(self.folder)
-            self._model.precision = best_precision()
-            if torch.cuda.is_available(): self._model.cuda()
-        return self._model
+    @cached_property
+    def predictor(self):
+        "What `cytokit.tiles.predict_large` asks, see `cytokit.unet_fit.predictor`; the network is loaded once."
+        model, _ = load_model(self.folder)
+        model.precision = best_precision()
+        return predictor(model.cuda() if torch.cuda.is_available() else model, self.kind == 'class')
 
     def maps(self,
         image, # A file, or an array (H, W, C) float32 as `cytokit.pairs.load_pair` gives
         tta:bool=False, # Average the eight positions; then also their disagreement
     ): # (K, H, W) float32 in 0…1; with `tta` also (H, W)
         "What the network says at each pixel."
-        model = self._load()
-        return predict_maps(model, image if isinstance(image, np.ndarray) else _image(image, self.recipe), self.kind == 'class', tta)
+        return predict_maps(self.predictor, image if isinstance(image, np.ndarray) else _image(image, self.recipe), tta)
 
     def objects(self,
         image, # As `maps` takes it
@@ -275,8 +276,8 @@ class Segmentation:
         return dict(objects=int(labels.max()), labels=str(f))
 
     def _write_large(self, image, to, tta):
-        model, maps = self._load(), to.with_name(to.name + '_maps.npy')
-        with keep_pages(): predict_large(image, _predictor(model), recipe=self.recipe, batch=1, out=maps, tta=tta, **_tile(model))
+        maps = to.with_name(to.name + '_maps.npy')
+        with keep_pages(): predict_large(image, self.predictor, recipe=self.recipe, batch=1, out=maps, tta=tta, **self.predictor.tiles)
         f = to.with_name(to.name + '_labels.tif')
         n = objects_large(maps, lambda m: _objects_of(m, self.split, self.kind), f, spacing=image.spacing if image.unit == 'µm' else None)
         maps.unlink()

@@ -7,14 +7,13 @@ Docs: https://cytokit.github.io/cytokit/unet.html.md"""
 # %% auto #0
 __all__ = ['PRESETS', 'Segmenter', 'unet', 'reach', 'encoder_unet']
 
-# %% ../nbs/06b_unet.ipynb #d8c5f266
-import math
+# %% ../nbs/06b_unet.ipynb #06b9ff3f
 import torch
 from contextlib import nullcontext
 from torch import nn
 from torch.nn import functional as F
 from .core import InputError, shown
-from .models import _BUILDERS, _HOME, _net, _read_tensors, _settings, _spread, _whole, find_weights, match_weights
+from .models import _BUILDERS, _net, _read_tensors, _settings, _spread, _whole, find_weights, match_weights
 
 # %% ../nbs/06b_unet.ipynb #b2db7339
 def _pad(x, step):

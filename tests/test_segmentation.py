@@ -91,10 +91,9 @@ def test_binary_colour_and_many_channels(tmp_path):
         img, lab = make(i)
         tifffile.imwrite(home/f'images/{i}.tif', np.stack([img//(k + 1) for k in range(5)], -1), photometric='minisblack', planarconfig='contig'); tifffile.imwrite(home/f'masks/{i}.tif', lab)
     r = segment(home, out=tmp_path/'b', **QUICK)
-    assert r._load().spec['n_in'] == 5
+    assert json.loads((r.folder/'model.json').read_text())['spec']['n_in'] == 5
 
 def test_bad_input(cells, tmp_path):
-    from cytokit.cli import main
     from cytokit.segmentation import Segmentation, segment
     textures = write_sample('textures', tmp_path/'textures', n=20)
     for bad, words in ((textures, 'cytokit train'), (tmp_path/'nothing', 'no such'), (cells/'images', 'masks')):
