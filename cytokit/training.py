@@ -143,76 +143,85 @@ def _read_state(path):
 
 def _part(tensors, prefix): return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-# %% ../nbs/09_training.ipynb #4216a3fe
+# %% ../nbs/09_training.ipynb #d11684cf
 class _Epochs(Callback):
-    "Seeds, records and saves each epoch; stops early."
-    order = 60
+    "Seeds, records and saves each epoch; stops early. Segmentation looks at other things in validation, see `cytokit.unet_fit`."
+    order, word = 60, 'balanced accuracy'
     def __init__(self, s, start, state, path, bar, n_train):
         self.s, self.start, self.state, self.path, self.bar, self.n_train, self.best = s, start, state, path, bar, n_train, None
     def before_epoch(self):
         seed_all(int(rng(self.s.seed, 'epoch', self.epoch).integers(2**31)))
         self.dls.train.epoch, self.t, self.losses, self.scores = self.epoch, time.perf_counter(), {True: [], False: []}, []
     def after_batch(self):
-        self.losses[self.training].append((float(self.loss.detach()), len(self.y)))
+        self.losses[self.training].append((float(self.loss.detach()), len(self.x)))
         if self.training: self.bar.update()
-        else: self.scores.append((self.y.cpu(), self.pred.detach().float().softmax(1).cpu()))
+        else: self.look()
+    def look(self): self.scores.append((self.y.cpu(), self.pred.detach().float().softmax(1).cpu()))
+    def judged(self):
+        y, p = (torch.cat(o).numpy() for o in zip(*self.scores))
+        return dict(balanced_accuracy=float(metrics.balanced_accuracy(y, p)), accuracy=float(metrics.accuracy(y, p)))
     def after_train(self):
         dl = self.dls.train
         n = 512 if self.epoch == self.n_epoch - 1 else 128  # images; on the way fewer will do
         if not self.s.pretrained and self.epoch >= self.start: precise_norm(self.model, dl.x[torch.from_numpy(dl.index[::math.ceil(len(dl.index)/n)])])
     def after_epoch(self):
         if self.epoch < self.start: return
-        seconds = time.perf_counter() - self.t
-        y, p = (torch.cat(o).numpy() for o in zip(*self.scores))
+        seconds, judged = time.perf_counter() - self.t, self.judged()
         mean = lambda o: sum(loss*n for loss, n in o)/sum(n for _, n in o)
-        row = dict(epoch=self.epoch, train_loss=mean(self.losses[True]), valid_loss=mean(self.losses[False]),
-                   balanced_accuracy=float(metrics.balanced_accuracy(y, p)), accuracy=float(metrics.accuracy(y, p)),
+        row = dict(epoch=self.epoch, train_loss=mean(self.losses[True]), valid_loss=mean(self.losses[False]), **judged,
                    learning_rate=float(self.opt.hypers[-1]['lr']), seconds=seconds, images_per_second=self.n_train/seconds)
         history = self.state['history']
-        if not math.isfinite(row['train_loss']): raise CancelFitException  # told by `_fit_network`: fastai rewrites what a callback raises
+        if not math.isfinite(row['train_loss']): raise CancelFitException  # told by `_fit_epochs`: fastai rewrites what a callback raises
         if self.s.patience and row['valid_loss'] < min([h['valid_loss'] for h in history], default=math.inf):
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         history.append(row)
         if self.path: _save_state(self.path, self.learn, self.state, self.best)
-        self.bar.set_postfix_str(f'loss {row["train_loss"]:.3f}/{row["valid_loss"]:.3f}, balanced accuracy {row["balanced_accuracy"]:.3f}')
+        self.bar.set_postfix_str(f'loss {row["train_loss"]:.3f}/{row["valid_loss"]:.3f}, {self.word} {next(iter(judged.values())):.3f}')
         if _stopped(history, self.s): raise CancelFitException
 
 def _stopped(history, s):
     losses = [h['valid_loss'] for h in history]
     return bool(s.patience and losses) and len(losses) - 1 - int(np.argmin(losses)) >= s.patience
 
-# %% ../nbs/09_training.ipynb #e0bc3407
+# %% ../nbs/09_training.ipynb #8d40cf45
 USUAL = dict(small=3e-3, frozen=3e-3, finetune=1e-3) # Learning rates that did well in sweeps over real sets (benchmarks/lr_judge.py); what the finder says may move them threefold
 
-def _fit_network(model, dls, s, n_out, path=None, desc='', only_rate=False):
-    "Train `model` in place, from the checkpoint at `path` if there is one; returns its state: epochs, lr, history. Or only find the rate: a `Found`."
-    y_train = dls.train.y[torch.from_numpy(dls.train.index)].cpu()
-    learn, ratio = _learner(model, dls, y_train, s, n_out)
-    start, best = 0, None
+def _fit_epochs(learn, s, path, begin, callback, n_train, ratio=(1.,), desc=''):
+    "Train from the checkpoint at `path` if there is one, else from `begin()`: epochs, lr, history. Returns this state."
+    model, start, best = learn.model, 0, None
     if path and Path(path).exists():
         state, tensors = _read_state(path)
         model.load_state_dict(_part(tensors, 'model.'))
         learn.create_opt()
         for i, st in enumerate(state.pop('opt')): learn.opt.state[learn.opt.all_params()[i][0]] = {**st, **_part(tensors, f'opt.{i}.')}
         start, best = len(state['history']), _part(tensors, 'best.')
-    else:
-        found = None if s.lr and not s.seconds and not only_rate else find_lr(learn, ratio=ratio, prepare=_keep_norms if s.pretrained else None, seed=s.seed)
-        if only_rate: return found
-        epochs = s.epochs if not s.seconds else max(1, int(s.seconds*found.steps/(.75*found.seconds*len(dls.train))))  # a quarter of the finder's time went into looking
-        usual = USUAL['frozen' if isinstance(model, nn.Linear) else s.arm.split('-')[0]]
-        lr = s.lr or float(np.clip(found.lr or usual, usual/3, 3*usual))
-        note = '' if lr in (s.lr, found and found.lr) else f'{found.reason} The usual {lr:g} was used.' if not found.lr else f'The finder said {found.lr:.2g}, and {lr:.2g} was used: more than three times from the usual {usual:g} it is not believed.'
-        state = dict(lr=lr, lr_note=note, epochs=epochs, history=[])
-    with progress(total=state['epochs']*len(dls.train), desc=desc or s.arm, initial=start*len(dls.train), unit='batch') as bar:
-        cb = _Epochs(s, start, state, path, bar, len(dls.train.index))
+    else: state = begin()
+    about = f', about {state["estimate_seconds"]:.0f} s' if 'estimate_seconds' in state else ''
+    with progress(total=state['epochs']*len(learn.dls.train), desc=desc + about, initial=start*len(learn.dls.train), unit='batch') as bar:
+        cb = callback(s, start, state, path, bar, n_train)
         cb.best = best
         if not _stopped(state['history'], s): learn.fit_one_cycle(state['epochs'], [state['lr']*r for r in ratio], cbs=cb, start_epoch=start)
     if len(state['history']) < state['epochs'] and not _stopped(state['history'], s):
-        raise InputError(f'{desc or s.arm}: the training loss became infinite or NaN in epoch {len(state["history"])} at learning rate {state["lr"]:.2g}; lower it, or check the images for extreme values')
+        raise InputError(f'{desc}: the training loss became infinite or NaN in epoch {len(state["history"])} at learning rate {state["lr"]:.2g}; lower it, or check the images for extreme values')
     if s.patience and cb.best: model.load_state_dict(cb.best)
     state['seconds'] = sum(h['seconds'] for h in state['history'][:start])
     model.eval()
     return state
+
+def _fit_network(model, dls, s, n_out, path=None, desc='', only_rate=False):
+    "Train `model` in place, from the checkpoint at `path` if there is one; returns its state: epochs, lr, history. Or only find the rate: a `Found`."
+    y_train = dls.train.y[torch.from_numpy(dls.train.index)].cpu()
+    learn, ratio = _learner(model, dls, y_train, s, n_out)
+    find = lambda: find_lr(learn, ratio=ratio, prepare=_keep_norms if s.pretrained else None, seed=s.seed)
+    if only_rate: return find()
+    def begin():
+        found = None if s.lr and not s.seconds else find()
+        epochs = s.epochs if not s.seconds else max(1, int(s.seconds*found.steps/(.75*found.seconds*len(dls.train))))  # a quarter of the finder's time went into looking
+        usual = USUAL['frozen' if isinstance(model, nn.Linear) else s.arm.split('-')[0]]
+        lr = s.lr or float(np.clip(found.lr or usual, usual/3, 3*usual))
+        note = '' if lr in (s.lr, found and found.lr) else f'{found.reason} The usual {lr:g} was used.' if not found.lr else f'The finder said {found.lr:.2g}, and {lr:.2g} was used: more than three times from the usual {usual:g} it is not believed.'
+        return dict(lr=lr, lr_note=note, epochs=epochs, history=[])
+    return _fit_epochs(learn, s, path, begin, _Epochs, len(dls.train.index), ratio, desc or s.arm)
 
 # %% ../nbs/09_training.ipynb #ec746de7
 @torch.no_grad()

@@ -7,26 +7,24 @@ Docs: https://cytokit.github.io/cytokit/unet_fit.html.md"""
 # %% auto #0
 __all__ = ['LOSSES', 'SegmentSettings', 'segment_loss', 'fit_segmenter', 'predictor', 'predict_maps']
 
-# %% ../nbs/10d_unet_fit.ipynb #866bf1fa
-import copy, math, time
+# %% ../nbs/10d_unet_fit.ipynb #e3d6c649
+import copy, time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 import numpy as np
-from .core import InputError, progress, rng, seed_all
+from .core import InputError, seed_all
 import torch
 from torch.nn import functional as F
 from fastai.callback.core import TrainEvalCallback
 from fastai.data.core import DataLoaders
-from fastai.learner import Callback, CancelFitException, Learner, Recorder
+from fastai.learner import Learner, Recorder
 from fastai.optimizer import Adam
-import fastai.callback.schedule  # gives a Learner its fit_one_cycle
 from .loaders import AUGMENTATIONS
 from .machine import PRECISIONS, best_precision, held_memory, keep_pages, peak_memory
 from .models import fold_norms
 from .patches import PatchLoader
 from .tiles import predict_large
-from .training import _part, _read_state, _save_state, _stopped, precise_norm
+from .training import _Epochs, _fit_epochs, precise_norm
 from .unet import PRESETS, encoder_unet, reach, unet
 
 # %% ../nbs/10d_unet_fit.ipynb #7c755660
@@ -87,38 +85,21 @@ def segment_loss(
     if kind == 'dice': return dice if classes or y.shape[1] == 1 else dice + each[:, 1:].mean()
     return each.mean() + dice
 
-# %% ../nbs/10d_unet_fit.ipynb #91839ace
-class _Rounds(Callback):
-    "Seeds, records and saves each epoch; stops early."
-    order = 60
-    def __init__(self, s, start, state, path, bar): self.s, self.start, self.state, self.path, self.bar, self.best = s, start, state, path, bar, None
-    def before_epoch(self):
-        seed_all(int(rng(self.s.seed, 'epoch', self.epoch).integers(2**31)))
-        self.dls.train.epoch, self.t, self.losses, self.dice = self.epoch, time.perf_counter(), {True: [], False: []}, []
+# %% ../nbs/10d_unet_fit.ipynb #7983272d
+class _Rounds(_Epochs):
+    "Looks at the Dice of the foreground; the norms are set on the first patches of the epoch."
+    word = 'Dice'
     def after_batch(self):
-        self.losses[self.training].append((float(self.loss.detach()), len(self.x)))
-        if self.training:
-            if self.iter < 4: self.seen = [*(self.seen if self.iter else []), self.x]
-            self.bar.update()
-        else:
-            p, y = ((o.argmax(1) > 0 if self.s.target == 'classes' else o[:, 0] > t).flatten(1).float() for o, t in ((self.pred.detach(), 0.), (self.y, .5)))
-            self.dice += ((2*(p*y).sum(1) + 1e-6)/((p + y).sum(1) + 1e-6)).tolist()
+        super().after_batch()
+        if self.training and self.iter < 4: self.seen = [*(self.seen if self.iter else []), self.x]
+    def look(self):
+        p, y = ((o.argmax(1) > 0 if self.s.target == 'classes' else o[:, 0] > t).flatten(1).float() for o, t in ((self.pred.detach(), 0.), (self.y, .5)))
+        self.scores += ((2*(p*y).sum(1) + 1e-6)/((p + y).sum(1) + 1e-6)).tolist()
+    def judged(self): return dict(dice=float(np.mean(self.scores)))
     def after_train(self):
         if self.epoch >= self.start: precise_norm(self.model, torch.cat(self.seen), self.s.batch_size)
-    def after_epoch(self):
-        if self.epoch < self.start: return
-        mean = lambda o: sum(l*n for l, n in o)/sum(n for _, n in o)
-        seconds, history = time.perf_counter() - self.t, self.state['history']
-        row = dict(epoch=self.epoch, train_loss=mean(self.losses[True]), valid_loss=mean(self.losses[False]), dice=float(np.mean(self.dice)),
-                   learning_rate=float(self.opt.hypers[-1]['lr']), seconds=seconds, images_per_second=len(self.dls.train)*self.s.batch_size/seconds)
-        if not math.isfinite(row['train_loss']): raise CancelFitException
-        if self.s.patience and row['valid_loss'] < min([h['valid_loss'] for h in history], default=math.inf): self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        history.append(row)
-        if self.path: _save_state(self.path, self.learn, self.state, self.best)
-        self.bar.set_postfix_str(f'loss {row["train_loss"]:.3f}/{row["valid_loss"]:.3f}, Dice {row["dice"]:.3f}')
-        if _stopped(history, self.s): raise CancelFitException
 
-# %% ../nbs/10d_unet_fit.ipynb #57a39009
+# %% ../nbs/10d_unet_fit.ipynb #e5de83b3
 def _network(s, n_in, n_out):
     if not s.encoder and not s.weights: return unet(n_in, n_out, s.preset)
     return encoder_unet(n_in, n_out, None if s.encoder == 'packaged' else s.encoder, s.weights or ('packaged' if s.encoder == 'packaged' else None))
@@ -145,28 +126,14 @@ def fit_segmenter(
         weight = weight/(weight.cpu()*share).sum()
     learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight), opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
     learn.logger = lambda *a: None
-    start, best, state = 0, None, None
-    with keep_pages():
-        if path and Path(path).exists():
-            state, tensors = _read_state(path)
-            model.load_state_dict(_part(tensors, 'model.'))
-            learn.create_opt()
-            for i, st in enumerate(state.pop('opt')): learn.opt.state[learn.opt.all_params()[i][0]] = {**st, **_part(tensors, f'opt.{i}.')}
-            start, best = len(state['history']), _part(tensors, 'best.')
-        else:
-            each = _seconds_of_an_epoch(model, dls, learn.loss_func)
-            epochs = max(1, int(s.seconds/each)) if s.seconds else s.epochs
-            state = dict(epochs=epochs, lr=lr, estimate_seconds=epochs*each, history=[])
-        with progress(total=state['epochs']*len(dls.train), desc=f'{desc or "segment"}, about {state["estimate_seconds"]:.0f} s', initial=start*len(dls.train), unit='batch') as bar:
-            cb = _Rounds(s, start, state, path, bar)
-            cb.best = best
-            if not _stopped(state['history'], s): learn.fit_one_cycle(state['epochs'], lr, cbs=cb, start_epoch=start)
-    if len(state['history']) < state['epochs'] and not _stopped(state['history'], s):
-        raise InputError(f'{desc or "segment"}: the training loss became infinite or NaN in epoch {len(state["history"])} at learning rate {lr:.2g}; lower it, or check the images for extreme values')
-    if s.patience and cb.best: model.load_state_dict(cb.best)
-    state['seconds'] = sum(h['seconds'] for h in state['history'][:start]) + time.perf_counter() - t
+    def begin():
+        each = _seconds_of_an_epoch(model, dls, learn.loss_func)
+        epochs = max(1, int(s.seconds/each)) if s.seconds else s.epochs
+        return dict(epochs=epochs, lr=lr, estimate_seconds=epochs*each, history=[])
+    with keep_pages(): state = _fit_epochs(learn, s, path, begin, _Rounds, len(dls.train)*s.batch_size, desc=desc or 'segment')
+    state['seconds'] += time.perf_counter() - t
     state['peak_mb'] = max(0, peak_memory() - held)/1e6 if held else None
-    return model.cpu().eval(), state
+    return model.cpu(), state
 
 def _seconds_of_an_epoch(model, dls, loss):
     "From a few steps on a copy."
