@@ -7,16 +7,16 @@ Docs: https://cytokit.github.io/cytokit/classical.html.md"""
 # %% auto #0
 __all__ = ['Classical', 'classical', 'fit_classical']
 
-# %% ../nbs/10e_classical.ipynb #f52a2c56
+# %% ../nbs/10e_classical.ipynb #8d728ba1
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
 from .core import InputError
-from .objects import _areas, _at_least, _fits, _ground, _holes, _must, _score_function, _split, _spread, _truths
+from .objects import _areas, _at_least, _fits, _ground, _holes, _large, _must, _score_function, _split, _spread, _truths
 from .overlap import dice
 
-# %% ../nbs/10e_classical.ipynb #75403598
+# %% ../nbs/10e_classical.ipynb #48ea4d0f
 @dataclass(frozen=True)
 class Classical:
     "A recipe without a network. All plain: `dataclasses.asdict` gives JSON, `Classical(**d)` takes it back."
@@ -30,6 +30,7 @@ class Classical:
     open:int=0 # Radius of the opening, in pixels
     shrink:int=0 # How far the outline moves in, in pixels; out if negative
     smooth:float|None=2. # As in `Split`
+    valley:float=.05 # As in `Split`
     min_area:int=0 # Smallest object kept, in pixels
     clear_border:bool=False # Drop objects that touch the rim of the image
 
@@ -86,7 +87,7 @@ def classical(
     x = np.asarray(image)
     return _divided(_above(_contrast(_fits(x, np.zeros(x.shape[:2])), params), params), params)
 
-# %% ../nbs/10e_classical.ipynb #6aebda4e
+# %% ../nbs/10e_classical.ipynb #66abb9be
 class _Bench:
     "Some training images, and what was tried on them."
     def __init__(self, images, truths, score):
@@ -104,7 +105,7 @@ class _Bench:
     def __call__(self, by, p, areas=(0,)):
         "Score of the recipe, and the best of the smallest areas."
         if (by, p, len(areas)) not in self.rows:
-            s = self.scores[by](self.labels(p), range(len(self.images)), areas).mean(0)
+            s = np.mean([self.scores[by](l, i, _large(l, areas)) for i, l in enumerate(self.labels(p))], 0)
             self.rows[by, p, len(areas)] = float(s.max()), int(areas[s.argmax()])
         return self.rows[by, p, len(areas)]
     def sweep(self, by, p, **grids):

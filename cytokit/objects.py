@@ -18,7 +18,7 @@ from scipy import ndimage as ndi
 from .core import InputError, atomic, progress, shown
 from .overlap import THRESHOLDS, dice, overlap
 
-# %% ../nbs/10b_objects.ipynb #663a0284
+# %% ../nbs/10b_objects.ipynb #0b324b1d
 def _must(ok, name, what, got):
     if not ok: raise InputError(f'{name}: expected {what}, got {shown(got)}')
 
@@ -29,14 +29,15 @@ def _at_least(low, **values):
 class Split:
     "How maps become objects. All plain: `dataclasses.asdict` gives JSON, `Split(**d)` takes it back."
     threshold:float=.5 # Foreground is above this, 0 to 1
-    seed_threshold:float=.5 # Seeds are above this in the seed map, 0 to 1; not used without a seed map
+    seed_threshold:float=0. # Objects whose seed map nowhere reaches this are dropped, 0 to 1; not used without a seed map
+    valley:float=.1 # Two peaks are two objects where the way between them falls by more than this share of the lower one, 0 to 1
     min_area:int=0 # Smallest object kept, in pixels
     fill_holes:int|None=None # Largest hole filled, in pixels; None for all, 0 for none
     clear_border:bool=False # Drop objects that touch the rim of the image
-    smooth:float|None=2. # Without a seed map: blur of the distance map, standard deviation in pixels; None: objects that touch stay one
+    smooth:float|None=1.5 # Blur of the seed map, or without one of the distance to the background, standard deviation in pixels; None: objects that touch stay one
 
     def __post_init__(self):
-        for k in ('threshold', 'seed_threshold'): _must(isinstance(v := getattr(self, k), (int, float)) and 0 <= v < 1, k, 'a number from 0 to below 1', v)
+        for k in ('threshold', 'seed_threshold', 'valley'): _must(isinstance(v := getattr(self, k), (int, float)) and 0 <= v < 1, k, 'a number from 0 to below 1', v)
         _at_least(0, min_area=self.min_area, fill_holes=self.fill_holes or 0, smooth=self.smooth or 0)
 
 # %% ../nbs/10b_objects.ipynb #c54ef2b9
@@ -59,42 +60,73 @@ def _reopen(labels, holes):
     labels.ravel()[at[between[h]]] = 0
     return labels
 
-# %% ../nbs/10b_objects.ipynb #57266320
+# %% ../nbs/10b_objects.ipynb #d68e81f3
 def _ground(fg, s, deep):
-    "What depends on the foreground alone: it without holes, the holes, its pieces and their number, and (if `deep`) the distance to the background."
+    "What depends on the foreground alone: holes, numbers and number of its pieces, and (if `deep`) the distance to the background."
     holes = _holes(fg, s.fill_holes)
     if holes is not None: fg = fg | (holes > 0)
-    return fg, holes, *ndi.label(fg), ndi.distance_transform_edt(fg).astype('f4') if deep and not fg.all() else None
+    return holes, *ndi.label(fg), ndi.distance_transform_edt(fg).astype('f4') if deep and not fg.all() else None
 
-def _peaks(fg, depth, sigma):
-    "The blurred distance to the background (H, W), its peaks numbered, and how many."
-    d = ndi.gaussian_filter(depth, sigma, truncate=3)
-    return d, *ndi.label(fg & (d == ndi.maximum_filter(d, 3)), _SQUARE)
-
-def _flood(piece, n, height, seeds, n_seeds):
-    "Pieces with several seeds divided along the valleys of `height`."
-    of = np.zeros(n_seeds + 1, 'i4'); of[seeds] = piece
+def _basins(piece, n, height):
+    "A number for each peak of `height` within the pieces 1…n, spread by watershed; how high it is; and two neighbours and the height of the pass between them, a row each, highest first."
+    peaks, n_peaks = ndi.label((piece > 0) & (height == ndi.maximum_filter(height, 3)), _SQUARE)
+    of = np.zeros(n_peaks + 1, 'i4'); of[peaks] = piece
     several = np.bincount(of[1:], minlength=n + 1) > 1
-    if not several.any(): return piece
-    from skimage.segmentation import watershed
-    inside = several[piece]
-    return np.where(inside, n + watershed(-height, np.where(inside, seeds, 0), mask=inside), piece)
+    passes = np.zeros((0, 3))
+    if several.any():
+        from skimage.segmentation import watershed
+        inside = several[piece]
+        piece = np.where(inside, n + watershed(-height, np.where(inside, peaks, 0), mask=inside), piece)
+        for a, b, x, y in ((piece[1:], piece[:-1], height[1:], height[:-1]), (piece[:, 1:], piece[:, :-1], height[:, 1:], height[:, :-1])):
+            k = (a != b) & (np.minimum(a, b) > n)
+            passes = np.concatenate([passes, np.stack([np.minimum(a[k], b[k]), np.maximum(a[k], b[k]), np.minimum(x[k], y[k])], 1)])
+        passes = passes[np.lexsort((-passes[:, 2], passes[:, 1], passes[:, 0]))]
+        passes = passes[np.unique(passes[:, :2], axis=0, return_index=True)[1]]
+        passes = passes[np.argsort(-passes[:, 2], kind='stable')]
+    top, at = np.zeros(n + n_peaks + 1, height.dtype), np.flatnonzero(piece)
+    np.maximum.at(top, piece.ravel()[at], height.ravel()[at])
+    return piece, top, passes
 
-def _tidy(labels, min_area=0, clear_border=False):
-    "Small and cut objects dropped, the rest numbered 1…n."
-    keep = np.bincount(labels.ravel()) >= max(min_area, 1)
+def _joined(top, passes, valley):
+    "The number that stands for each basin when those are joined that no valley divides."
+    top, of = top.copy(), np.arange(len(top))
+    def find(a):
+        while of[a] != a: of[a] = a = of[of[a]]
+        return a
+    for a, b, height in passes:
+        a, b = find(int(a)), find(int(b))
+        if top[a] < top[b]: a, b = b, a
+        if a != b and height >= (1 - valley)*top[b]: of[b] = a
+    return np.array([find(a) for a in of])
+
+def _tidy(labels, keep=True, clear_border=False):
+    "Objects not kept (a flag for each number) and cut ones dropped, the rest numbered 1…n."
+    keep = (np.bincount(labels.ravel()) > 0) & keep
     keep[0] = False
     if clear_border:
         for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]): keep[rim] = False
     return np.where(keep, np.cumsum(keep), 0).astype('i4')[labels]
 
-def _split(ground, s, seed_map=None):
-    fg, holes, l, n, depth = ground
-    if seed_map is not None: l = _flood(l, n, seed_map, *ndi.label(fg & (seed_map > s.seed_threshold)))
-    elif s.smooth is not None and depth is not None: l = _flood(l, n, *_peaks(fg, depth, s.smooth))
-    return _tidy(l if holes is None else _reopen(l.copy(), holes), s.min_area, s.clear_border)
+def _parts(ground, s, seed_map):
+    "The basins of the blurred seed map or distance, see `_basins`; the pieces as they are where nothing is to be divided."
+    _, piece, n, depth = ground
+    height = depth if seed_map is None else seed_map
+    if height is None or s.smooth is None: return piece, np.ones(n + 1, 'f4'), ()
+    return _basins(piece, n, ndi.gaussian_filter(height.astype('f4', copy=False), s.smooth, truncate=3))
 
-# %% ../nbs/10b_objects.ipynb #ee204c50
+def _whole(ground, parts, valley):
+    "All objects, by the number of their highest basin."
+    labels, top, passes = parts
+    if len(passes): labels = _joined(top, passes, valley)[labels]
+    return labels if ground[0] is None else _reopen(labels.copy(), ground[0])
+
+def _split(ground, s, seed_map=None):
+    parts = _parts(ground, s, seed_map)
+    labels = _whole(ground, parts, s.valley)
+    keep = np.bincount(labels.ravel()) >= s.min_area
+    return _tidy(labels, keep if seed_map is None else keep & (parts[1][:len(keep)] >= s.seed_threshold), s.clear_border)
+
+# %% ../nbs/10b_objects.ipynb #8e97abee
 def _check_maps(maps, name='maps'):
     m = np.asarray(maps)
     if m.ndim != 3 or not m.size: raise InputError(f'{name}: expected (K, H, W), at least one map and one pixel, got {m.shape}; give a single map as map[None]')
@@ -109,7 +141,7 @@ def split_objects(
     maps, # (K, H, W) float32 in 0…1: foreground probability, then the seed map if there is one; further maps are not looked at
     split=Split(), # Thresholds and the rest
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
-    "Numbered objects from a network's maps. An object without a seed stays an object."
+    "Numbered objects from a network's maps."
     m = _check_maps(maps)
     seed_map = m[1] if len(m) > 1 else None
     return _split(_ground(m[0] > split.threshold, split, seed_map is None and split.smooth is not None), split, seed_map)
@@ -176,7 +208,7 @@ def show_objects(
     ax.set(xlabel='x in pixels', ylabel='y in pixels')
     return ax
 
-# %% ../nbs/10b_objects.ipynb #dac0664d
+# %% ../nbs/10b_objects.ipynb #bb508bcb
 def _truths(images, truths, size, name):
     "Labels that fit their images, numbered 1…n."
     if len(images) != len(truths) or not len(images): raise InputError(f'{name}: expected as many as there are truths, and at least one; got {len(images)} and {len(truths)}')
@@ -190,49 +222,59 @@ def _areas(truths):
     return np.concatenate([np.bincount((t if t.max() > 1 else ndi.label(t)[0]).ravel())[1:] for t in truths])
 
 def _score_function(truths, score=None):
-    "A function: (labels of some images, their places, smallest areas) -> score (images, areas)."
+    "A function: (labels of an image, its place, what to keep: flags of the labels, several) -> a score for each."
     if score is None and max(t.max() for t in truths) <= 1: score = lambda t, p: dice(t > 0, p > 0)
-    def by_area(t, p, areas):
-        if score: return [float(score(t, _tidy(p, a))) for a in areas]
+    def judge(p, place, keeps):
+        t = truths[place]
+        if score: return [float(score(t, _tidy(p, k))) for k in keeps]
         o = overlap(t, p)
         best = np.zeros(len(o.predicted)); np.maximum.at(best, o.j, o.iou)
-        found = [best[o.predicted_area >= a] for a in areas]
+        found = [best[k[o.predicted]] for k in keeps]
         return [np.mean([(b >= k).sum()/((b < k).sum() + len(o.truth)) for k in THRESHOLDS]) if len(b) + len(o.truth) else 1. for b in found]
-    return lambda preds, places, areas: np.array([by_area(truths[i], p, areas) for i, p in zip(places, preds, strict=True)])
+    return judge
+
+def _large(labels, areas):
+    n = np.bincount(labels.ravel())
+    return [n >= a for a in areas]
 
 def _spread(n, most):
     "Places of at most `most` of n images, evenly spread."
     return sorted({round(k) for k in np.linspace(0, n - 1, min(n, most))})
 
-# %% ../nbs/10b_objects.ipynb #d5889e49
+# %% ../nbs/10b_objects.ipynb #00fcf01b
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
     score=None, # A function (truth, predicted) -> number, higher is better; None: mean AP at IoU 0.5…0.9, or Dice where no truth has a second object
-)->tuple[Split, pd.DataFrame]: # The best; and what was tried: threshold, seed_threshold or smooth, min_area, images, score
-    "Choose threshold, seed threshold (or blur of the distance map) and smallest area on a validation set."
+)->tuple[Split, pd.DataFrame]: # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, images, score
+    "Choose threshold, blur, valley, seed threshold and smallest area on a validation set."
     maps = [_check_maps(m, f'maps {i}') for i, m in enumerate(maps_list)]
     truths = _truths(maps, list(truth_list), lambda m: m.shape[1:], 'maps_list')
     if len({len(m) > 1 for m in maps}) > 1: raise InputError('maps_list: some have a seed map and some have none; give all from one network')
-    seeded, size, judge, rows = len(maps[0]) > 1, np.median(_areas(truths)), _score_function(truths, score), {}
-    ground = {}  # of the last threshold
-    second = (lambda u: dict(seed_threshold=round(.5 + .175*u, 4))) if seeded else (lambda u: dict(smooth=round(float(.1*size**.5*1.5**u), 3)))
-    areas = [int(size*f) for f in (0, .02, .05, .1, .2)]
+    seeded, size, judge, rows, ground = len(maps[0]) > 1, np.median(_areas(truths)), _score_function(truths, score), {}, {}
+    areas, high = [int(size*f) for f in (0, .02, .05, .1, .2)], (0., .2, .3, .4) if seeded else (0.,)
+    last, divide = list(product(areas, high)), score is not None or max(t.max() for t in truths) > 1
+    valleys, blurs = ((.05, .1, .15, .2, .3), (-1, 0, 1)) if divide else ((Split().valley,), (0,))
     def attempt(t, u, places):
-        if (t, u, len(places)) in rows or not 0 < t < 1 or abs(u) > 2.7: return
-        s = Split(t, **second(u))
+        if (t, u, len(places)) in rows or not 0 < t < 1: return
+        s, scores = Split(t, smooth=round(float(.1*size**.5*2**u), 3)), []
         if (t, len(places)) not in ground: ground.clear(); ground[t, len(places)] = [_ground(maps[i][0] > t, s, not seeded) for i in places]
-        found = [_split(g, s, maps[i][1] if seeded else None) for i, g in zip(places, ground[t, len(places)])]
-        s = max(zip(judge(found, places, areas).mean(0), [-a for a in areas]))
-        rows[t, u, len(places)] = dict(threshold=t, **second(u), min_area=-s[1], images=len(places), score=float(s[0]))
+        for g, i in zip(ground[t, len(places)], places):
+            parts, of = _parts(g, s, maps[i][1] if seeded else None), []
+            for v in valleys:
+                labels = _whole(g, parts, v)
+                top = parts[1][:labels.max() + 1]
+                of.append(judge(labels, i, [n & (top >= p) for n in _large(labels, areas) for p in high]))
+            scores.append(of)
+        scores = np.mean(scores, 0)
+        v, k = np.unravel_index(scores.argmax(), scores.shape)
+        rows[t, u, len(places)] = dict(threshold=t, smooth=s.smooth, valley=valleys[v], seed_threshold=last[k][1], min_area=last[k][0], images=len(places), score=float(scores[v, k]))
     best = lambda n: max((k for k in rows if k[2] == n), key=lambda k: rows[k]['score'])
     few, every = _spread(len(maps), 16), range(len(maps))
-    for t, u in progress(list(product((.15, .325, .5, .675, .85), (-2, -1, 0, 1, 2))), 'split'): attempt(t, u, few)
+    for t, u in progress(list(product((.15, .325, .5, .675, .85), blurs)), 'split'): attempt(t, u, few)
     at = best(len(few))
-    for step in (.5, .25):
-        for i, j in product((0, -1, 1), (0, -1, 1)): attempt(round(at[0] + .175*step*i, 4), at[1] + step*j, every)
-        at = best(len(maps))
-    won = {k: v for k, v in rows[at].items() if k not in ('images', 'score')}
+    for i, j in product((0, -1, 1), blurs): attempt(round(at[0] + .0875*i, 4), at[1] + j/2, every)
+    won = {k: v for k, v in rows[best(len(maps))].items() if k not in ('images', 'score')}
     return Split(**won), pd.DataFrame(rows.values()).sort_values(['images', 'score'], ascending=False, ignore_index=True)
 
 # %% ../nbs/10b_objects.ipynb #92ada3d1
