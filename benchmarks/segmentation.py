@@ -132,10 +132,10 @@ def seeded(p):
 class Cytokit:
     bare_loss = staticmethod(lambda p, y: unet_fit.segment_loss(p, torch.stack([y, y], 1).float()))
     def __init__(self, table, a, seed=0, **_):
-        self.seed, self.settings, self.epochs = seed, a.settings, 0
+        self.seed, self.settings, self.epochs, self.asked = seed, a.settings, 0, None
         self.recipe = fit_recipe(list(table.loc[table['split'] == 'train', 'image']), Recipe())
         self.pixels, self.split = load_pixels(table, self.recipe, 'instance', a.settings.get('target', 'distance')), table['split'].to_numpy()
-        self.net = unet(self.recipe.channels, 2, a.settings.get('preset', 'small')).to(memory_format=torch.channels_last)
+        self.net = unet_fit._network(unet_fit.SegmentSettings(**self.settings), self.recipe.channels, 2).to(memory_format=torch.channels_last)
         self.net.precision = machine.best_precision()
     def train(self, clock, budget, check):
         way, plain = self, unet_fit._Rounds
@@ -151,7 +151,9 @@ class Cytokit:
         unet_fit._Rounds = Watched
         try: self.net, _ = unet_fit.fit_segmenter(self.pixels, *(np.flatnonzero(self.split == k) for k in ('train', 'valid')), s)
         finally: unet_fit._Rounds = plain
-    def maps(self, file): return unet_fit.predict_maps(unet_fit.predictor(self.net), segmentation._image(file, self.recipe))
+    def maps(self, file):
+        if self.asked != self.epochs: self.asked, self.ask = self.epochs, unet_fit.predictor(self.net)
+        return unet_fit.predict_maps(self.ask, segmentation._image(file, self.recipe))
     predict = maps
     def optimizer(self): return Adam([list(self.net.parameters())], lr=1e-4, wd=.01)
 
@@ -384,16 +386,15 @@ def step(a):
             with_data[k].append(float(np.median((d := np.diff(clock.ticks))[min(3, len(d)//2):])))
     bare, spec = {}, {}
     ways = {k: build(k, table, a) for k in arms}
-    def ours(**kw):
-        net = unet(3, 2, **kw).to(memory_format=torch.channels_last)
+    def ours(net):
         net.precision = machine.best_precision()
-        return Bare(net, Cytokit.bare_loss, Adam([list(net.parameters())], lr=1e-4, wd=.01), True)
+        return Bare(net.to(memory_format=torch.channels_last), Cytokit.bare_loss, Adam([list(net.parameters())], lr=1e-4, wd=.01), True)
     for k, w in ways.items():
-        if k == 'cytokit': bare[k], spec[k] = ours(preset=a.settings.get('preset', 'small')), a.settings.get('preset', 'small')
+        if k == 'cytokit': bare[k], spec[k] = ours(w.net), a.settings or 'small'
         else:
             bare[k], spec[k] = Bare(w.net, w.bare_loss, w.optimizer(), False), None
             spec[f'cytokit as {k}'] = equal_net(k, n_parameters(w.net))
-            bare[f'cytokit as {k}'] = ours(**spec[f'cytokit as {k}'])
+            bare[f'cytokit as {k}'] = ours(unet(3, 2, **spec[f'cytokit as {k}']))
     times = {k: [] for k in bare}
     with machine.keep_pages():  # for all alike
         for i in range(3 + a.repeats):

@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/segmentation.html.md"""
 # %% auto #0
 __all__ = ['SCORES', 'why_flat', 'segment', 'run_segment', 'Segmentation', 'Evaluation']
 
-# %% ../nbs/11_segmentation.ipynb #a4122950
+# %% ../nbs/11_segmentation.ipynb #950baa07
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,6 @@ from scipy import ndimage
 from .core import InputError, atomic, progress, read_json, rng, shown, write_json
 import torch
 from .datasets import read_table, split_table
-from .formats import read_image
 from .images import Recipe, _pixels, fit_recipe, normalise
 from .machine import best_precision, keep_pages
 from .metrics import verdict
@@ -26,7 +25,7 @@ from .objects import Split, choose_split, measure_objects, split_objects, write_
 from .overlap import score_difference, score_interval, score_objects, score_pixels
 from .pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
 from .patches import load_pixels
-from .tiles import objects_large, open_large, predict_large
+from .tiles import _named, _ready, objects_large, open_large, predict_large
 from .training import make, new_run, read_run, weights_digest
 from .unet_fit import SegmentSettings, _network, fit_segmenter, predict_maps, predictor
 
@@ -181,7 +180,7 @@ def run_segment(folder):
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
-# %% ../nbs/11_segmentation.ipynb #c4f0b47a
+# %% ../nbs/11_segmentation.ipynb #7407f1b4
 _LARGE = 2**24 # pixels; a larger image is written in pieces, its labels only
 
 class Segmentation:
@@ -249,7 +248,7 @@ class Segmentation:
         out, # Folder to write into; made if it is not there
         tta:bool=False, # Average the eight positions, and write their disagreement as an uncertainty map (TIFF, float32; 0: all agree)
     )->pd.DataFrame: # A row an image: image, objects (their number) or of classes the share of each, labels (the file), and `error` where it could not be read
-        "Write for each image its labels (TIFF), its objects' measurements (CSV) and outlines (GeoJSON); of images of more than 16 million pixels the labels only. A bad file costs no other."
+        "Write for each image its labels (TIFF), its objects' measurements (CSV; intensities as in the file) and outlines (GeoJSON); of images of more than 16 million pixels the labels only. A bad file costs no other."
         out, rows, taken = Path(out), [], set()
         out.mkdir(parents=True, exist_ok=True)
         for p in progress([Path(p) for p in images], 'Predicting'):
@@ -260,18 +259,18 @@ class Segmentation:
         return pd.DataFrame(rows)
 
     def _write(self, path, to, tta):
-        large = open_large(path)
-        if large.shape[0]*large.shape[1] > _LARGE and self.kind != 'class': return self._write_large(large, to, tta)
-        im = read_image(path)
-        x = _image(im, self.recipe)
+        im = open_large(path)
+        if im.shape[0]*im.shape[1] > _LARGE and self.kind != 'class': return self._write_large(im, to, tta)
+        raw = im[:, :]
+        with _named(path): x = _ready(raw, self.recipe)
         maps, unsure = self.maps(x, True) if tta else (self.maps(x), None)
         labels = _objects_of(maps, self.split, self.kind)
         if tta:
             with atomic(to.with_name(to.name + '_uncertainty.tif')) as t: tifffile.imwrite(t, unsure, compression='zlib')
-        flat = im.spacing[-2:] if im.spacing and im.unit else None
-        write_labels(f := to.with_name(to.name + '_labels.tif'), labels, flat, im.unit if flat else None)
+        size = im.spacing if im.spacing and im.unit else None
+        write_labels(f := to.with_name(to.name + '_labels.tif'), labels, size, im.unit if size else None)
         if self.kind == 'class': return dict({f'share_{n}': float((labels == k + 1).mean()) for k, n in enumerate(self.names)}, labels=str(f))
-        with atomic(to.with_name(to.name + '_objects.csv')) as t: measure_objects(labels, x, flat, im.unit if flat else 'px').to_csv(t, index=False)
+        with atomic(to.with_name(to.name + '_objects.csv')) as t: measure_objects(labels, raw if raw.shape[2] > 1 else raw[..., 0], size, im.unit if size else 'px').to_csv(t, index=False)
         write_geojson(to.with_name(to.name + '.geojson'), labels)
         return dict(objects=int(labels.max()), labels=str(f))
 
