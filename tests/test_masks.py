@@ -2,7 +2,7 @@
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
-from cytokit.masks import check_masks, mask_kind, mask_pairs, measure_mask, read_mask
+from cytokit.masks import check_masks, mask_pairs, measure_mask, read_mask
 from cytokit.core import InputError
 from cytokit.samples import make_cells
 

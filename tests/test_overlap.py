@@ -1,5 +1,5 @@
 "Overlap beside plain loops that share no code with it, on synthetic and real labels; and bad input."
-import itertools, subprocess, sys
+import subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from cytokit.core import InputError

@@ -6,7 +6,7 @@ from PIL import Image
 from cytokit.core import InputError
 from cytokit.datasets import save_table
 from cytokit.images import Recipe
-from cytokit.pairs import labels_kind, load_pair, mask_classes, pairs, read_labels, show_pair, to_classes, to_instances
+from cytokit.pairs import labels_kind, load_pair, mask_classes, pairs, read_labels, show_pair, to_instances
 from cytokit.samples import make_cells
 
 DATA = Path(__file__).resolve().parents[2]/'shared/data'

@@ -7,7 +7,7 @@ from cytokit.core import InputError, file_digest
 from cytokit.datasets import read_table
 from cytokit.images import read_image
 from cytokit.samples import make_cells, make_texture
-from cytokit.spoil import FAULTS, key_path, mark, spoil, spoil_image
+from cytokit.spoil import FAULTS, key_path, mark, spoil
 
 def a_set(root, suffix, n=16):
     "Two classes of n images: 12 bits of 16 in TIFF, grey in PNG and BMP, colour in JPEG."

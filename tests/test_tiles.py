@@ -164,7 +164,7 @@ def test_touching_cells_split_by_watershed_are_those_of_the_whole_image(tmp_path
     assert n == truth.max() and pairs.shape[1] == n + 1
 
 def test_pixels_that_are_no_numbers(tmp_path):
-    from cytokit.images import Recipe, normalise
+    from cytokit.images import Recipe
     a = GREY.astype('f4'); a[:40] = np.nan; a[50, 50] = np.inf
     got = predict_large(a, lambda x: x.transpose(0, 3, 1, 2), recipe=Recipe(), tile=64, margin=8)
     assert np.isfinite(got).all() and (got[0, :40] == 0).all() and got[0, 50, 50] == 1

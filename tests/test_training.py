@@ -88,7 +88,6 @@ def test_rerun_notices_other_images(textures, tmp_path):
     with pytest.raises(InputError, match='changed'): rerun(r.folder)
 
 def test_early_stopping_goes_back_to_the_best(textures, tmp_path):
-    import numpy as np
     from cytokit.metrics import log_loss
     call = lambda *args: subprocess.run([sys.executable, '-c', STOP, *map(str, args)], capture_output=True, text=True)
     whole, cut = tmp_path/'whole', tmp_path/'cut'

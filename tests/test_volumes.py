@@ -1,6 +1,6 @@
 "Volumes as they come: real scans, TIFF stacks, DICOM series, broken files."
 from pathlib import Path
-import numpy as np, pandas as pd, pytest, tifffile
+import numpy as np, pytest, tifffile
 from cytokit.quality import COLUMNS
 from cytokit.samples import make_mri, write_sample
 from cytokit.volumes import measure_volume, volume_findings
