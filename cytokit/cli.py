@@ -265,7 +265,7 @@ def cache(clear:Annotated[bool, typer.Option('--clear', help='Delete them all; t
     if len(d): print(d.assign(file=[p.name for p in d['file']], used=d['used'].dt.round('s')).to_string(index=False))
     print(f'{len(d)} decoded sets, {d["MB"].sum():.1f} MB, in {shown(cache_dir("arrays"))}')
 
-# %% ../nbs/22_cli.ipynb #8e9fb734
+# %% ../nbs/22_cli.ipynb #23fa4528
 _segment = typer.Typer(no_args_is_help=True, help='Train a UNet on pairs of images and masks; turn images into objects.')
 app.add_typer(_segment, name='segment')
 SegmentRun = Annotated[Path, typer.Argument(metavar='RUN', help='Run folder of `segment train`.')]
@@ -277,12 +277,12 @@ def segment_train(
     masks:Masks = None, out:Out = None, json:Json = None, plan:Plan = None,
     kind:_o(Optional[str], '--kind', help='What the masks hold: binary, class or instance; default: told by them.') = None,
     target:_o(Optional[str], '--learn', help='foreground, border or distance (tells touching objects apart), or classes; default: distance, classes for classes, foreground for binary masks.') = None,
-    preset:_o(str, '--preset', help='Size of the UNet: tiny, small or base.') = 'small',
-    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down, or packaged.") = None, weights:Weights = None,
+    preset:_o(Optional[str], '--preset', help="A plain UNet instead of one on an encoder: tiny, small or base.") = None,
+    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down; default: the kit's own, packaged.") = None, weights:Weights = None,
     loss:_o(str, '--loss', help='bce, dice, bce+dice, focal or boundary.') = 'bce+dice',
     norm:Norm = 'percentile', low:Low = None, high:High = None, channels:Channels = None,
     epochs:_o(int, '--epochs', help='Rounds; each sees about as many pixels as the training images have.') = 30, seconds:_o(Optional[float], '--seconds', help='Budget of time, instead of --epochs.') = None,
-    patch:_o(int, '--patch', help='Side of a patch in pixels.') = 128, batch_size:_o(int, '--batch-size', help='Patches a step.') = 8, lr:_o(Optional[float], '--lr', help='Highest learning rate; default: 0.01, on an encoder 0.001.') = None,
+    patch:_o(int, '--patch', help='Side of a patch in pixels.') = 128, batch_size:_o(int, '--batch-size', help='Patches a step.') = 8, lr:_o(Optional[float], '--lr', help='Highest learning rate; default: 0.001, of a plain UNet 0.01.') = None,
     seed:Seed = 0, augment:Augment = 'cells', valid:Valid = .2,
     patience:_o(Optional[int], '--patience', help='Stop after so many epochs without a lower validation loss.') = None, precision:Precision = 'auto',
 ):

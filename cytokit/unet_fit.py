@@ -27,20 +27,20 @@ from .tiles import predict_large
 from .training import _Epochs, _fit_epochs, precise_norm
 from .unet import PRESETS, encoder_unet, reach, unet
 
-# %% ../nbs/10d_unet_fit.ipynb #7c755660
+# %% ../nbs/10d_unet_fit.ipynb #b53c0bc2
 LOSSES = ('bce', 'dice', 'bce+dice', 'focal', 'boundary')
 
 @dataclass(frozen=True)
 class SegmentSettings:
     "All that is asked of one training; JSON-able."
-    preset:str='small'         # Size of the UNet, one of `PRESETS`
-    encoder:str|None=None      # timm's name of a network for the way down, or 'packaged'; None: a plain UNet
-    weights:str|None=None      # Of the encoder: a safetensors file, a folder, 'hub' or 'random'
+    preset:str|None=None       # A plain UNet of this size, one of `PRESETS`; None: a UNet on an encoder
+    encoder:str|None=None      # timm's name of a network for the way down; None: as the weights say, without any 'packaged'
+    weights:str|None=None      # Of the encoder: a safetensors file, a folder, 'hub', 'packaged' or 'random'
     target:str|None=None       # 'foreground', 'border', 'distance' or 'classes'; None: 'classes' for labels of classes, otherwise 'distance'
     loss:str='bce+dice'        # One of `LOSSES`
     epochs:int=30              # Rounds; each sees about as many pixels as the training images have
     seconds:float|None=None    # Budget instead of `epochs`: as many as fit into it, at least one
-    lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: 0.01, on an encoder 0.001
+    lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: 0.001, of a plain UNet 0.01
     patch:int=128              # Side of a patch, in pixels
     batch_size:int=8           # Patches a step
     steps:int|None=None        # Steps an epoch; None: see `cytokit.patches.PatchLoader`
@@ -53,8 +53,10 @@ class SegmentSettings:
     def __post_init__(self):
         def need(ok, name, what):
             if not ok: raise InputError(f'{name} must be {what}, got {getattr(self, name)!r}')
-        for k, known in (('preset', PRESETS), ('loss', LOSSES), ('augment', AUGMENTATIONS), ('precision', ('auto', *PRECISIONS)), ('target', (None, 'foreground', 'border', 'distance', 'classes'))):
+        for k, known in (('preset', (None, *PRESETS)), ('loss', LOSSES), ('augment', AUGMENTATIONS), ('precision', ('auto', *PRECISIONS)), ('target', (None, 'foreground', 'border', 'distance', 'classes'))):
             need(getattr(self, k) in known, k, f'one of {", ".join(str(o) for o in known if o)}')
+        if not (self.preset or self.encoder or self.weights): object.__setattr__(self, 'encoder', 'packaged')
+        if self.preset and (self.encoder or self.weights): raise InputError(f'preset={self.preset} is a plain UNet without encoder and weights; leave out one or the other')
         for k in ('epochs', 'batch_size', 'patch'): need(isinstance(getattr(self, k), int) and getattr(self, k) > 0, k, 'a whole number above 0')
         need(self.patch >= 32, 'patch', 'at least 32 pixels')
         for k in ('seconds', 'steps', 'patience', 'lr'): need(getattr(self, k) is None or getattr(self, k) > 0, k, 'above 0')
@@ -99,9 +101,9 @@ class _Rounds(_Epochs):
     def after_train(self):
         if self.epoch >= self.start: precise_norm(self.model, torch.cat(self.seen), self.s.batch_size)
 
-# %% ../nbs/10d_unet_fit.ipynb #e5de83b3
+# %% ../nbs/10d_unet_fit.ipynb #4d58b327
 def _network(s, n_in, n_out):
-    if not s.encoder and not s.weights: return unet(n_in, n_out, s.preset)
+    if s.preset: return unet(n_in, n_out, s.preset)
     return encoder_unet(n_in, n_out, None if s.encoder == 'packaged' else s.encoder, s.weights or ('packaged' if s.encoder == 'packaged' else None))
 
 def fit_segmenter(
@@ -113,7 +115,7 @@ def fit_segmenter(
     desc:str='', # For the progress bar
 ): # (trained `cytokit.unet.Segmenter` in evaluation mode, dict of epochs, lr, history, estimate_seconds, seconds, peak_mb)
     "Train one UNet. Same input, same result, also when it was interrupted."
-    t, held, n_out, lr = time.perf_counter(), held_memory(), pixels.t[0].shape[2], s.lr or (1e-3 if s.encoder or s.weights else 1e-2)
+    t, held, n_out, lr = time.perf_counter(), held_memory(), pixels.t[0].shape[2], s.lr or (1e-2 if s.preset else 1e-3)
     seed_all(s.seed)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model = _network(s, pixels.channels, n_out).to(device, memory_format=torch.channels_last)
@@ -127,7 +129,7 @@ def fit_segmenter(
     learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight), opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
     learn.logger = lambda *a: None
     def begin():
-        each = _seconds_of_an_epoch(model, dls, learn.loss_func)
+        each = _seconds_of_an_epoch(learn)
         epochs = max(1, int(s.seconds/each)) if s.seconds else s.epochs
         return dict(epochs=epochs, lr=lr, estimate_seconds=epochs*each, history=[])
     with keep_pages(): state = _fit_epochs(learn, s, path, begin, _Rounds, len(dls.train)*s.batch_size, desc=desc or 'segment')
@@ -135,14 +137,16 @@ def fit_segmenter(
     state['peak_mb'] = max(0, peak_memory() - held)/1e6 if held else None
     return model.cpu(), state
 
-def _seconds_of_an_epoch(model, dls, loss):
+def _seconds_of_an_epoch(learn):
     "From a few steps on a copy."
-    model, device, times = copy.deepcopy(model).train(), next(model.parameters()).device, []
+    model, dls, times = copy.deepcopy(learn.model).train(), learn.dls, []
+    opt, device = learn.opt_func([list(model.parameters())], lr=1e-6), next(model.parameters()).device
     t = time.perf_counter()
-    for (x, y), _ in zip(dls.train, range(4)):
-        loss(model(x.to(device)), y.to(device)).backward()
+    for (x, y), _ in zip(dls.train, range(6)):
+        learn.loss_func(model(x.to(device)), y.to(device)).backward()
+        opt.step(); opt.zero_grad()
         times.append(time.perf_counter() - t); t = time.perf_counter()
-    return float(np.median(times[1:] or times))*(len(dls.train) + 4/3*len(dls.valid))  # the validation's patches are four times as large, and an image forward a third of a step
+    return float(np.median(times[1:] or times))*(len(dls.train) + 4/3*len(dls.valid) + 4/3)  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
 
 # %% ../nbs/10d_unet_fit.ipynb #19a91dd6
 def predictor(

@@ -48,7 +48,7 @@ def test_a_nan_in_training_is_one_line(cells, tmp_path):
     from cytokit.segmentation import segment
     with pytest.raises(InputError, match='infinite or NaN'): segment(cells, out=tmp_path/'run', lr=1e25, **QUICK)
 
-@pytest.mark.parametrize('settings', [dict(target='foreground'), dict(target='border', loss='focal'), dict(loss='boundary', encoder='packaged'), dict(seconds=.5), dict(augment='none', loss='dice')])
+@pytest.mark.parametrize('settings', [dict(target='foreground'), dict(target='border', loss='focal'), dict(loss='boundary', preset=None), dict(seconds=.5), dict(augment='none', loss='dice')])
 def test_settings(cells, tmp_path, settings):
     from cytokit.segmentation import segment
     r = segment(cells, out=tmp_path/'run', **{**QUICK, **settings})
