@@ -112,7 +112,7 @@ class _Bench:
         "The best of a grid around p."
         return max((replace(p, **dict(zip(grids, v))) for v in product(*grids.values())), key=lambda q: self(by, q)[0])
 
-# %% ../nbs/10e_classical.ipynb #24f37366
+# %% ../nbs/10e_classical.ipynb #1397c5c0
 def fit_classical(
     images, # (H, W) or (H, W, C) numbers, of the training set
     truths, # Their labels, (H, W) whole numbers
@@ -132,7 +132,7 @@ def fit_classical(
     p = bench.sweep('dice', p, open=[0, 1, 2, 3], shrink=[-1, 0, 1, 2])
     p = bench.sweep('dice', p, sigma=times(p.sigma, .5, .7, 1, 1.4), factor=times(p.factor, .7, 1, 1.4))
     if divide:
-        p = bench.sweep('score', p, smooth=[None, *times(d, 1/24, 1/16, 1/11, 1/8, 1/5)])
+        p = bench.sweep('score', p, smooth=[None, *times(d, 1/24, 1/16, 1/11, 1/8, 1/5)], valley=[0., .05, .1])
         p = bench.sweep('score', p, factor=times(p.factor, .5, .7, 1, 1.4), local=times(d, 0, .5, 1, 2))
         p = bench.sweep('score', p, open=[0, 1, 2], shrink=[-1, 0, 1])
     p = replace(p, min_area=bench('score', p, [int(np.median(areas)*f) for f in (0, .05, .1, .2, .3)])[1])

@@ -241,7 +241,7 @@ def _spread(n, most):
     "Places of at most `most` of n images, evenly spread."
     return sorted({round(k) for k in np.linspace(0, n - 1, min(n, most))})
 
-# %% ../nbs/10b_objects.ipynb #00fcf01b
+# %% ../nbs/10b_objects.ipynb #b701a576
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
@@ -254,7 +254,7 @@ def choose_split(
     seeded, size, judge, rows, ground = len(maps[0]) > 1, np.median(_areas(truths)), _score_function(truths, score), {}, {}
     areas, high = [int(size*f) for f in (0, .02, .05, .1, .2)], (0., .2, .3, .4) if seeded else (0.,)
     last, divide = list(product(areas, high)), score is not None or max(t.max() for t in truths) > 1
-    valleys, blurs = ((.05, .1, .15, .2, .3), (-1, 0, 1)) if divide else ((Split().valley,), (0,))
+    valleys, blurs = ((0., .05, .1, .2, .3), (-1, 0, 1)) if divide else ((Split().valley,), (0,))
     def attempt(t, u, places):
         if (t, u, len(places)) in rows or not 0 < t < 1: return
         s, scores = Split(t, smooth=round(float(.1*size**.5*2**u), 3)), []
