@@ -390,7 +390,7 @@ def step(a):
         net.precision = machine.best_precision()
         return Bare(net.to(memory_format=torch.channels_last), Cytokit.bare_loss, Adam([list(net.parameters())], lr=1e-4, wd=.01), True)
     for k, w in ways.items():
-        if k == 'cytokit': bare[k], spec[k] = ours(w.net), a.settings or 'small'
+        if k == 'cytokit': bare[k], spec[k] = ours(w.net), a.settings or 'default'
         else:
             bare[k], spec[k] = Bare(w.net, w.bare_loss, w.optimizer(), False), None
             spec[f'cytokit as {k}'] = equal_net(k, n_parameters(w.net))

@@ -60,12 +60,18 @@ def _reopen(labels, holes):
     labels.ravel()[at[between[h]]] = 0
     return labels
 
-# %% ../nbs/10b_objects.ipynb #d68e81f3
+# %% ../nbs/10b_objects.ipynb #99c2ebea
 def _ground(fg, s, deep):
     "What depends on the foreground alone: holes, numbers and number of its pieces, and (if `deep`) the distance to the background."
     holes = _holes(fg, s.fill_holes)
     if holes is not None: fg = fg | (holes > 0)
     return holes, *ndi.label(fg), ndi.distance_transform_edt(fg).astype('f4') if deep and not fg.all() else None
+
+def _highest(labels, n, height):
+    "The highest point of each label 0…n."
+    top, at = np.zeros(n + 1, height.dtype), np.flatnonzero(labels)
+    np.maximum.at(top, labels.ravel()[at], height.ravel()[at])
+    return top
 
 def _basins(piece, n, height):
     "A number for each peak of `height` within the pieces 1…n, spread by watershed; how high it is; and two neighbours and the height of the pass between them, a row each, highest first."
@@ -83,9 +89,7 @@ def _basins(piece, n, height):
         passes = passes[np.lexsort((-passes[:, 2], passes[:, 1], passes[:, 0]))]
         passes = passes[np.unique(passes[:, :2], axis=0, return_index=True)[1]]
         passes = passes[np.argsort(-passes[:, 2], kind='stable')]
-    top, at = np.zeros(n + n_peaks + 1, height.dtype), np.flatnonzero(piece)
-    np.maximum.at(top, piece.ravel()[at], height.ravel()[at])
-    return piece, top, passes
+    return piece, _highest(piece, n + n_peaks, height), passes
 
 def _joined(top, passes, valley):
     "The number that stands for each basin when those are joined that no valley divides."
@@ -111,7 +115,8 @@ def _parts(ground, s, seed_map):
     "The basins of the blurred seed map or distance, see `_basins`; the pieces as they are where nothing is to be divided."
     _, piece, n, depth = ground
     height = depth if seed_map is None else seed_map
-    if height is None or s.smooth is None: return piece, np.ones(n + 1, 'f4'), ()
+    if height is None: return piece, np.ones(n + 1, 'f4'), ()
+    if s.smooth is None: return piece, _highest(piece, n, height), ()
     return _basins(piece, n, ndi.gaussian_filter(height.astype('f4', copy=False), s.smooth, truncate=3))
 
 def _whole(ground, parts, valley):
