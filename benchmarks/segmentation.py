@@ -15,7 +15,7 @@ quality    training with --minutes each; foreground probability, thresholds chos
            peer learns background, rim and inside of objects (Caicedo 2019), inside are the seeds. `cytokit, one map`: without our seed map. AP and Dice are
            means over images; differences are paired. --part test is for the end.
 step       a step with its data, as training does it; and bare steps on a batch in memory, ours also with about the peer's
-           number of parameters and as many halvings
+           number of parameters: with as many halvings, and in the shape of `base`
 predict    megapixels a second from PNG files of 1024 × 1024 to maps; random weights
 target     seconds from the first file to a Dice of --dice (mean over whole validation images at 0.5), looked at after each epoch, the looking not counted;
            the schedule is --minutes long, and the best over all --minutes that were run counts
@@ -354,11 +354,10 @@ def quality(a):
 # %% step
 HALVINGS = dict(fastai=5, smp=5, monai=4)
 
-def equal_net(arm, n):
-    "Our network that halves the picture as often as the peer's (folding pixels is one halving), with about n parameters."
-    sizes = {(w, r): n_parameters(unet(3, 2, width=w, depth=HALVINGS[arm] - 1, residual=r)) for w in range(16, 129, 16) for r in (False, True)}
-    w, r = min(sizes, key=lambda k: abs(math.log(sizes[k]/n)))
-    return dict(width=w, depth=HALVINGS[arm] - 1, residual=r)
+def equal_nets(arm, n):
+    "Our networks with about n parameters: one that halves the picture as often as the peer's (folding pixels 2 × 2 is one halving), and one of the shape of `base`."
+    for name, shape in (('as deep as', dict(depth=HALVINGS[arm] - 1)), ('base as large as', dict(preset='base'))):
+        yield f'cytokit {name} {arm}', shape | dict(width=min(range(16, 129, 16), key=lambda w: abs(math.log(n_parameters(unet(3, 2, **shape, width=w))/n))))
 
 class Bare:
     "One step on a batch in memory."
@@ -393,8 +392,7 @@ def step(a):
         if k == 'cytokit': bare[k], spec[k] = ours(w.net), a.settings or 'default'
         else:
             bare[k], spec[k] = Bare(w.net, w.bare_loss, w.optimizer(), False), None
-            spec[f'cytokit as {k}'] = equal_net(k, n_parameters(w.net))
-            bare[f'cytokit as {k}'] = ours(unet(3, 2, **spec[f'cytokit as {k}']))
+            for name, shape in equal_nets(k, n_parameters(w.net)): bare[name], spec[name] = ours(unet(3, 2, **shape)), shape
     times = {k: [] for k in bare}
     with machine.keep_pages():  # for all alike
         for i in range(3 + a.repeats):
@@ -403,9 +401,9 @@ def step(a):
                 if i >= 3: times[k].append(t)
     rows = {k: dict(parameters=n_parameters(f.net), network=spec[k], bare_ms=1e3*statistics.median(times[k]), with_data_ms=1e3*statistics.median(with_data[k]) if k in with_data else None) for k, f in bare.items()}
     for k in ways:
-        if k != 'cytokit': rows[k] |= dict(equal_parameters=rows[k]['bare_ms']/rows[f'cytokit as {k}']['bare_ms'], as_run=rows[k]['with_data_ms']/rows['cytokit']['with_data_ms'] if 'cytokit' in rows else None)
+        if k != 'cytokit': rows[k] |= dict(as_deep=rows[k]['bare_ms']/rows[f'cytokit as deep as {k}']['bare_ms'], as_base=rows[k]['bare_ms']/rows[f'cytokit base as large as {k}']['bare_ms'], as_run=rows[k]['with_data_ms']/rows['cytokit']['with_data_ms'] if 'cytokit' in rows else None)
     print(pd.DataFrame(rows).T.to_string())
-    print('equal_parameters and as_run: how many times longer its step takes than ours')
+    print('as_deep, as_base (equal parameters) and as_run: how many times longer its step takes than ours')
     return dict(precision=machine.best_precision(), rounds=a.rounds, repeats=a.repeats, rows=rows)
 
 # %% predict

@@ -7,13 +7,13 @@ Docs: https://cytokit.github.io/cytokit/classical.html.md"""
 # %% auto #0
 __all__ = ['Classical', 'classical', 'fit_classical']
 
-# %% ../nbs/10e_classical.ipynb #8d728ba1
+# %% ../nbs/10e_classical.ipynb #3d89f110
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
 from .core import InputError
-from .objects import _areas, _at_least, _fits, _ground, _holes, _large, _must, _score_function, _split, _spread, _truths
+from .objects import _areas, _at_least, _filled, _fits, _ground, _holes, _large, _must, _score_function, _split, _spread, _truths
 from .overlap import dice
 
 # %% ../nbs/10e_classical.ipynb #48ea4d0f
@@ -112,7 +112,7 @@ class _Bench:
         "The best of a grid around p."
         return max((replace(p, **dict(zip(grids, v))) for v in product(*grids.values())), key=lambda q: self(by, q)[0])
 
-# %% ../nbs/10e_classical.ipynb #1397c5c0
+# %% ../nbs/10e_classical.ipynb #65f8da45
 def fit_classical(
     images, # (H, W) or (H, W, C) numbers, of the training set
     truths, # Their labels, (H, W) whole numbers
@@ -125,8 +125,9 @@ def fit_classical(
     d, divide = 2*(np.median(areas)/np.pi)**.5, max(t.max() for t in truths) > 1
     n = {x.shape[2] if x.ndim == 3 else 1 for x in bench.images}
     channels = [None, *range(min(n))] if len(n) == 1 and min(n) > 1 else [None]
-    a = bench.sweep('dice', Classical(open=1, smooth=None), channel=channels, polarity=['bright', 'dark', 'auto'], sigma=[1., 2.], factor=[.5, 1.])
-    b = bench.sweep('dice', Classical(open=1, smooth=None, feature='std', shrink=2), channel=channels, sigma=[1., 2., 3.], factor=[.4, .7])
+    start = Classical(open=1, smooth=None, fill_holes=_filled(truths))
+    a = bench.sweep('dice', start, channel=channels, polarity=['bright', 'dark', 'auto'], sigma=[1., 2.], factor=[.5, 1.])
+    b = bench.sweep('dice', replace(start, feature='std', shrink=2), channel=channels, sigma=[1., 2., 3.], factor=[.4, .7])
     p = max(a, b, key=lambda p: bench('dice', p)[0])
     p = bench.sweep('dice', p, factor=[.2, .3, .45, .6, .8, 1., 1.3, 1.8], local=times(d, 0, 1, 2))
     p = bench.sweep('dice', p, open=[0, 1, 2, 3], shrink=[-1, 0, 1, 2])

@@ -213,7 +213,7 @@ def show_objects(
     ax.set(xlabel='x in pixels', ylabel='y in pixels')
     return ax
 
-# %% ../nbs/10b_objects.ipynb #bb508bcb
+# %% ../nbs/10b_objects.ipynb #d834bdbd
 def _truths(images, truths, size, name):
     "Labels that fit their images, numbered 1…n."
     if len(images) != len(truths) or not len(images): raise InputError(f'{name}: expected as many as there are truths, and at least one; got {len(images)} and {len(truths)}')
@@ -225,6 +225,15 @@ def _truths(images, truths, size, name):
 def _areas(truths):
     "Areas of all true objects, in pixels; of the pieces, where a mask has a single number."
     return np.concatenate([np.bincount((t if t.max() > 1 else ndi.label(t)[0]).ravel())[1:] for t in truths])
+
+def _filled(truths):
+    "`fill_holes` for objects like these: None, all, or 0, none, where holes take more than a hundredth of what is drawn, as in nets and rings."
+    holes = 0
+    for t in truths:
+        for i, box in enumerate(ndi.find_objects(t), 1):
+            h = _holes(np.pad(t[box] == i, 1), None)
+            if h is not None: holes += np.count_nonzero((h[1:-1, 1:-1] > 0) & (t[box] == 0))
+    return 0 if holes > .01*sum(np.count_nonzero(t) for t in truths) else None
 
 def _score_function(truths, score=None):
     "A function: (labels of an image, its place, what to keep: flags of the labels, several) -> a score for each."
@@ -246,23 +255,23 @@ def _spread(n, most):
     "Places of at most `most` of n images, evenly spread."
     return sorted({round(k) for k in np.linspace(0, n - 1, min(n, most))})
 
-# %% ../nbs/10b_objects.ipynb #b701a576
+# %% ../nbs/10b_objects.ipynb #56b99b7e
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
     score=None, # A function (truth, predicted) -> number, higher is better; None: mean AP at IoU 0.5…0.9, or Dice where no truth has a second object
 )->tuple[Split, pd.DataFrame]: # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, images, score
-    "Choose threshold, blur, valley, seed threshold and smallest area on a validation set."
+    "Choose threshold, blur, valley, seed threshold and smallest area on a validation set, and whether holes are filled: all, or none where the true objects have holes of more than 1 % of their area."
     maps = [_check_maps(m, f'maps {i}') for i, m in enumerate(maps_list)]
     truths = _truths(maps, list(truth_list), lambda m: m.shape[1:], 'maps_list')
     if len({len(m) > 1 for m in maps}) > 1: raise InputError('maps_list: some have a seed map and some have none; give all from one network')
     seeded, size, judge, rows, ground = len(maps[0]) > 1, np.median(_areas(truths)), _score_function(truths, score), {}, {}
     areas, high = [int(size*f) for f in (0, .02, .05, .1, .2)], (0., .2, .3, .4) if seeded else (0.,)
-    last, divide = list(product(areas, high)), score is not None or max(t.max() for t in truths) > 1
+    fill, last, divide = _filled(truths), list(product(areas, high)), score is not None or max(t.max() for t in truths) > 1
     valleys, blurs = ((0., .05, .1, .2, .3), (-1, 0, 1)) if divide else ((Split().valley,), (0,))
     def attempt(t, u, places):
         if (t, u, len(places)) in rows or not 0 < t < 1: return
-        s, scores = Split(t, smooth=round(float(.1*size**.5*2**u), 3)), []
+        s, scores = Split(t, fill_holes=fill, smooth=round(float(.1*size**.5*2**u), 3)), []
         if (t, len(places)) not in ground: ground.clear(); ground[t, len(places)] = [_ground(maps[i][0] > t, s, not seeded) for i in places]
         for g, i in zip(ground[t, len(places)], places):
             parts, of = _parts(g, s, maps[i][1] if seeded else None), []
@@ -280,7 +289,7 @@ def choose_split(
     at = best(len(few))
     for i, j in product((0, -1, 1), blurs): attempt(round(at[0] + .0875*i, 4), at[1] + j/2, every)
     won = {k: v for k, v in rows[best(len(maps))].items() if k not in ('images', 'score')}
-    return Split(**won), pd.DataFrame(rows.values()).sort_values(['images', 'score'], ascending=False, ignore_index=True)
+    return Split(**won, fill_holes=fill), pd.DataFrame(rows.values()).sort_values(['images', 'score'], ascending=False, ignore_index=True)
 
 # %% ../nbs/10b_objects.ipynb #92ada3d1
 def _spacing(spacing, unit):

@@ -7,13 +7,13 @@ Docs: https://cytokit.github.io/cytokit/unet.html.md"""
 # %% auto #0
 __all__ = ['PRESETS', 'Segmenter', 'unet', 'reach', 'encoder_unet']
 
-# %% ../nbs/06b_unet.ipynb #06b9ff3f
+# %% ../nbs/06b_unet.ipynb #6ecb271f
 import torch
 from contextlib import nullcontext
 from torch import nn
 from torch.nn import functional as F
 from .core import InputError, shown
-from .models import _BUILDERS, _net, _read_tensors, _settings, _spread, _whole, find_weights, match_weights
+from .models import _BUILDERS, _net, _read_tensors, _settings, _spread, _three, _whole, find_weights, match_weights
 
 # %% ../nbs/06b_unet.ipynb #b2db7339
 def _pad(x, step):
@@ -70,23 +70,24 @@ class _UNet(nn.Module):
         for up, s in zip(self.up, seen[-2::-1]): x = up(x, s)
         return F.pixel_shuffle(self.head(x), self.fold)
 
-# %% ../nbs/06b_unet.ipynb #8f0c1c5a
-PRESETS = dict(tiny=dict(width=16, depth=3), small=dict(width=32, depth=3), base=dict(width=64, depth=4))
+# %% ../nbs/06b_unet.ipynb #921386f5
+PRESETS = dict(tiny=dict(width=16, depth=3), small=dict(width=32, depth=3), base=dict(width=48, depth=4, fold=4))
 
 def unet(
     n_in:int, # Channels of the images
     n_out:int=1, # Maps to make
-    preset:str='small', # One of `PRESETS`: sets width and depth
+    preset:str='small', # One of `PRESETS`: sets width, depth and fold
     width:int|None=None, # Channels of the first floor, a multiple of 16; each further floor has twice as many
     depth:int|None=None, # Halvings, 1 to 6
-    fold:int=2, # Side of the squares of pixels that the first layer folds into channels; 1: none, as in 2015, at about three times the cost
+    fold:int|None=None, # Side of the squares of pixels that the first layer folds into channels, 2 of most presets; 1: none, as in 2015, at about three times the cost
     residual:bool=False, # Add the input of each floor to its output
 )->Segmenter: # Random weights, from torch's generator
     "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and folded pixels."
     if preset not in PRESETS: raise InputError(f'preset must be one of {", ".join(PRESETS)}; got {shown(preset)}')
-    width, depth = _whole('width', width or PRESETS[preset]['width'], 16, 512), _whole('depth', depth or PRESETS[preset]['depth'], 1, 6)
+    p = dict(fold=2) | PRESETS[preset]
+    width, depth, fold = _whole('width', width or p['width'], 16, 512), _whole('depth', depth or p['depth'], 1, 6), _whole('fold', fold or p['fold'], 1, 4)
     if width % 16: raise InputError(f'width must be a multiple of 16; got {width}')
-    spec = dict(kind='unet', n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, depth=depth, fold=_whole('fold', fold, 1, 4), residual=bool(residual))
+    spec = dict(kind='unet', n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, depth=depth, fold=fold, residual=bool(residual))
     return Segmenter(_UNet(*[spec[k] for k in ('n_in', 'n_out', 'width', 'depth', 'fold', 'residual')]), fold*2**depth, spec)
 
 _BUILDERS['unet'] = unet
@@ -101,12 +102,12 @@ def reach(
     sizes = [s['fold']*2**k for k in range(s['depth'] + 1)]
     return sum(4*f for f in sizes) - 2*sizes[-1] + sizes[-1]
 
-# %% ../nbs/06b_unet.ipynb #2b46459e
+# %% ../nbs/06b_unet.ipynb #49253e73
 class _OnEncoder(nn.Module):
-    def __init__(self, arch, n_in, n_out, width, mean, std):
+    def __init__(self, arch, n_in, n_out, width, mean, std, padding):
         super().__init__()
         import timm
-        try: self.encoder = timm.create_model(arch, features_only=True, in_chans=max(3, n_in), pretrained=False)
+        try: self.encoder = timm.create_model(arch, features_only=True, in_chans=max(3, n_in), pretrained=False, **(dict(pad_type='same') if padding else {}))
         except (RuntimeError, AttributeError, TypeError): raise InputError(f'encoder {shown(arch)} gives no features floor by floor; use a convolutional one, such as resnet18 or mobilenetv2_100') from None
         c, r = self.encoder.feature_info.channels(), self.encoder.feature_info.reduction()
         if r != [2**k for k in range(1, len(r) + 1)]: raise InputError(f'encoder {shown(arch)} does not halve the picture floor by floor (it gives 1/{", 1/".join(map(str, r))}); use a convolutional one, such as resnet18')
@@ -124,15 +125,15 @@ class _OnEncoder(nn.Module):
         for up, side, s in zip(self.up, list(self.side)[::-1], seen[::-1]): x = up(x, side(s))
         return F.pixel_shuffle(self.head(x), 2)
 
-def _build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, weights=None):
-    _net(arch, 3, '')  # timm knows it, or says so
-    spec = dict(kind='encoder-unet', arch=arch, n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, mean=list(mean), std=list(std), weights=weights)
-    body = _OnEncoder(arch, n_in, n_out, width, mean, std)
+def _build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, weights=None, padding=''):
+    _net(arch, 3, padding)  # timm knows it, or says so
+    spec = dict(kind='encoder-unet', arch=arch, n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, mean=_three('mean', mean), std=_three('std', std), weights=weights, padding=padding)
+    body = _OnEncoder(arch, n_in, n_out, width, spec['mean'], spec['std'], padding)
     return Segmenter(body, 2**len(body.encoder.feature_info.channels()), spec)
 
 _BUILDERS['encoder-unet'] = _build_encoder_unet
 
-# %% ../nbs/06b_unet.ipynb #f0c7317f
+# %% ../nbs/06b_unet.ipynb #2d76b16c
 def encoder_unet(
     n_in:int, # Channels of the images
     n_out:int=1, # Maps to make
@@ -151,9 +152,9 @@ def encoder_unet(
     arch = arch or said.get('arch')
     if not arch: raise InputError(f"{shown(path)}: does not say which network it is; give arch, such as 'resnet18'")
     cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
-    three = lambda v: list(v) if isinstance(v, (list, tuple)) else [float(v)]*3
-    model = _build_encoder_unet(arch, n_in, n_out, width, three(said.get('mean', cfg.mean if cfg else .5)), three(said.get('std', cfg.std if cfg else .5)), weights=path.name)
-    whole = _net(arch, 3, '').state_dict()
+    mean, std, padding = said.get('mean', cfg.mean if cfg else .5), said.get('std', cfg.std if cfg else .5), said.get('padding', '')
+    model = _build_encoder_unet(arch, n_in, n_out, width, mean, std, path.name, padding)
+    whole = _net(arch, 3, padding).state_dict()
     got, _ = match_weights(tensors, whole, file=shown(path))
     enc = model.body.encoder.state_dict()
     first = next(k for k, v in whole.items() if v.ndim == 4)

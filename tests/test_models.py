@@ -120,6 +120,17 @@ def test_real_weights_see_grey_as_grey():
         for n in (1, 2, 5): assert (backbone(weights=REAL, n_in=n).eval().features(x.expand(-1, n, -1, -1)) - y).abs().max() < 1e-4
 
 @needs_shared
+def test_a_unet_on_real_weights(tmp_path):
+    "Its way down sees what the whole network sees, with TensorFlow's padding, as the file says; and it comes back from disk."
+    from cytokit.unet import encoder_unet
+    net, m, x = backbone(weights=REAL).eval().body.net, encoder_unet(3, 2, weights=REAL).eval(), torch.rand(2, 3, 96, 64)
+    with torch.no_grad():
+        assert torch.allclose(net.bn2(net.conv_head(m.body.encoder(x)[-1])), net.forward_features(x), atol=1e-4)
+        assert (m.spec['mean'], m.spec['padding']) == ([.5]*3, 'same')
+        save_model(tmp_path, m)
+        assert torch.equal(load_model(tmp_path)[0](x), m(x))
+
+@needs_shared
 def test_real_weights_know_shoes(monkeypatch):
     "The old head names photographs of shoes, far above its one in a thousand; found through the environment."
     import numpy as np

@@ -10,7 +10,7 @@ from cytokit.overlap import dice, score_objects
 from cytokit.samples import make_cells
 
 DATA = Path(__file__).resolve().parents[2]/'shared/data'
-CHO, NUCLEI = DATA/'cytounet_examples/bbbc030_cho', DATA/'nuclei'
+CHO, NUCLEI, MEMBRANES = DATA/'cytounet_examples/bbbc030_cho', DATA/'nuclei', DATA/'isbi_membrane/train'
 
 @pytest.mark.parametrize('maps, said', [
     (np.zeros((8, 8), 'f4'), 'map\\[None\\]'), (np.zeros((2, 0, 8), 'f4'), 'at least one'), (np.zeros((0, 8, 8), 'f4'), 'at least one'), (np.zeros((1, 1, 8, 8), 'f4'), 'K, H, W'),
@@ -101,6 +101,15 @@ def test_outlines_beat_the_untuned_recipe():
     x, t = cho('test')
     d = [dice(a, classical(b, p) > 0) for a, b in zip(t, x)]
     assert p.feature == 'std' and np.mean(d) > .90, (p, np.mean(d))  # untuned: 0.866
+
+@pytest.mark.skipif(not MEMBRANES.exists(), reason='no shared data: isbi_membrane')
+def test_membranes_stay_nets():
+    "The cells between membranes are holes of what is drawn: filled, everything would be membrane (Dice 0.4)."
+    read = lambda folder, i: read_image(MEMBRANES/folder/f'{i:02}.png').array
+    x, y = [read('image', i) for i in (0, 2, 4, 15)], [read('label', i) < 128 for i in (0, 2, 4, 15)]
+    p, _ = fit_classical(x[:3], y[:3])
+    assert p.fill_holes == 0 and dice(y[3], classical(x[3], p) > 0) > .6
+    assert choose_split([y[0][None]*.9], [y[0]])[0].fill_holes == 0
 
 @pytest.mark.skipif(not NUCLEI.exists(), reason='no shared data: nuclei')
 def test_nuclei(tmp_path):
