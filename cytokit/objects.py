@@ -255,7 +255,7 @@ def _spread(n, most):
     "Places of at most `most` of n images, evenly spread."
     return sorted({round(k) for k in np.linspace(0, n - 1, min(n, most))})
 
-# %% ../nbs/10b_objects.ipynb #56b99b7e
+# %% ../nbs/10b_objects.ipynb #0e85025a
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
@@ -271,7 +271,7 @@ def choose_split(
     valleys, blurs = ((0., .05, .1, .2, .3), (-1, 0, 1)) if divide else ((Split().valley,), (0,))
     def attempt(t, u, places):
         if (t, u, len(places)) in rows or not 0 < t < 1: return
-        s, scores = Split(t, fill_holes=fill, smooth=round(float(.1*size**.5*2**u), 3)), []
+        s, scores = Split(t, fill_holes=fill, smooth=round(float(.1*size**.5*2**u), 3) if divide else None), []
         if (t, len(places)) not in ground: ground.clear(); ground[t, len(places)] = [_ground(maps[i][0] > t, s, not seeded) for i in places]
         for g, i in zip(ground[t, len(places)], places):
             parts, of = _parts(g, s, maps[i][1] if seeded else None), []

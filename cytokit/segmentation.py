@@ -83,14 +83,12 @@ def segment(
     with torch.random.fork_rng(devices=[]): _network(s, recipe.channels, 2)  # missing weights are told before anything is written
     return run_segment(new_run('segment', table, out, settings=asdict(s), recipe=asdict(recipe), kind=kind, why=why, classes=names, weights_digest=weights_digest(s)))
 
-# %% ../nbs/11_segmentation.ipynb #a1a499eb
+# %% ../nbs/11_segmentation.ipynb #f0150c4d
 def _truth(labels, kind): return labels if kind == 'class' else to_instances(labels, kind)
 
 def _thresholds(maps, truths, kind):
     "The `Split` that does best, and its table; binary labels are judged by Dice, and touching pieces stay one."
-    if kind != 'binary': return choose_split(maps, truths)
-    split, tried = choose_split([m[:1] for m in maps], [(t > 0).astype('i4') for t in truths])
-    return replace(split, smooth=None), tried
+    return choose_split([m[:1] for m in maps], [(t > 0).astype('i4') for t in truths]) if kind == 'binary' else choose_split(maps, truths)
 
 def _objects_of(maps, split, kind): return maps.argmax(0).astype('i4') if kind == 'class' else split_objects(maps[:1] if kind == 'binary' else maps, split)
 
@@ -113,7 +111,6 @@ def _rival(images, truths, kind):
     "A function image -> labels fitted on training images, and its parameters where they are plain."
     if kind == 'class': return _Colours(images, truths), None
     p, _ = fit_classical(images, [(t > 0).astype('i4') for t in truths] if kind == 'binary' else truths)
-    if kind == 'binary': p = replace(p, smooth=None)
     return lambda x: classical(x, p), asdict(p)
 
 # %% ../nbs/11_segmentation.ipynb #6cc79fde

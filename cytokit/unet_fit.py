@@ -148,7 +148,7 @@ def _seconds_of_an_epoch(learn):
         times.append(time.perf_counter() - t); t = time.perf_counter()
     return float(np.median(times[1:] or times))*(len(dls.train) + 4/3*len(dls.valid) + 4/3)  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
 
-# %% ../nbs/10d_unet_fit.ipynb #19a91dd6
+# %% ../nbs/10d_unet_fit.ipynb #05927c5f
 def predictor(
     model, # A `cytokit.unet.Segmenter`
     classes:bool=False, # The maps exclude each other
@@ -160,7 +160,7 @@ def predictor(
     def predict(x):
         y = fast(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).to(device))
         return (y.softmax(1) if classes else y.sigmoid()).cpu().numpy()
-    predict.tiles = dict(tile=max(512, 4*margin), margin=margin)
+    predict.tiles = dict(tile=max(1024, 4*margin), margin=margin)
     return predict
 
 _WHOLE = 2**21 # pixels that are looked at in one piece
