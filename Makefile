@@ -1,6 +1,7 @@
 # make demo, make test: each sets everything up first. Python 3.10 or newer, make, and the package index are all they need.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN = .venv/bin
+BROWSER := $(shell for b in chromium chromium-browser google-chrome; do command -v $$b; done; true)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup demo test lab lock newest clean
@@ -26,8 +27,9 @@ demo: setup
 	cytokit segment train demo/cells --preset tiny --patch 96 --epochs 20 --out demo/unet
 	@echo "Figures: demo/contest-mri/figure.png, demo/contest-textures/figure.png, demo/run/figure.png, demo/unet/figure.png. Next: make lab"
 
+# With a browser the lessons run in it, by pytest, and need not run twice.
 test: setup
-	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing
+	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --skip-folder-re '^($(if $(BROWSER),lessons|)[_.])'
 	OMP_NUM_THREADS=1 pytest -n 2
 
 lab: setup

@@ -349,7 +349,7 @@ def quality(a):
     print(pd.DataFrame({n: {s: show(v) for s, v in d.items()} for n, d in scores.items()}).T.to_string())
     print('\ncytokit minus')
     if gains: print(pd.DataFrame({n: {s: show(v) for s, v in d.items()} for n, d in gains.items()}).T.to_string())
-    return {a.part: dict(minutes=a.minutes, seeds=a.seeds, images=len(get(next(iter(tables)), 'dice')[0]), runs=runs, scores=scores, cytokit_minus=gains)}
+    return {f'{a.part} {json.dumps(a.settings)}' if a.settings else a.part: dict(minutes=a.minutes, seeds=a.seeds, images=len(get(next(iter(tables)), 'dice')[0]), runs=runs, scores=scores, cytokit_minus=gains)}
 
 # %% step
 HALVINGS = dict(fastai=5, smp=5, monai=4)
