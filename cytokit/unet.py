@@ -37,7 +37,7 @@ class Segmenter(nn.Module):
         half = torch.autocast(x.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
         with half: return self.body(_pad(x, self.step).contiguous(memory_format=torch.channels_last))[..., :h, :w].float()
 
-# %% ../nbs/06b_unet.ipynb #67c0c758
+# %% ../nbs/06b_unet.ipynb #2cf89411
 class _Floor(nn.Module):
     "Two 3×3 convolutions with batch norm."
     def __init__(self, i, o, residual):
@@ -48,11 +48,11 @@ class _Floor(nn.Module):
     def forward(self, x): return F.relu(self.net(x) + self.skip(x) if self.skip else self.net(x), inplace=True)
 
 class _Up(nn.Module):
-    "Fewer channels, twice the size, plus what the way down saw there."
+    "Fewer channels, twice the size, plus what the way down saw there: the last of `seen`, which is then forgotten."
     def __init__(self, i, o, residual):
         super().__init__()
         self.less, self.floor = nn.Conv2d(i, o, 1), _Floor(o, o, residual)
-    def forward(self, x, seen): return self.floor(F.interpolate(self.less(x), scale_factor=2., mode='nearest').add_(seen))
+    def forward(self, x, seen, side=nn.Identity()): return self.floor(F.interpolate(self.less(x), scale_factor=2., mode='nearest').add_(side(seen.pop())))
 
 class _UNet(nn.Module):
     def __init__(self, n_in, n_out, width, depth, fold, residual):
@@ -63,11 +63,11 @@ class _UNet(nn.Module):
         self.up = nn.ModuleList([_Up(i, o, residual) for i, o in zip(w[:0:-1], w[-2::-1])])
         self.head = nn.Conv2d(width, n_out*fold*fold, 1)
     def forward(self, x):
-        x, seen = F.pixel_unshuffle(x, self.fold), []
-        for k, floor in enumerate(self.down):
-            x = floor(F.max_pool2d(x, 2) if k else x)
+        x, seen = self.down[0](F.pixel_unshuffle(x, self.fold)), []
+        for floor in self.down[1:]:
             seen.append(x)
-        for up, s in zip(self.up, seen[-2::-1]): x = up(x, s)
+            x = floor(F.max_pool2d(x, 2))
+        for up in self.up: x = up(x, seen)
         return F.pixel_shuffle(self.head(x), self.fold)
 
 # %% ../nbs/06b_unet.ipynb #921386f5
@@ -102,7 +102,7 @@ def reach(
     sizes = [s['fold']*2**k for k in range(s['depth'] + 1)]
     return sum(4*f for f in sizes) - 2*sizes[-1] + sizes[-1]
 
-# %% ../nbs/06b_unet.ipynb #49253e73
+# %% ../nbs/06b_unet.ipynb #67deeddb
 class _OnEncoder(nn.Module):
     def __init__(self, arch, n_in, n_out, width, mean, std, padding):
         super().__init__()
@@ -122,7 +122,7 @@ class _OnEncoder(nn.Module):
     def forward(self, x):
         if x.shape[1] == 2: x = x[:, [0, 1, 0]]
         *seen, x = self.encoder(torch.addcmul(self.shift, x, self.scale))
-        for up, side, s in zip(self.up, list(self.side)[::-1], seen[::-1]): x = up(x, side(s))
+        for up, side in zip(self.up, self.side[::-1]): x = up(x, seen, side)
         return F.pixel_shuffle(self.head(x), 2)
 
 def _build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, weights=None, padding=''):

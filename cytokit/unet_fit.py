@@ -148,7 +148,7 @@ def _seconds_of_an_epoch(learn):
         times.append(time.perf_counter() - t); t = time.perf_counter()
     return float(np.median(times[1:] or times))*(len(dls.train) + 4/3*len(dls.valid) + 4/3)  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
 
-# %% ../nbs/10d_unet_fit.ipynb #05927c5f
+# %% ../nbs/10d_unet_fit.ipynb #ea01072e
 def predictor(
     model, # A `cytokit.unet.Segmenter`
     classes:bool=False, # The maps exclude each other
@@ -159,7 +159,7 @@ def predictor(
     @torch.inference_mode()
     def predict(x):
         y = fast(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).to(device))
-        return (y.softmax(1) if classes else y.sigmoid()).cpu().numpy()
+        return (y.softmax(1) if classes else y.sigmoid_()).cpu().numpy()
     predict.tiles = dict(tile=max(1024, 4*margin), margin=margin)
     return predict
 
