@@ -557,20 +557,19 @@ def targets(a):
 def large_alone(run, picture, a):
     base, t = machine.held_memory(), time.perf_counter()
     with peak() as held: got = segmentation.Segmentation(run).predict([picture], Path(a.out)/'large')
-    print(json.dumps(dict(base_mb=base/1e6, peak_mb=machine.peak_memory()/1e6, own_beyond_base_mb=held.own, seconds=time.perf_counter() - t, row=got.drop(columns='image').to_dict('records')[0])))
+    print(json.dumps(dict(base_mb=base/1e6, peak_mb=machine.peak_memory()/1e6, own_beyond_base_mb=held.own, seconds=time.perf_counter() - t, objects=int(got['objects'].iloc[0]))))
 
 def large(a):
     import tifffile
-    picture, trained = a.out/f'large{a.side}.tif', sorted((a.out/'quality').glob('cytokit*_0/run/result.json'), key=os.path.getmtime)
+    picture, run = a.out/f'large{a.side}.tif', folder_of('cytokit', a, 0)/'run'
     if not picture.exists():
         block = mosaic(4096 if a.side > 4096 else 1024)
         n, k = block.shape[0]//256, -(-a.side//256)
         tifffile.imwrite(part := picture.with_suffix('.part.tif'), (block[y % n*256:y % n*256 + 256, x % n*256:x % n*256 + 256] for y in range(k) for x in range(k)), shape=(a.side, a.side, 3), dtype='u1', tile=(256, 256), photometric='rgb')
         part.rename(picture)
-    run = trained[-1].parent if trained else a.out/'large_run'
-    if not trained and not (run/'result.json').exists(): segmentation.segment(nuclei('train', 6), out=run, seconds=a.seconds)
+    if not (run/'result.json').exists() and not ((run := a.out/'large_run')/'result.json').exists(): segmentation.segment(nuclei('train', 6), out=run, seconds=a.seconds)
     d = alone(a, '_large', run, picture)
-    d |= dict(side=a.side, megapixels_per_second=a.side**2/1e6/d['seconds'], network=str(run), under_2_gb=d['peak_mb'] < 2000)
+    d |= dict(side=a.side, megapixels_per_second=a.side**2/1e6/d['seconds'], network=run.parent.name, under_2_gb=d['peak_mb'] < 2000)
     print(json.dumps(d, indent=1))
     return d
 
@@ -601,7 +600,7 @@ if __name__ == '__main__':
     a.rates = RATES | {k: float(v) for k, v in (r.split('=') for r in a.rate)}
     a.target = a.settings.get('target')
     a.tag = lambda arm: f'_{digest(a.settings)[:6]}' if arm == 'cytokit' and a.settings else f'_{a.rates[n]:g}' if (n := arm.partition('+')[0]) in RATES and a.rates[n] != RATES[n] else ''
-    a.few, a.rounds, a.repeats, a.seconds, a.memory_seconds, a.pictures, a.picture_side = (6, 1, 3, 4, 4, 1, 512) if a.quick else (None, 5, 30, 30, 60, 6, 1024)
+    a.few, a.rounds, a.repeats, a.seconds, a.memory_seconds, a.pictures, a.picture_side = (6, 1, 3, 4, 4, 1, 512) if a.quick else (None, 5, 30, 20, 60, 6, 1024)
     if a.quick: a.minutes, a.dice, a.side = min(a.minutes, .1), min(a.dice, .5), min(a.side, 4200)
     if a.quick and a.out == Path('runs')/'segmentation': a.out = Path('runs')/'segmentation_quick'
     a.out = a.out.resolve()
