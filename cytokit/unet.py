@@ -37,7 +37,7 @@ class Segmenter(nn.Module):
         half = torch.autocast(x.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
         with half: return self.body(_pad(x, self.step).contiguous(memory_format=torch.channels_last))[..., :h, :w].float()
 
-# %% ../nbs/06b_unet.ipynb #2cf89411
+# %% ../nbs/06b_unet.ipynb #2636d4a1
 class _Floor(nn.Module):
     "Two 3×3 convolutions with batch norm."
     def __init__(self, i, o, residual):
@@ -52,7 +52,11 @@ class _Up(nn.Module):
     def __init__(self, i, o, residual):
         super().__init__()
         self.less, self.floor = nn.Conv2d(i, o, 1), _Floor(o, o, residual)
-    def forward(self, x, seen, side=nn.Identity()): return self.floor(F.interpolate(self.less(x), scale_factor=2., mode='nearest').add_(side(seen.pop())))
+    def forward(self, x, seen, side=nn.Identity()):
+        s = side(seen.pop())
+        x = F.interpolate(self.less(x), scale_factor=2., mode='nearest').add_(s)
+        del s
+        return self.floor(x)
 
 class _UNet(nn.Module):
     def __init__(self, n_in, n_out, width, depth, fold, residual):

@@ -148,7 +148,7 @@ def _seconds_of_an_epoch(learn):
         times.append(time.perf_counter() - t); t = time.perf_counter()
     return float(np.median(times[1:] or times))*(len(dls.train) + 4/3*len(dls.valid) + 4/3)  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
 
-# %% ../nbs/10d_unet_fit.ipynb #ea01072e
+# %% ../nbs/10d_unet_fit.ipynb #d02e3488
 def predictor(
     model, # A `cytokit.unet.Segmenter`
     classes:bool=False, # The maps exclude each other
@@ -171,6 +171,5 @@ def predict_maps(
     tta:bool=False, # Average the eight positions
 ): # (K, H, W) float32 in 0…1; with `tta` also the standard deviation over the positions, (H, W)
     "The maps of an image that fits into memory."
-    with keep_pages():
-        if not tta and image.shape[0]*image.shape[1] <= _WHOLE: return predict(image[None])[0]
-        return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
+    if not tta and image.shape[0]*image.shape[1] <= _WHOLE: return predict(image[None])[0]
+    with keep_pages(): return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
