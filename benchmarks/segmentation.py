@@ -567,7 +567,8 @@ def large(a):
         n, k = block.shape[0]//256, -(-a.side//256)
         tifffile.imwrite(part := picture.with_suffix('.part.tif'), (block[y % n*256:y % n*256 + 256, x % n*256:x % n*256 + 256] for y in range(k) for x in range(k)), shape=(a.side, a.side, 3), dtype='u1', tile=(256, 256), photometric='rgb')
         part.rename(picture)
-    if not (run/'result.json').exists() and not ((run := a.out/'large_run')/'result.json').exists(): segmentation.segment(nuclei('train', 6), out=run, seconds=a.seconds)
+    if not (run/'result.json').exists(): run = a.out/'large_run'
+    if not (run/'result.json').exists(): segmentation.segment(nuclei('train', 6), out=run, seconds=a.seconds)
     d = alone(a, '_large', run, picture)
     d |= dict(side=a.side, megapixels_per_second=a.side**2/1e6/d['seconds'], network=run.parent.name, under_2_gb=d['peak_mb'] < 2000)
     print(json.dumps(d, indent=1))

@@ -255,7 +255,7 @@ def _spread(n, most):
     "Places of at most `most` of n images, evenly spread."
     return sorted({round(k) for k in np.linspace(0, n - 1, min(n, most))})
 
-# %% ../nbs/10b_objects.ipynb #0e85025a
+# %% ../nbs/10b_objects.ipynb #3d221096
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
@@ -272,7 +272,7 @@ def choose_split(
     def attempt(t, u, places):
         if (t, u, len(places)) in rows or not 0 < t < 1: return
         s, scores = Split(t, fill_holes=fill, smooth=round(float(.1*size**.5*2**u), 3) if divide else None), []
-        if (t, len(places)) not in ground: ground.clear(); ground[t, len(places)] = [_ground(maps[i][0] > t, s, not seeded) for i in places]
+        if (t, len(places)) not in ground: ground.clear(); ground[t, len(places)] = [_ground(maps[i][0] > t, s, divide and not seeded) for i in places]
         for g, i in zip(ground[t, len(places)], places):
             parts, of = _parts(g, s, maps[i][1] if seeded else None), []
             for v in valleys:
