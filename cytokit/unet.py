@@ -37,7 +37,7 @@ class Segmenter(nn.Module):
         half = torch.autocast(x.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
         with half: return self.body(_pad(x, self.step).contiguous(memory_format=torch.channels_last))[..., :h, :w].float()
 
-# %% ../nbs/06b_unet.ipynb #2636d4a1
+# %% ../nbs/06b_unet.ipynb #6f8ed6cb
 class _Floor(nn.Module):
     "Two 3×3 convolutions with batch norm."
     def __init__(self, i, o, residual):
@@ -56,7 +56,9 @@ class _Up(nn.Module):
         s = side(seen.pop())
         x = F.interpolate(self.less(x), scale_factor=2., mode='nearest').add_(s)
         del s
-        return self.floor(x)
+        if self.floor.skip: return self.floor(x)
+        for layer in self.floor.net: x = layer(x)  # a call of `floor` would hold its input to the end
+        return F.relu(x, inplace=True)
 
 class _UNet(nn.Module):
     def __init__(self, n_in, n_out, width, depth, fold, residual):

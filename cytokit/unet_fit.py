@@ -148,13 +148,13 @@ def _seconds_of_an_epoch(learn):
         times.append(time.perf_counter() - t); t = time.perf_counter()
     return float(np.median(times[1:] or times))*(len(dls.train) + 4/3*len(dls.valid) + 4/3)  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
 
-# %% ../nbs/10d_unet_fit.ipynb #d02e3488
+# %% ../nbs/10d_unet_fit.ipynb #58dd54ca
 def predictor(
     model, # A `cytokit.unet.Segmenter`
     classes:bool=False, # The maps exclude each other
 ): # A function (B, h, w, C) float32 -> maps (B, K, h, w) float32 in 0…1; its `tiles` are side and margin for `cytokit.tiles.predict_large`, the margin as wide as the network looks
     "What `predict_maps` and `cytokit.tiles.predict_large` ask; made once, for many images."
-    device, n, margin = next(model.parameters()).device, model.spec['n_in'], -(-reach(model)//32)*32
+    device, n, margin = next(model.parameters()).device, model.spec['n_in'], -(-reach(model)//model.step)*model.step
     fast = fold_norms(model, torch.rand(2, n, 2*model.step, 2*model.step, device=device))
     @torch.inference_mode()
     def predict(x):
@@ -163,7 +163,7 @@ def predictor(
     predict.tiles = dict(tile=max(1024, 4*margin), margin=margin)
     return predict
 
-_WHOLE = 2**21 # pixels that are looked at in one piece
+_BANDS = 2**21 # Pixels of a picture that is looked at in bands of its whole width
 
 def predict_maps(
     predict, # From `predictor`
@@ -171,5 +171,11 @@ def predict_maps(
     tta:bool=False, # Average the eight positions
 ): # (K, H, W) float32 in 0…1; with `tta` also the standard deviation over the positions, (H, W)
     "The maps of an image that fits into memory."
-    if not tta and image.shape[0]*image.shape[1] <= _WHOLE: return predict(image[None])[0]
-    with keep_pages(): return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
+    (h, w), margin = image.shape[:2], predict.tiles['margin']
+    if tta or h*w > _BANDS:
+        with keep_pages(): return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
+    rows, bands = -(-h//max(1, h//max(512, 4*margin))//margin)*margin, []
+    for y in range(0, h, rows):
+        top = max(y - margin, 0)
+        bands.append(predict(image[None, top:y+rows+margin])[0, :, y-top:y-top+rows])
+    return np.concatenate(bands, 1)
