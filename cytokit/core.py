@@ -6,11 +6,11 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 
 # %% auto #0
 __all__ = ['InputError', 'shown', 'rng', 'seed_all', 'atomic', 'to_json', 'write_json', 'read_json', 'file_digest', 'digest',
-           'versions', 'git_commit', 'cache_dir', 'set_quiet', 'progress', 'parallel_map']
+           'versions', 'git_commit', 'cache_dir', 'set_quiet', 'progress', 'workers', 'parallel_map']
 
-# %% ../nbs/00_core.ipynb #aadf9b24
-import hashlib, json, os, platform, random, subprocess, sys, tempfile, warnings
-from concurrent.futures import ThreadPoolExecutor
+# %% ../nbs/00_core.ipynb #3a206cab
+import hashlib, json, multiprocessing, os, platform, random, signal, subprocess, sys, tempfile, threading, warnings
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -141,7 +141,7 @@ def cache_dir(
 # %% ../nbs/00_core.ipynb #a607bd6e
 warnings.filterwarnings('ignore', message='`torch.jit.script', category=FutureWarning)
 
-# %% ../nbs/00_core.ipynb #6f424b19
+# %% ../nbs/00_core.ipynb #d56ab9db
 _quiet = False
 
 def set_quiet(
@@ -159,19 +159,30 @@ def progress(
 ):
     "A progress bar (tqdm) on stderr, in a terminal or a live notebook."
     from tqdm.auto import tqdm
+    tqdm.monitor_interval = 0  # no thread of its own, which would keep `workers` from forking
     live = 'ipykernel' in sys.modules or sys.stderr.isatty()
     return tqdm(items, desc=desc, total=total, leave=False, disable=_quiet or not live or 'IN_TEST' in os.environ, **kwargs)
+
+@contextmanager
+def workers(
+    n:int|None=None, # How many; None for the number of cores, at most 8
+    processes:bool=True, # Processes if they can be had
+): # Yields an executor of `concurrent.futures`
+    "Processes where they can be forked safely (Linux, a program without other threads and without torch, as `cytokit check` is), else threads."
+    n = min(n or os.cpu_count() or 1, 8)
+    fork = processes and sys.platform == 'linux' and threading.active_count() == 1 and 'torch' not in sys.modules
+    with ProcessPoolExecutor(n, multiprocessing.get_context('fork'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if fork else ThreadPoolExecutor(n) as ex:
+        try: yield ex
+        except BaseException: ex.shutdown(cancel_futures=True); raise
 
 def parallel_map(
     f, # Called with each item
     items, # A list
     desc:str='', # For the progress bar
-    n_workers:int|None=None, # Threads; None for the number of cores, at most 8
+    n_workers:int|None=None, # None for the number of cores, at most 8
+    processes:bool=False, # In `workers` that may be processes: for an `f` that is more Python than decoding, from a module, with small results
 )->list: # Results in the order of `items`
     "Map `f` over `items` in threads (decoding images leaves Python's lock); the first error stops the rest."
     items = list(items)
-    n = min(n_workers or os.cpu_count() or 1, 8)
-    if n < 2 or len(items) < 2: return [f(o) for o in progress(items, desc)]
-    with ThreadPoolExecutor(n) as ex:
-        try: return list(progress(ex.map(f, items), desc, total=len(items)))
-        except BaseException: ex.shutdown(cancel_futures=True); raise
+    if min(n_workers or os.cpu_count() or 1, len(items)) < 2: return [f(o) for o in progress(items, desc)]
+    with workers(n_workers, processes) as ex: return list(progress(ex.map(f, items, chunksize=min(8, 1 + len(items)//32)), desc, total=len(items)))

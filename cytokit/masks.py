@@ -489,7 +489,7 @@ def _of_people(d):
             diff = a.median() - b.median() if x is d.bias else a.mean() - b.mean()
             if abs(diff) > least and mannwhitneyu(a, b).pvalue < 1e-4: yield finding(mine.file.iloc[0], 'mask_style', f'{shown(who)} (here, and in {len(mine) - 1} more) ' + what.format(diff), diff, least, 0, who)
 
-# %% ../nbs/04a_masks.ipynb #7072d05d
+# %% ../nbs/04a_masks.ipynb #aafbf30f
 def mask_pairs(
     images, # Folder of images
     masks, # Folder of masks; the same folder when image and mask lie side by side
@@ -535,7 +535,7 @@ def check_masks(
     t = pairs.rename(columns=dict(target='mask')) if 'mask' not in pairs else pairs
     if missing := [c for c in ('image', 'mask') if c not in t]: raise InputError(f'pairs must have a column {missing[0]!r}, it has {shown(", ".join(map(str, t)))}')
     clean = lambda v: '' if v is None or v != v else str(v)
-    with hushed(): rows = pd.DataFrame(parallel_map(_measure_pair, [(clean(i), clean(m)) for i, m in zip(t.image, t['mask'])], desc), columns=None if len(t) else ['file', 'fault', 'words'])
+    with hushed(): rows = pd.DataFrame(parallel_map(_measure_pair, [(clean(i), clean(m)) for i, m in zip(t.image, t['mask'])], desc, processes=True), columns=None if len(t) else ['file', 'fault', 'words'])
     for c in ('annotator', 'group'):
         if c in t: rows[c] = t[c].to_numpy()
     early = [finding(r.file, r.fault, r.words) for r in rows[rows.fault != ''].itertuples()]

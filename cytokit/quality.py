@@ -8,14 +8,14 @@ Docs: https://cytokit.github.io/cytokit/quality.html.md"""
 __all__ = ['SEVERITIES', 'CHECKS', 'COLUMNS', 'ROW', 'MOST_BITS', 'LEAST_CORRELATION', 'Check', 'finding', 'findings_table',
            'measure', 'measure_all', 'duplicates', 'image_findings', 'duplicate_findings']
 
-# %% ../nbs/04_quality.ipynb #6947cb9e
+# %% ../nbs/04_quality.ipynb #85538b5e
 import contextlib, hashlib, json, math, os, sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 import numpy as np, pandas as pd
 from scipy import ndimage
-from .core import InputError, cache_dir, progress, shown
+from .core import InputError, cache_dir, progress, shown, workers
 from .formats import hushed, read_image
 from .machine import keep_pages
 
@@ -230,7 +230,7 @@ def measure(
     "Read one file and measure it; of a volume the middle plane. Intensities are in the file's own unit."
     return _measure_part([path])[0]
 
-# %% ../nbs/04_quality.ipynb #638f8fc0
+# %% ../nbs/04_quality.ipynb #067e8335
 _VERSION = 8  # of the rows; a new one makes the kept ones void
 
 def _pack(row): return json.dumps({k: v for k, v in row.items() if k != 'dct'}), row['dct'].tobytes() if 'dct' in row else b''
@@ -271,7 +271,7 @@ class _Kept:
 
 def measure_all(
     paths, # Files
-    executor=None, # Anything with the `map` of `concurrent.futures`; None: threads, one a core
+    executor=None, # Anything with the `map` of `concurrent.futures`; None: `cytokit.core.workers`
     keep:bool=True, # Take what is known from the cache, and add to it
 )->pd.DataFrame: # A row a file, in the order given: the keys of `measure` as columns
     "Measure every file once."
@@ -281,7 +281,7 @@ def measure_all(
     todo = [p for p in dict.fromkeys(paths) if p not in found]
     parts = [todo[i:i + 32] for i in range(0, len(todo), 32)]
     with hushed(), keep_pages(), progress(desc='Measuring images', total=len(todo)) as bar, contextlib.ExitStack() as stack:
-        ex = executor or stack.enter_context(ThreadPoolExecutor(min(os.cpu_count() or 1, 8)))
+        ex = executor or stack.enter_context(workers())
         waiting = []
         try:
             for rows in ex.map(_measure_part, parts):
@@ -289,9 +289,6 @@ def measure_all(
                 waiting += rows
                 bar.update(len(rows))
                 if len(waiting) >= 512: kept.put(waiting); waiting = []
-        except BaseException:
-            if not executor: ex.shutdown(wait=False, cancel_futures=True)
-            raise
         finally: kept.put(waiting)
     return pd.DataFrame([found[p] for p in paths], columns=ROW)
 
