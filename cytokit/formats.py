@@ -131,18 +131,39 @@ def _made(path, kind, a, axes, spacing=None, unit=None, channels=(), meta=None):
     if spacing and not all(0 < s < math.inf for s in spacing): spacing = None
     return Image(a, axes, spacing, unit if spacing else None, tuple(channels), kind, path, meta or {})
 
-# %% ../nbs/00a_formats.ipynb #a8601e96
+# %% ../nbs/00a_formats.ipynb #0b001511
 def _read_pil(raw, limit):
     from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
     make = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile, 'BMP': BmpImagePlugin.BmpImageFile}[_kind(raw)]
     im = make(io.BytesIO(raw))
     _check_size((im.height, im.width, len(im.getbands())), limit)
+    if raw[:1] == b'\x89': im = make(io.BytesIO(_unpacked(raw)))
     im.load()
     a = _png16(raw, im.size) if raw[:1] == b'\x89' and raw[24] == 16 and raw[25] else _pil_array(im)
     meta = dict(alpha=True) if im.mode in ('RGBA', 'LA', 'PA') or 'transparency' in im.info else {}
     try: a = _upright(a, im.getexif().get(274))
     except Exception: pass  # an EXIF block that cannot be read says nothing
     return a, 'YXC'[:a.ndim], None, None, (), meta
+
+def _unpacked(raw):
+    "A PNG with its pixels unpacked by libdeflate, so that Pillow only undoes the filters; as it is where it is large, interlaced or in any way wrong, of which Pillow then tells."
+    import imagecodecs
+    try:
+        w, h, bits, colour, _, _, interlaced = struct.unpack_from('>IIBBBBB', raw, 16)
+        size = h*(1 + (w*bits*{0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7)//8)
+        if interlaced or size > 2**24: return raw
+        at, packed = 8, []
+        while True:
+            n, kind = struct.unpack_from('>I4s', raw, at)
+            if kind == b'IDAT': packed.append(raw[at+8:at+8+n])
+            elif packed: break
+            else: start = at + n + 12
+            at += n + 12
+        pixels = imagecodecs.deflate_decode(b''.join(packed), out=size)
+        if len(pixels) != size: return raw
+        chunk = b'IDAT' + zlib.compress(pixels, 0)
+        return b''.join((raw[:start], struct.pack('>I', len(chunk) - 4), chunk, struct.pack('>I', zlib.crc32(chunk)), raw[at:]))
+    except Exception: return raw
 
 def _png16(raw, size):
     "16-bit colour PNG without its alpha. libpng prints what it dislikes, so it sees only sound chunks of pixels."
