@@ -141,7 +141,7 @@ def cache_dir(
 # %% ../nbs/00_core.ipynb #a607bd6e
 warnings.filterwarnings('ignore', message='`torch.jit.script', category=FutureWarning)
 
-# %% ../nbs/00_core.ipynb #d56ab9db
+# %% ../nbs/00_core.ipynb #74d1f26b
 _quiet = False
 
 def set_quiet(
@@ -185,4 +185,5 @@ def parallel_map(
     "Map `f` over `items` in threads (decoding images leaves Python's lock); the first error stops the rest."
     items = list(items)
     if min(n_workers or os.cpu_count() or 1, len(items)) < 2: return [f(o) for o in progress(items, desc)]
-    with workers(n_workers, processes) as ex: return list(progress(ex.map(f, items, chunksize=min(8, 1 + len(items)//32)), desc, total=len(items)))
+    first = [f(o) for o in items[:processes]]  # what it imports, forked processes have
+    with workers(n_workers, processes) as ex: return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc, total=len(items), initial=len(first)))
