@@ -8,9 +8,9 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 __all__ = ['InputError', 'shown', 'rng', 'seed_all', 'atomic', 'to_json', 'write_json', 'read_json', 'file_digest', 'digest',
            'versions', 'git_commit', 'cache_dir', 'set_quiet', 'progress', 'workers', 'parallel_map']
 
-# %% ../nbs/00_core.ipynb #3a206cab
+# %% ../nbs/00_core.ipynb #233074e7
 import hashlib, json, multiprocessing, os, platform, random, signal, subprocess, sys, tempfile, threading, warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -141,7 +141,7 @@ def cache_dir(
 # %% ../nbs/00_core.ipynb #a607bd6e
 warnings.filterwarnings('ignore', message='`torch.jit.script', category=FutureWarning)
 
-# %% ../nbs/00_core.ipynb #74d1f26b
+# %% ../nbs/00_core.ipynb #3a3657b0
 _quiet = False
 
 def set_quiet(
@@ -173,6 +173,7 @@ def workers(
     fork = processes and sys.platform == 'linux' and threading.active_count() == 1 and 'torch' not in sys.modules
     with ProcessPoolExecutor(n, multiprocessing.get_context('fork'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if fork else ThreadPoolExecutor(n) as ex:
         try: yield ex
+        except BrokenExecutor: raise InputError('a process that worked on the files was killed, most likely as memory ran out; close other programs and start again') from None
         except BaseException: ex.shutdown(cancel_futures=True); raise
 
 def parallel_map(

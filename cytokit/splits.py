@@ -7,8 +7,9 @@ Docs: https://cytokit.github.io/cytokit/splits.html.md"""
 # %% auto #0
 __all__ = ['FAMILIES', 'exact_interval', 'slice_neighbours', 'half_width', 'cramers_v', 'split_findings']
 
-# %% ../nbs/04b_splits.ipynb #cea023e2
+# %% ../nbs/04b_splits.ipynb #aac11f1d
 import math, os, re
+from functools import lru_cache
 import numpy as np, pandas as pd
 from scipy.special import betaincinv
 from .core import InputError, parallel_map, rng, shown
@@ -229,12 +230,17 @@ def _drift_findings(t, extra=()):
     for c, s, d, p, n, m, x, y in _drift(t, extra):
         if d >= .3 and p < .01: yield finding('', 'split_drift', f'{c} differs between train and {s}: median {x:.4g} against {y:.4g} (Kolmogorov–Smirnov distance {d:.2f}, p = {p:.1g}, {n} and {m} units)', d, .3, median=x, group=c)
 
-# %% ../nbs/04b_splits.ipynb #f586da98
+# %% ../nbs/04b_splits.ipynb #83350d8c
+@lru_cache(4)
+def _folds(k, y, unit):
+    "Asked again for each family of features, and slow with thousands of units."
+    from sklearn.model_selection import StratifiedGroupKFold
+    return list(StratifiedGroupKFold(k, shuffle=True, random_state=0).split(y, y, unit))
+
 def _out_of_fold(x, y, unit, models, blank=0.):
     "Probabilities (n, K) of the classes `y` 0…K-1, mean of `models(n)`, each from one of five folds at most that does not hold its unit; `blank` where such a fold leaves one class."
-    from sklearn.model_selection import StratifiedGroupKFold
     k, p = min(5, min(len(set(unit[y == c])) for c in np.unique(y))), np.zeros((len(y), y.max() + 1))
-    for a, b in StratifiedGroupKFold(k, shuffle=True, random_state=0).split(x, y, unit):
+    for a, b in _folds(k, tuple(y), tuple(unit)):
         if len(set(y[a])) < 2: p[b] = blank; continue
         several = models(len(a))
         for m in several: p[np.ix_(b, m.fit(x[a], y[a]).classes_)] += m.predict_proba(x[b])/len(several)
