@@ -1,12 +1,12 @@
 """How fast is the check? `python benchmarks/quality_speed.py [--n 5000] [--cleanvision PYTHON] [--imagededup PYTHON]`
 
 Each contestant is a fresh process over one corpus of PNG files of 256×256 (benchmarks/quality_faults.py, 8 bits, its broken files left out, as some peers
-stop at them); whole process, median of three, peaks of resident memory. PYTHON is the interpreter of an environment that holds the peer.
+stop at them); whole process, median of three, peaks of memory. PYTHON is the interpreter of an environment that holds the peer.
 Then the join of a million hashes, and a pair of image and mask. Writes benchmarks/results/quality_speed.json.
 """
-import argparse, os, resource, statistics, subprocess, sys, tempfile, time
+import argparse, contextlib, os, resource, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
-import numpy as np
+import numpy as np, psutil
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
@@ -30,12 +30,14 @@ h = PHash(); e = h.encode_images(image_dir=sys.argv[1], recursive=True); h.find_
 print(len(e))''')
 
 def run(python, code, folder):
-    "Seconds and MiB of one process and its children."
-    t = time.perf_counter()
-    p = subprocess.Popen([python, '-c', code, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=dict(os.environ, OMP_NUM_THREADS='1'))
-    _, status, used = os.wait4(p.pid, 0)
-    if status: sys.exit(f'{python}: failed')
-    return time.perf_counter() - t, used.ru_maxrss/1024
+    "Seconds and MiB (most pages at one time, shared ones counted once) of one process and its children."
+    t, most = time.perf_counter(), 0
+    p = psutil.Popen([python, '-c', code, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, OMP_NUM_THREADS='1'))
+    while p.poll() is None:
+        with contextlib.suppress(psutil.Error): most = max(most, sum(q.memory_full_info().pss for q in [p, *p.children(recursive=True)]))
+        time.sleep(.1)
+    if p.returncode: sys.exit(f'{python}: failed')
+    return time.perf_counter() - t, most/2**20
 
 def join(n=1_000_000):
     from cytokit.quality import MOST_BITS, _candidates, _compare
@@ -45,7 +47,7 @@ def join(n=1_000_000):
     d, _, _ = _compare(c, i, j)
     return time.perf_counter() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
 
-def pair(n=100):
+def pair(n=1000):
     from PIL import Image
     from cytokit.masks import check_masks
     import pandas as pd
