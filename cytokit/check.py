@@ -72,7 +72,7 @@ def _silenced(found, rules):
     rules = list(rules.itertuples())
     return np.array([next((r.reason for r in rules if hit(f, r)), '') for f in found.itertuples()], object)
 
-# %% ../nbs/04e_check.ipynb #9ee5cbdc
+# %% ../nbs/04e_check.ipynb #6c1d865e
 def check(
     source, # A folder of images, a CSV as `read_table` reads it, or a file
     masks=None, # A folder of masks, paired with the images by name
@@ -80,7 +80,7 @@ def check(
     against=None, # An earlier state of the set: the JSON of its check, or its folder
     groups=None, # Who is compared with whom: a name a file, in the order of the files; None: folder, type and size
     silence=None, # A CSV of accepted findings; None: `cytokit_silence.csv` in `source`, if there is one
-    executor=None, # Anything with the `map` of `concurrent.futures`; None: threads
+    executor=None, # Anything with the `map` of `concurrent.futures`; None: `cytokit.core.workers`
     keep:bool=True, # Take measured rows from the cache, and add to it
 ): # A `Quality`
     "Find what is wrong with images, masks, labels, splits and volumes."
