@@ -76,6 +76,24 @@ def test_killed_check_keeps_what_it_has(tmp_path):
     subprocess.run([sys.executable, '-c', code], env=env, check=True)
     assert rows() == 1200
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='processes are forked on Linux only')
+def test_workers(tmp_path):
+    (tmp_path/'x.py').write_text("""
+import os, threading, time
+from cytokit.core import InputError, parallel_map, workers
+with workers() as ex: print(ex.submit(os.getpid).result() != os.getpid())
+print(parallel_map(abs, range(-99, 0), processes=True) == [*range(99, 0, -1)])
+try: parallel_map(int, [1, 'x', 2], processes=True)
+except ValueError as e: print('invalid' in str(e))
+try:
+    with workers() as ex: list(ex.map(os._exit, [1]))
+except InputError as e: print(e)
+threading.Thread(target=time.sleep, args=[.5]).start()
+with workers() as ex: print(ex.submit(os.getpid).result() == os.getpid())
+""")
+    said = subprocess.run([sys.executable, tmp_path/'x.py'], capture_output=True, text=True).stdout.splitlines()
+    assert said[:3] + said[4:] == ['True']*4 and 'was killed' in said[3]
+
 @needs('nuclei')
 def test_most_real_nuclei_are_not_dark():
     files = pd.read_csv(SHARED/'nuclei'/'images.csv').query('split == "train"')

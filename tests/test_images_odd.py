@@ -561,3 +561,23 @@ def test_real_volumes():
 def test_reading_needs_no_torch():
     r = subprocess.run([sys.executable, '-c', "import cytokit.images, sys; print([m for m in ('torch', 'pandas', 'scipy', 'pydicom', 'nibabel', 'tifffile') if m in sys.modules])"], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert r.stdout.strip() == '[]', r.stdout + r.stderr
+
+@pytest.mark.parametrize('a', [G8, G16, RGB, RGBA, G8[:1, :1], pil(RGB, mode='P'), pil(G8 > 99), pil(RGBA, mode='LA'), np.zeros((300, 400), 'u1')])
+def test_png_is_unpacked_alike(a):
+    from cytokit.formats import _unpacked
+    raw = a if isinstance(a, bytes) else pil(a)
+    at = raw.index(b'IDAT') - 4
+    n, = struct.unpack_from('>I', raw, at)
+    chunk = lambda kind, b: struct.pack('>I', len(b)) + kind + b + struct.pack('>I', zlib.crc32(kind + b))
+    two = raw[:at] + chunk(b'IDAT', raw[at+8:at+13]) + chunk(b'IDAT', raw[at+13:at+8+n]) + chunk(b'tEXt', b'Comment\0IDAT') + raw[at+12+n:]
+    for r in (raw, two):
+        assert _unpacked(r) != r
+        (x, y) = (P.open(io.BytesIO(b)) for b in (r, _unpacked(r)))
+        assert (np.array(x) == np.array(y)).all() and x.info == y.info and x.text == y.text
+    packed = raw[at+8:at+8+n]
+    for bad in (packed[:-4] + b'\0\0\0\1', packed[:len(packed)//2], zlib.compress(zlib.decompress(packed) + b'more'), zlib.compress(zlib.decompress(packed)[:-1])):
+        r = raw[:at] + chunk(b'IDAT', bad) + raw[at+12+n:]
+        assert _unpacked(r) is r
+    interlaced = raw[:28] + b'\1' + raw[29:]
+    assert _unpacked(interlaced) is interlaced
+    for cut in (20, at + 6, at + 10, len(raw) - 13): assert _unpacked(raw[:cut]) == raw[:cut]
