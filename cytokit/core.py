@@ -141,7 +141,7 @@ def cache_dir(
 # %% ../nbs/00_core.ipynb #a607bd6e
 warnings.filterwarnings('ignore', message='`torch.jit.script', category=FutureWarning)
 
-# %% ../nbs/00_core.ipynb #3a3657b0
+# %% ../nbs/00_core.ipynb #3fd0937d
 _quiet = False
 
 def set_quiet(
@@ -159,9 +159,9 @@ def progress(
 ):
     "A progress bar (tqdm) on stderr, in a terminal or a live notebook."
     from tqdm.auto import tqdm
-    tqdm.monitor_interval = 0  # no thread of its own, which would keep `workers` from forking
+    bar = type('Bar', (tqdm,), dict(monitor_interval=0))  # without a thread of its own, which would keep `workers` from forking
     live = 'ipykernel' in sys.modules or sys.stderr.isatty()
-    return tqdm(items, desc=desc, total=total, leave=False, disable=_quiet or not live or 'IN_TEST' in os.environ, **kwargs)
+    return bar(items, desc=desc, total=total, leave=False, disable=_quiet or not live or 'IN_TEST' in os.environ, **kwargs)
 
 @contextmanager
 def workers(

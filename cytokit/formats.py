@@ -131,7 +131,7 @@ def _made(path, kind, a, axes, spacing=None, unit=None, channels=(), meta=None):
     if spacing and not all(0 < s < math.inf for s in spacing): spacing = None
     return Image(a, axes, spacing, unit if spacing else None, tuple(channels), kind, path, meta or {})
 
-# %% ../nbs/00a_formats.ipynb #0b001511
+# %% ../nbs/00a_formats.ipynb #f1e7afe3
 def _read_pil(raw, limit):
     from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
     make = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile, 'BMP': BmpImagePlugin.BmpImageFile}[_kind(raw)]
@@ -161,8 +161,8 @@ def _unpacked(raw):
             at += n + 12
         pixels = imagecodecs.deflate_decode(b''.join(packed), out=size)
         if len(pixels) != size: return raw
-        chunk = b'IDAT' + zlib.compress(pixels, 0)
-        return b''.join((raw[:start], struct.pack('>I', len(chunk) - 4), chunk, struct.pack('>I', zlib.crc32(chunk)), raw[at:]))
+        stored = zlib.compress(pixels, 0)
+        return b''.join((raw[:start], struct.pack('>I', len(stored)), b'IDAT', stored, struct.pack('>I', zlib.crc32(stored, zlib.crc32(b'IDAT'))), raw[at:]))
     except Exception: return raw
 
 def _png16(raw, size):
