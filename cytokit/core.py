@@ -141,7 +141,7 @@ def cache_dir(
 # %% ../nbs/00_core.ipynb #a607bd6e
 warnings.filterwarnings('ignore', message='`torch.jit.script', category=FutureWarning)
 
-# %% ../nbs/00_core.ipynb #3fd0937d
+# %% ../nbs/00_core.ipynb #dbe76125
 _quiet = False
 
 def set_quiet(
@@ -171,7 +171,9 @@ def workers(
     "Processes where they can be forked safely (Linux, a program without other threads and without torch, as `cytokit check` is), else threads."
     n = min(n or os.cpu_count() or 1, 8)
     fork = processes and sys.platform == 'linux' and threading.active_count() == 1 and 'torch' not in sys.modules
-    with ProcessPoolExecutor(n, multiprocessing.get_context('fork'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if fork else ThreadPoolExecutor(n) as ex:
+    try: pool = ProcessPoolExecutor(n, multiprocessing.get_context('fork'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if fork else ThreadPoolExecutor(n)
+    except (OSError, ImportError, NotImplementedError): pool = ThreadPoolExecutor(n)  # a container without shared memory
+    with pool as ex:
         try: yield ex
         except BrokenExecutor: raise InputError('a process that worked on the files was killed, most likely as memory ran out; close other programs and start again') from None
         except BaseException: ex.shutdown(cancel_futures=True); raise
