@@ -131,7 +131,7 @@ def _made(path, kind, a, axes, spacing=None, unit=None, channels=(), meta=None):
     if spacing and not all(0 < s < math.inf for s in spacing): spacing = None
     return Image(a, axes, spacing, unit if spacing else None, tuple(channels), kind, path, meta or {})
 
-# %% ../nbs/00a_formats.ipynb #f1e7afe3
+# %% ../nbs/00a_formats.ipynb #e0cc3c33
 def _read_pil(raw, limit):
     from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
     make = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile, 'BMP': BmpImagePlugin.BmpImageFile}[_kind(raw)]
@@ -145,35 +145,35 @@ def _read_pil(raw, limit):
     except Exception: pass  # an EXIF block that cannot be read says nothing
     return a, 'YXC'[:a.ndim], None, None, (), meta
 
+def _chunks(raw):
+    "Name, begin and end of each chunk of a PNG."
+    at = 8
+    while at < len(raw):
+        n, kind = struct.unpack_from('>I4s', raw, at)
+        yield kind, at, (at := at + n + 12)
+
 def _unpacked(raw):
     "A PNG with its pixels unpacked by libdeflate, so that Pillow only undoes the filters; as it is where it is large, interlaced or in any way wrong, of which Pillow then tells."
     import imagecodecs
     try:
         w, h, bits, colour, _, _, interlaced = struct.unpack_from('>IIBBBBB', raw, 16)
         size = h*(1 + (w*bits*{0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7)//8)
-        if interlaced or size > 2**24: return raw
-        at, packed = 8, []
-        while True:
-            n, kind = struct.unpack_from('>I4s', raw, at)
-            if kind == b'IDAT': packed.append(raw[at+8:at+8+n])
-            elif packed: break
-            else: start = at + n + 12
-            at += n + 12
-        pixels = imagecodecs.deflate_decode(b''.join(packed), out=size)
+        at = [(a, b) for kind, a, b in _chunks(raw) if kind == b'IDAT']
+        start, end = at[0][0], at[-1][1]
+        if interlaced or size > 2**24 or end >= len(raw) or end - start != sum(b - a for a, b in at): return raw
+        pixels = imagecodecs.deflate_decode(b''.join(raw[a+8:b-4] for a, b in at), out=size)
         if len(pixels) != size: return raw
         stored = zlib.compress(pixels, 0)
-        return b''.join((raw[:start], struct.pack('>I', len(stored)), b'IDAT', stored, struct.pack('>I', zlib.crc32(stored, zlib.crc32(b'IDAT'))), raw[at:]))
+        return b''.join((raw[:start], struct.pack('>I', len(stored)), b'IDAT', stored, struct.pack('>I', zlib.crc32(stored, zlib.crc32(b'IDAT'))), raw[end:]))
     except Exception: return raw
 
 def _png16(raw, size):
     "16-bit colour PNG without its alpha. libpng prints what it dislikes, so it sees only sound chunks of pixels."
     import imagecodecs
-    keep, pixels, at = raw[:8], b'', 8
-    while at < len(raw):
-        n, kind = struct.unpack_from('>I4s', raw, at)
-        if kind in (b'IHDR', b'IDAT', b'IEND'): keep += raw[at:at+n+12]
-        if kind == b'IDAT': pixels += raw[at+8:at+8+n]
-        at += n + 12
+    keep, pixels = raw[:8], b''
+    for kind, a, b in _chunks(raw):
+        if kind in (b'IHDR', b'IDAT', b'IEND'): keep += raw[a:b]
+        if kind == b'IDAT': pixels += raw[a+8:b-4]
     zlib.decompressobj().decompress(pixels, 16*(size[0] + 9)*(size[1] + 9))
     a = imagecodecs.png_decode(keep)
     return a[..., :-1] if raw[25] in (4, 6) else a

@@ -37,7 +37,7 @@ def read_mask(
     "Read a mask; `InputError` for what is no mask: volumes, NaN, two or more than three channels."
     return _one_number(read_image(path), path)
 
-# %% ../nbs/04a_masks.ipynb #67de2e7c
+# %% ../nbs/04a_masks.ipynb #c750d634
 def _dense(a):
     "The mask as 0, 1, 2… (int32), and the value that each stands for; the first is 0."
     if a.dtype.kind == 'u' and a.dtype.itemsize <= 2:
@@ -49,7 +49,7 @@ def _dense(a):
     return np.where(u == 0, 0, np.cumsum(u != 0)).astype('i4')[inv.reshape(a.shape)], values
 
 def _joined(m, i, j):
-    "The connected component of each of m nodes that edges i, j join, numbered by their first nodes; for these small graphs half the time of scipy's."
+    "The connected component of each of m nodes that edges i, j join, numbered by their first nodes; scipy's takes longer for graphs of a few thousand nodes."
     p = np.arange(m)
     while ((a := p[i]) != (b := p[j])).any():
         np.minimum.at(p, np.maximum(a, b), np.minimum(a, b))
@@ -113,7 +113,7 @@ def _merged(c, t, few):
         best = max(best, score)
     return best
 
-# %% ../nbs/04a_masks.ipynb #00f3ee70
+# %% ../nbs/04a_masks.ipynb #8660b46e
 def _grey(image):
     x = image if image.ndim == 2 else image[..., 0] if image.shape[2] < 3 else image[..., :3].mean(-1, dtype='f4')
     x = x.astype('f4')
@@ -150,10 +150,15 @@ def _slope(s):
 
 _FAR = 6
 
+def _rim(a):
+    "Where a neighbour over a side has another value."
+    e, dv, dh = np.zeros(a.shape, bool), a[1:] != a[:-1], a[:, 1:] != a[:, :-1]
+    e[1:] |= dv; e[:-1] |= dv; e[:, 1:] |= dh; e[:, :-1] |= dh
+    return e
+
 def _steps(fg):
     "Steps over the sides to the outline, 1 at the rim inside, -1 just outside, at most ±6."
-    e, dv, dh = np.zeros(fg.shape, bool), fg[1:] != fg[:-1], fg[:, 1:] != fg[:, :-1]
-    e[1:] |= dv; e[:-1] |= dv; e[:, 1:] |= dh; e[:, :-1] |= dh  # the rim, of both sides; it grows to both
+    e = _rim(fg)  # of both sides; it grows to both
     d = np.int8(_FAR) - e.view('i1')
     for _ in range(_FAR - 2):
         p = e.copy(); p[1:] |= e[:-1]; p[:-1] |= e[1:]; p[:, 1:] |= e[:, :-1]; p[:, :-1] |= e[:, 1:]; e = p
@@ -198,7 +203,7 @@ def _fit(slope, outline, k):
     slopes, outline = (_unit(x).astype('f2') for x in _areas(g.shape[0], 48) @ both @ _areas(g.shape[1], 48).T)
     return dict(fit=float(np.vdot(g, o)), fit_shifted=float(near[i, j]), dy=int(i - r)*k, dx=int(j - r)*k, fit_turned=max(float(np.vdot(g, v)) for v in turned), joined=k, slopes=slopes, outline=outline)
 
-# %% ../nbs/04a_masks.ipynb #bf2fa2b0
+# %% ../nbs/04a_masks.ipynb #6390b99b
 TINY = 9  # pixels; a piece below is a slip of the pen
 
 def measure_mask(
@@ -216,8 +221,7 @@ def measure_mask(
     c, t = _pieces(a)
     row['hash'] = hashlib.blake2b(t['start'].tobytes() + a.ravel()[t['start']].tobytes(), digest_size=8).hexdigest()
     row |= _shapes(a, t)
-    b, dv, dh = np.zeros(a.shape, bool), a[1:] != a[:-1], a[:, 1:] != a[:, :-1]
-    b[1:] |= dv; b[:-1] |= dv; b[:, 1:] |= dh; b[:, :-1] |= dh
+    b = _rim(a)
     inside = np.bincount(t['piece'], np.maximum.reduceat((fg & ~b).view('u1').ravel(), t['start'])) > 0
     row['rims'] = int((t['object'] & ~inside & (t['size'] >= TINY)).sum())
     row['merged'] = _merged(c, t, np.flatnonzero(t['object'] & ((t['full'] < .945) & (t['size'] > max(.7*t['median'], 40)) | (t['full'] < .97) & (t['size'] > 1.5*t['median'])))[:40])
@@ -376,8 +380,8 @@ def _done(found, kind):
     out.attrs['kind'] = kind
     return out
 
-# %% ../nbs/04a_masks.ipynb #c4fab706
-def _rows(d): return d.itertuples() if len(d) else ()  # which takes milliseconds to find nothing
+# %% ../nbs/04a_masks.ipynb #fb91116c
+def _rows(d): return d.itertuples() if len(d) else ()  # which is slow to find nothing
 
 def _of_values(d, kind):
     n = len(d)
