@@ -13,7 +13,7 @@ Given to the peers for nothing: masks written as they want them, MONAI's checks,
 
 quality    training with --minutes each; foreground probability, thresholds chosen on the validation images (objects.choose_split), objects. `+rim`: the
            peer learns background, rim and inside of objects (Caicedo 2019), inside are the seeds. `cytokit, one map`: without our seed map. AP and Dice are
-           means over images; differences are paired. --part test is for the end.
+           means over images, `map_dice` is that of the map at 0.5, before objects are made; differences are paired. --part test is for the end.
 step       a step with its data, as training does it; and bare steps on a batch in memory, ours also with about the peer's
            number of parameters: with as many halvings, and in the shape of `base`
 predict    megapixels a second from PNG files of 1024 × 1024 to maps; random weights
@@ -323,9 +323,10 @@ def scored(arm, table, a, seed, folder):
     files = valid_of(nuclei('test', a.few), 'test') if a.part == 'test' else valid_of(table)
     for f, t in files:
         m = maps(f)
-        for n, s in d['split'].items(): got[n].append((t, split_objects(m[:1] if n.endswith('one map') else m, Split(**s))))
+        for n, s in d['split'].items(): got[n].append((t, split_objects(m[:1] if n.endswith('one map') else m, Split(**s)), m[0] > .5))
     names = [Path(f).name for f, _ in files]
-    out = {n: dict(objects=score_objects(p, names).to_dict('records'), pixels=score_pixels([(t > 0, q > 0) for t, q in p], names).to_dict('records')) for n, p in got.items()}
+    pixels = lambda p, k: score_pixels([(t[0] > 0, t[k] > 0) for t in p], names).to_dict('records')
+    out = {n: dict(objects=score_objects([t[:2] for t in p], names).to_dict('records'), pixels=pixels(p, 1), map=pixels(p, 2)) for n, p in got.items()}
     write_json(path, out)
     return out
 
@@ -342,14 +343,16 @@ def quality(a):
             for n, rows in scored(arm, table, a, seed, f).items(): tables.setdefault(n, []).append(rows)
             runs.setdefault(arm, []).append(read_json(f/'run.json'))
             print(arm, seed, {k: v for k, v in runs[arm][-1].items() if k != 'split'}, flush=True)
-    get = lambda n, s: [pd.DataFrame(t['pixels' if s == 'dice' else 'objects']) for t in tables[n]]
-    scores = {n: {s: vars(score_interval(get(n, s), s, 'images')) for s in SCORES} for n in tables}
-    gains = {n: {s: vars(score_difference(get('cytokit', s), get(n, s), s, 'images')) for s in SCORES} for n in tables if n != 'cytokit' and 'cytokit' in tables}
+    scores, gains = {n: {} for n in tables}, {n: {} for n in tables if n != 'cytokit' and 'cytokit' in tables}
+    for s, part, score in [*((s, 'pixels' if s == 'dice' else 'objects', s) for s in SCORES), ('map_dice', 'map', 'dice')]:
+        get = lambda n: [pd.DataFrame(t[part]) for t in tables[n]]
+        for n in scores: scores[n][s] = vars(score_interval(get(n), score, 'images'))
+        for n in gains: gains[n][s] = vars(score_difference(get('cytokit'), get(n), score, 'images'))
     show = lambda d: f'{d["mean"]:+.3f} ({d["low"]:+.3f} to {d["high"]:+.3f})'
     print(pd.DataFrame({n: {s: show(v) for s, v in d.items()} for n, d in scores.items()}).T.to_string())
     print('\ncytokit minus')
     if gains: print(pd.DataFrame({n: {s: show(v) for s, v in d.items()} for n, d in gains.items()}).T.to_string())
-    return {f'{a.part} {json.dumps(a.settings)}' if a.settings else a.part: dict(minutes=a.minutes, seeds=a.seeds, images=len(get(next(iter(tables)), 'dice')[0]), runs=runs, scores=scores, cytokit_minus=gains)}
+    return {f'{a.part} {json.dumps(a.settings)}' if a.settings else a.part: dict(minutes=a.minutes, seeds=a.seeds, images=len(next(iter(tables.values()))[0]['pixels']), runs=runs, scores=scores, cytokit_minus=gains)}
 
 # %% step
 HALVINGS = dict(fastai=5, smp=5, monai=4)

@@ -7,13 +7,13 @@ Docs: https://cytokit.github.io/cytokit/classical.html.md"""
 # %% auto #0
 __all__ = ['Classical', 'classical', 'fit_classical']
 
-# %% ../nbs/10e_classical.ipynb #3d89f110
+# %% ../nbs/10e_classical.ipynb #3290e882
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
 from .core import InputError
-from .objects import _areas, _at_least, _filled, _fits, _ground, _holes, _large, _must, _score_function, _split, _spread, _truths
+from .objects import _areas, _at_least, _filled, _fits, _ground, _holes, _large, _must, _score_function, _split, _truths
 from .overlap import dice
 
 # %% ../nbs/10e_classical.ipynb #48ea4d0f
@@ -87,11 +87,11 @@ def classical(
     x = np.asarray(image)
     return _divided(_above(_contrast(_fits(x, np.zeros(x.shape[:2])), params), params), params)
 
-# %% ../nbs/10e_classical.ipynb #66abb9be
+# %% ../nbs/10e_classical.ipynb #7e6eb715
 class _Bench:
     "Some training images, and what was tried on them."
     def __init__(self, images, truths, score):
-        self.places = _spread(len(images), 24)
+        self.places = np.unique(np.linspace(0, len(images) - 1, 24).round().astype(int)).tolist()
         side = int((2**21/len(self.places))**.5)
         middle = lambda a: a[tuple(slice(max(0, (n - side)//2), max(0, (n - side)//2) + side) for n in a.shape[:2])]
         self.images, truths = [middle(images[i]) for i in self.places], [middle(truths[i]) for i in self.places]

@@ -213,7 +213,7 @@ def show_objects(
     ax.set(xlabel='x in pixels', ylabel='y in pixels')
     return ax
 
-# %% ../nbs/10b_objects.ipynb #d834bdbd
+# %% ../nbs/10b_objects.ipynb #38b21284
 def _truths(images, truths, size, name):
     "Labels that fit their images, numbered 1…n."
     if len(images) != len(truths) or not len(images): raise InputError(f'{name}: expected as many as there are truths, and at least one; got {len(images)} and {len(truths)}')
@@ -251,16 +251,12 @@ def _large(labels, areas):
     n = np.bincount(labels.ravel())
     return [n >= a for a in areas]
 
-def _spread(n, most):
-    "Places of at most `most` of n images, evenly spread."
-    return sorted({round(k) for k in np.linspace(0, n - 1, min(n, most))})
-
-# %% ../nbs/10b_objects.ipynb #3d221096
+# %% ../nbs/10b_objects.ipynb #942efbfd
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
     score=None, # A function (truth, predicted) -> number, higher is better; None: mean AP at IoU 0.5…0.9, or Dice where no truth has a second object
-)->tuple[Split, pd.DataFrame]: # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, images, score
+)->tuple[Split, pd.DataFrame]: # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, score
     "Choose threshold, blur, valley, seed threshold and smallest area on a validation set, and whether holes are filled: all, or none where the true objects have holes of more than 1 % of their area."
     maps = [_check_maps(m, f'maps {i}') for i, m in enumerate(maps_list)]
     truths = _truths(maps, list(truth_list), lambda m: m.shape[1:], 'maps_list')
@@ -268,13 +264,13 @@ def choose_split(
     seeded, size, judge, rows, ground = len(maps[0]) > 1, np.median(_areas(truths)), _score_function(truths, score), {}, {}
     areas, high = [int(size*f) for f in (0, .02, .05, .1, .2)], (0., .2, .3, .4) if seeded else (0.,)
     fill, last, divide = _filled(truths), list(product(areas, high)), score is not None or max(t.max() for t in truths) > 1
-    valleys, blurs = ((0., .05, .1, .2, .3), (-1, 0, 1)) if divide else ((Split().valley,), (0,))
-    def attempt(t, u, places):
-        if (t, u, len(places)) in rows or not 0 < t < 1: return
+    valleys = (0., .05, .1, .2, .3) if divide else (Split().valley,)
+    def attempt(t, u):
+        if (t, u) in rows: return
         s, scores = Split(t, fill_holes=fill, smooth=round(float(.1*size**.5*2**u), 3) if divide else None), []
-        if (t, len(places)) not in ground: ground.clear(); ground[t, len(places)] = [_ground(maps[i][0] > t, s, divide and not seeded) for i in places]
-        for g, i in zip(ground[t, len(places)], places):
-            parts, of = _parts(g, s, maps[i][1] if seeded else None), []
+        if t not in ground: ground.clear(); ground[t] = [_ground(m[0] > t, s, divide and not seeded) for m in maps]
+        for i, (g, m) in enumerate(zip(ground[t], maps)):
+            parts, of = _parts(g, s, m[1] if seeded else None), []
             for v in valleys:
                 labels = _whole(g, parts, v)
                 top = parts[1][:labels.max() + 1]
@@ -282,14 +278,14 @@ def choose_split(
             scores.append(of)
         scores = np.mean(scores, 0)
         v, k = np.unravel_index(scores.argmax(), scores.shape)
-        rows[t, u, len(places)] = dict(threshold=t, smooth=s.smooth, valley=valleys[v], seed_threshold=last[k][1], min_area=last[k][0], images=len(places), score=float(scores[v, k]))
-    best = lambda n: max((k for k in rows if k[2] == n), key=lambda k: rows[k]['score'])
-    few, every = _spread(len(maps), 16), range(len(maps))
-    for t, u in progress(list(product((.15, .325, .5, .675, .85), blurs)), 'split'): attempt(t, u, few)
-    at = best(len(few))
-    for i, j in product((0, -1, 1), blurs): attempt(round(at[0] + .0875*i, 4), at[1] + j/2, every)
-    won = {k: v for k, v in rows[best(len(maps))].items() if k not in ('images', 'score')}
-    return Split(**won, fill_holes=fill), pd.DataFrame(rows.values()).sort_values(['images', 'score'], ascending=False, ignore_index=True)
+        rows[t, u] = dict(threshold=t, smooth=s.smooth, valley=valleys[v], seed_threshold=last[k][1], min_area=last[k][0], score=float(scores[v, k]))
+    steps = [(k, 0) for k in (0, -.175, .175, -.35, .35)], [(0, -1), (0, 1), (0, -2)], [(.0875, 0), (-.0875, 0)], [(0, .5), (0, -.5)]
+    best = lambda: max(rows, key=lambda k: rows[k]['score'])
+    for moves in progress(steps if divide else steps[::2], 'split'):
+        t, u = best() if rows else (.5, 0)
+        for k, l in moves: attempt(round(t + k, 4), u + l)
+    won = {k: v for k, v in rows[best()].items() if k != 'score'}
+    return Split(**won, fill_holes=fill), pd.DataFrame(rows.values()).sort_values('score', ascending=False, ignore_index=True)
 
 # %% ../nbs/10b_objects.ipynb #92ada3d1
 def _spacing(spacing, unit):

@@ -89,6 +89,15 @@ def test_the_score_of_the_table_is_that_of_overlap():
     s, t = choose_split(maps, truths, score=lambda a, b: -abs(len(np.unique(a)) - len(np.unique(b))))
     assert t.score[0] == t.score.max() == np.mean([-abs(len(np.unique(a)) - 1 - split_objects(m, s).max()) for a, m in zip(truths, maps)])
 
+def test_thresholds_are_those_of_all_images():
+    "Two of three images are a little better at a low threshold, the others much better at a high one; a part of them must not lead the search astray."
+    y, x = np.mgrid[:40, :40] - 20
+    r, few = np.hypot(y, x), {round(k) for k in np.linspace(0, 23, 16)}
+    truth = (r < 10).astype('i4'); truth[:3, :3] = 2  # two objects: AP, not Dice
+    maps = [np.maximum(np.where(r < 9, .9, .2)*(r < 10) if i in few else np.where(r < 10, .9, .4)*(r < 14), .9*(truth == 2))[None].astype('f4') for i in range(24)]
+    s, t = choose_split(maps, [truth]*24)
+    assert s.threshold >= .4 and t.score[0] > .8
+
 def cho(split, n=None):
     from PIL import Image
     t = pd.read_csv(CHO/'splits.csv')
