@@ -131,13 +131,12 @@ def _made(path, kind, a, axes, spacing=None, unit=None, channels=(), meta=None):
     if spacing and not all(0 < s < math.inf for s in spacing): spacing = None
     return Image(a, axes, spacing, unit if spacing else None, tuple(channels), kind, path, meta or {})
 
-# %% ../nbs/00a_formats.ipynb #e0cc3c33
+# %% ../nbs/00a_formats.ipynb #2c93b6ea
 def _read_pil(raw, limit):
     from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
     make = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile, 'BMP': BmpImagePlugin.BmpImageFile}[_kind(raw)]
-    im = make(io.BytesIO(raw))
+    im = make(io.BytesIO(_unpacked(raw) if raw[:1] == b'\x89' else raw))
     _check_size((im.height, im.width, len(im.getbands())), limit)
-    if raw[:1] == b'\x89': im = make(io.BytesIO(_unpacked(raw)))
     im.load()
     a = _png16(raw, im.size) if raw[:1] == b'\x89' and raw[24] == 16 and raw[25] else _pil_array(im)
     meta = dict(alpha=True) if im.mode in ('RGBA', 'LA', 'PA') or 'transparency' in im.info else {}
@@ -163,8 +162,8 @@ def _unpacked(raw):
         if interlaced or size > 2**24 or end >= len(raw) or end - start != sum(b - a for a, b in at): return raw
         pixels = imagecodecs.deflate_decode(b''.join(raw[a+8:b-4] for a, b in at), out=size)
         if len(pixels) != size: return raw
-        stored = zlib.compress(pixels, 0)
-        return b''.join((raw[:start], struct.pack('>I', len(stored)), b'IDAT', stored, struct.pack('>I', zlib.crc32(stored, zlib.crc32(b'IDAT'))), raw[end:]))
+        stored = b'IDAT' + imagecodecs.deflate_encode(pixels, level=0)
+        return b''.join((raw[:start], struct.pack('>I', len(stored) - 4), stored, struct.pack('>I', imagecodecs.deflate_crc32(stored)), raw[end:]))
     except Exception: return raw
 
 def _png16(raw, size):
