@@ -37,7 +37,7 @@ def read_mask(
     "Read a mask; `InputError` for what is no mask: volumes, NaN, two or more than three channels."
     return _one_number(read_image(path), path)
 
-# %% ../nbs/04a_masks.ipynb #c750d634
+# %% ../nbs/04a_masks.ipynb #e982dd9b
 def _dense(a):
     "The mask as 0, 1, 2… (int32), and the value that each stands for; the first is 0."
     if a.dtype.kind == 'u' and a.dtype.itemsize <= 2:
@@ -67,7 +67,8 @@ def _pieces(a):
     k = np.flatnonzero(new[1:] | new[:-1])
     up, down = rid[k], rid[k + w]
     same = value[up] == value[down]
-    ky, kx = np.divmod(np.flatnonzero(new[1:, 1:] & new[:-1, 1:]), w - 1); k = ky*w + kx
+    corner = new[1:] & new[:-1]; corner[:, 0] = False
+    k = np.flatnonzero(corner) - 1
     p, q, r, s = rid[k], rid[k + 1], rid[k + w], rid[k + w + 1]
     c1, c2 = (value[p] == value[s]) & (value[p] > 0), (value[q] == value[r]) & (value[q] > 0)
     i, j = np.concatenate([up[same], p[c1], q[c2]]), np.concatenate([down[same], s[c1], r[c2]])
@@ -113,7 +114,7 @@ def _merged(c, t, few):
         best = max(best, score)
     return best
 
-# %% ../nbs/04a_masks.ipynb #8660b46e
+# %% ../nbs/04a_masks.ipynb #ab546a2e
 def _grey(image):
     x = image if image.ndim == 2 else image[..., 0] if image.shape[2] < 3 else image[..., :3].mean(-1, dtype='f4')
     x = x.astype('f4')
@@ -170,7 +171,7 @@ def _spread(c, n, d=None):
     d, (h, w) = _steps(c > 0) if d is None else d, (n + 2 for n in c.shape)
     grown, far = np.zeros((h, w), c.dtype), np.zeros((h, w), 'i1')
     grown[1:-1, 1:-1], far[1:-1, 1:-1] = c, d
-    near = np.flatnonzero((far < 0) & (far >= -n)); far, g = far.ravel()[near], grown.ravel()
+    near = np.flatnonzero((far + np.int8(n)).view('u1') < n); far, g = far.ravel()[near], grown.ravel()
     for k in range(1, n + 1):
         at = near[far == -k]
         g[at] = np.maximum(np.maximum(g.take(at - 1), g.take(at + 1)), np.maximum(g.take(at - w), g.take(at + w)))
@@ -203,7 +204,7 @@ def _fit(slope, outline, k):
     slopes, outline = (_unit(x).astype('f2') for x in _areas(g.shape[0], 48) @ both @ _areas(g.shape[1], 48).T)
     return dict(fit=float(np.vdot(g, o)), fit_shifted=float(near[i, j]), dy=int(i - r)*k, dx=int(j - r)*k, fit_turned=max(float(np.vdot(g, v)) for v in turned), joined=k, slopes=slopes, outline=outline)
 
-# %% ../nbs/04a_masks.ipynb #6390b99b
+# %% ../nbs/04a_masks.ipynb #cbaa8a2e
 TINY = 9  # pixels; a piece below is a slip of the pen
 
 def measure_mask(
@@ -230,7 +231,7 @@ def measure_mask(
     k = int(np.clip(math.sqrt(max(row['area'], 4)/math.pi)//4, max(1, round(math.sqrt(a.size)/256)), max(1, min(a.shape)//32)))
     row |= _fit(slope, b.astype('f4'), k)
     near = np.flatnonzero(np.abs(d) < _FAR)
-    ring = d.ravel()[near] + np.int8(_FAR - 1)
+    ring = d.ravel()[near].astype(int) + (_FAR - 1)
     profile = np.delete(np.bincount(ring, slope.ravel()[near], 2*_FAR - 1)/np.maximum(np.bincount(ring, minlength=2*_FAR - 1), 1), _FAR - 1)
     p = (profile - profile.min())**4
     row['bias'] = float(p @ (np.arange(2*_FAR - 2) - _FAR + 1.5)/p.sum()) if p.any() else 0.
@@ -257,7 +258,7 @@ def _contrasts(t, s, d):
     N, size = len(t['size']), t['size']
     v, per_pixel = s.ravel(), lambda x: np.repeat(x[t['piece']], t['run']).reshape(s.shape)
     mean, square = (np.bincount(t['piece'], np.add.reduceat(x, t['start']), N)/size for x in (v, v*v))
-    ring = np.flatnonzero((d < -1) & (d > -5))
+    ring = np.flatnonzero((d + np.int8(4)).view('u1') < 3)  # -4, -3, -2
     whose = _spread(per_pixel(np.where(t['object'], np.arange(1, N + 1), 0).astype('u2' if N < 65535 else 'i4')), 4, d).ravel()[ring]
     n = np.bincount(whose, minlength=N + 1)[1:]
     around = np.bincount(whose, v[ring], N + 1)[1:]/np.maximum(n, 1)
@@ -267,20 +268,20 @@ def _contrasts(t, s, d):
     contrast = mean - around
     row['contrast'] = typical = _quantile(contrast[big])
     if not typical: return row
-    sign = math.copysign(1, typical)
+    sign, beyond = math.copysign(1, typical), np.greater if typical > 0 else np.less  # on the side of the objects
     row['faintest'] = float((contrast[big]/typical).min())
     row['faint'] = int((contrast[big & (size > .5*t['median'])]/typical < .05).sum())
     high = mean + sign*np.sqrt(np.maximum(square - mean*mean, 0))
     clear = big & (contrast/typical > .3)
     level = np.where(clear, around + .35*np.maximum(sign*(high - around), .5*sign*typical)*sign, -sign*1e9)
-    low = (sign*(s - per_pixel(level.astype('f4'))) < 0) & (d > 1)
+    low = beyond(per_pixel(level.astype('f4')), s) & (d > 1)
     leak = np.bincount(t['piece'], np.add.reduceat(low.ravel(), t['start'], dtype='i4'), N)
     row['leak'] = float((leak/size)[clear].max()) if clear.any() else 0.
     out = d <= -3
     if not out.any(): return row
     ground, weak = _quantile(v[np.flatnonzero(out)[::16]]), _quantile(sign*mean[big], .25)*sign
     row['holes_filled'] = int((~t['object'] & ~t['edge'] & ~t['several'] & (sign*(mean - mean[t['other']]) > 0)).sum())
-    hot = (sign*(s - (ground + .6*(weak - ground))) > 0) & out
+    hot = beyond(s, ground + .6*(weak - ground)) & out
     if sign*(weak - ground) > 0 and np.count_nonzero(hot) > .35*t['median']:
         n = np.bincount(ndimage.label(hot)[0].ravel())[1:]
         row['lacking'] = int((n > .35*t['median']).sum())
@@ -416,7 +417,7 @@ def _same(d):
         s = s.sort_values('fit', ascending=False)
         for r in s[1:].itertuples(): yield finding(r.file, 'mask_duplicated', f'it is the mask {shown(Path(s.file.iloc[0]).name)} once more, with another image', r.fit, math.nan, other=s.file.iloc[0])
 
-# %% ../nbs/04a_masks.ipynb #75090a15
+# %% ../nbs/04a_masks.ipynb #dcbd86c4
 def _of_shapes(d, kind, bad, near):
     whole = d[~d.file.isin(bad)]
     rare = lambda x: (x > 0).mean() < .4 or len(d) < 5
@@ -437,7 +438,10 @@ def _of_shapes(d, kind, bad, near):
     if kind == 'instances':
         at = d.merged.to_numpy()
         ok = np.where(d.file.isin(bad), np.nan, at)
-        usual = np.nanquantile(np.column_stack([ok[near], np.full(len(d), -9)]), .9, axis=1)
+        v = np.sort(np.column_stack([ok[near], np.full(len(d), -9)]), axis=1)  # NaN last; numpy's `nanquantile` goes row by row
+        last = np.isfinite(v).sum(1, keepdims=True) - 1
+        low, high = (np.take_along_axis(v, f(.9*last).astype(int), 1)[:, 0] for f in (np.floor, np.ceil))
+        usual = low + (.9*last[:, 0] % 1)*(high - low)
         odd = np.isfinite(ok).any() and np.nanquantile(ok, .85) > 0  # shapes that are no simple bodies: only the strangest few, and as a hint
         least = np.maximum(np.maximum(MERGED, usual + 1), np.nanquantile(ok, .97) if odd else 0)
         for i in np.flatnonzero(ok > least): yield finding(d.file[i], 'mask_merged', 'an object is large, not convex and falls in two when eroded, as two under one number do', at[i], least[i], severity='info' if odd else None)
