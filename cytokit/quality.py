@@ -329,7 +329,7 @@ def _candidates(c, most=64):
     p = np.unique(np.concatenate(out)) if out else np.zeros(0, 'i8')
     return p//n, p % n
 
-# %% ../nbs/04_quality.ipynb #17fa5cbf
+# %% ../nbs/04_quality.ipynb #bd6cb189
 MOST_BITS = 64  # of 256 signs may differ between two views of one picture; others differ in 84 and more, on cells and nuclei
 LEAST_CORRELATION = .75  # of their coefficients
 _fine = (np.add.outer(range(16), range(16)) >= 4).reshape(256)
@@ -353,14 +353,17 @@ def _compare(c, i, j):
         r[k] = abs(float(a @ b))/(np.linalg.norm(a)*np.linalg.norm(b) or 1)
     return best, view, r
 
-def _all_pairs(c, block=256):
-    "Pairs i < j whose signs agree in some view: every pair is compared."
-    s, out, n = np.where(c > 0, np.float32(1), np.float32(-1)), [np.zeros(0, 'i8')], len(c)
-    for v in range(8):
-        turned = _view(s, v)
-        for a in range(0, n, block):
-            i, j = np.nonzero(np.abs(s[a:a + block] @ turned[a:].T) >= 256 - 2*MOST_BITS)
-            out.append(((i + a)*n + j + a)[i < j])
+def _all_pairs(c, block=128, wide=512):
+    "Pairs i < j whose signs agree in some view: every pair is compared. Mirroring changes signs by the parity of a frequency, so four products, one for each parity of both, tell all four mirrored views, inverted or not."
+    signs, out, n = np.where(c > 0, np.float32(1), np.float32(-1)), [np.zeros(0, 'i8')], len(c)
+    parts = lambda s: np.ascontiguousarray(s.reshape(-1, 8, 2, 8, 2).transpose(2, 4, 0, 1, 3)).reshape(4, -1, 64)
+    mine = parts(signs)
+    for v in (0, 4):
+        theirs = parts(_view(signs, v)).transpose(0, 2, 1)
+        for a, b in ((a, b) for a in range(0, n, block) for b in range(a, n, wide)):
+            p, q, r, s = mine[:, a:a + block] @ theirs[..., b:b + wide]
+            i, j = np.nonzero(np.maximum(np.abs(p + q) + np.abs(r + s), np.abs(p - q) + np.abs(r - s)) >= 256 - 2*MOST_BITS)
+            out.append(((i + a)*n + j + b)[i + a < j + b])
     p = np.unique(np.concatenate(out))
     return np.stack([p//n, p % n])
 
