@@ -475,7 +475,7 @@ def _owner(d, i):
     if r.max() < max(.6*usual, own @ d.outline[i].astype('f4').ravel() + .1): return None, 0.
     return k[r.argmax()], float(r.max())
 
-# %% ../nbs/04a_masks.ipynb #df4ee483
+# %% ../nbs/04a_masks.ipynb #6893ab68
 def _of_outlines(d, near, bad):
     ok = ~d.file.isin(bad)
     m, z = _score(d.bias, near, ok, .2)
@@ -501,8 +501,9 @@ def _of_outlines(d, near, bad):
     for i in np.flatnonzero(hit): yield finding(d.file[i], 'mask_lacking', f'outside of the mask lie {int(d.lacking[i])} more things that look like its {int(d.objects[i])} objects', x[i], m[i] + .2, m[i], severity=None if x[i] > m[i] + .3 and hit.mean() < .1 else 'info')
     x = np.log(d.share/(1 - d.share))
     m, z = _score(x, _fellows(d, False), ok, .15)
-    far, sure = (x - m).abs(), side*z > 0  # where its outlines say the same, less is needed
-    for i in np.flatnonzero((np.abs(z) > np.where(sure, 2, 3)) & (far > np.where(sure, .5, max(.8, 1.25*far.quantile(.96))))): yield finding(d.file[i], 'mask_foreground', f'{d.share[i]:.1%} of it are objects, of its fellows {1/(1 + np.exp(-m[i])):.1%}', d.share[i], 1/(1 + np.exp(-m[i] - np.sign(z[i]))), 1/(1 + np.exp(-m[i])))
+    far, sure, share = (x - m).abs(), side*z > 0, lambda x: 1/(1 + np.exp(-x))
+    least = np.where(sure, .5, max(.8, 1.25*far.quantile(.96)))  # where its outlines say the same, less is needed
+    for i in np.flatnonzero((np.abs(z) > np.where(sure, 2, 3)) & (far > least)): yield finding(d.file[i], 'mask_foreground', f'{d.share[i]:.1%} of it are objects, of its fellows {share(m[i]):.1%}', d.share[i], share(m[i] + np.sign(z[i])*least[i]), share(m[i]))
 
 # %% ../nbs/04a_masks.ipynb #b557b631
 def _of_people(d):

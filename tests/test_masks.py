@@ -2,6 +2,7 @@
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
+from scipy import ndimage
 from cytokit.masks import check_masks, mask_pairs, measure_mask, read_mask
 from cytokit.core import InputError
 from cytokit.samples import make_cells
@@ -60,6 +61,16 @@ def test_values_of_binary_and_classes(tmp_path):
     assert f.attrs['kind'] == 'classes' and {x for x in s if x[1] == 'mask_values'} == {('05', 'mask_values')}
     f, s = said(folder(tmp_path/'d', lambda i, a: (a > 0).astype('u1') if i == 7 else a))
     assert f.attrs['kind'] == 'instances' and {x for x in s if x[1] == 'mask_semantic'} == {('07', 'mask_semantic')}
+
+def test_too_much_drawn(tmp_path):
+    "Outlines and share of one mask say the same: told by both names, and of no other mask."
+    def grown(i, a):
+        far, at = ndimage.distance_transform_edt(a == 0, return_indices=True)
+        return np.where((far <= 2) & (i == 3), a[tuple(at)], a)
+    f, s = said(folder(tmp_path, grown))
+    assert s == {('03', 'mask_fat'), ('03', 'mask_foreground')}
+    r = f[f.check == 'mask_foreground'].iloc[0]
+    assert r.value > r.threshold
 
 def test_colours_and_palette(tmp_path):
     a = CELLS[1][1]; rgb = np.stack([a*7 % 256, a*31 % 256, a*101 % 256], -1).astype('u1')
