@@ -251,7 +251,7 @@ def _large(labels, areas):
     n = np.bincount(labels.ravel())
     return [n >= a for a in areas]
 
-# %% ../nbs/10b_objects.ipynb #942efbfd
+# %% ../nbs/10b_objects.ipynb #3b90c627
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
@@ -266,7 +266,6 @@ def choose_split(
     fill, last, divide = _filled(truths), list(product(areas, high)), score is not None or max(t.max() for t in truths) > 1
     valleys = (0., .05, .1, .2, .3) if divide else (Split().valley,)
     def attempt(t, u):
-        if (t, u) in rows: return
         s, scores = Split(t, fill_holes=fill, smooth=round(float(.1*size**.5*2**u), 3) if divide else None), []
         if t not in ground: ground.clear(); ground[t] = [_ground(m[0] > t, s, divide and not seeded) for m in maps]
         for i, (g, m) in enumerate(zip(ground[t], maps)):
