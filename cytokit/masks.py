@@ -417,7 +417,7 @@ def _same(d):
         s = s.sort_values('fit', ascending=False)
         for r in s[1:].itertuples(): yield finding(r.file, 'mask_duplicated', f'it is the mask {shown(Path(s.file.iloc[0]).name)} once more, with another image', r.fit, math.nan, other=s.file.iloc[0])
 
-# %% ../nbs/04a_masks.ipynb #dcbd86c4
+# %% ../nbs/04a_masks.ipynb #e8a30b22
 def _of_shapes(d, kind, bad, near):
     whole = d[~d.file.isin(bad)]
     rare = lambda x: (x > 0).mean() < .4 or len(d) < 5
@@ -438,10 +438,7 @@ def _of_shapes(d, kind, bad, near):
     if kind == 'instances':
         at = d.merged.to_numpy()
         ok = np.where(d.file.isin(bad), np.nan, at)
-        v = np.sort(np.column_stack([ok[near], np.full(len(d), -9)]), axis=1)  # NaN last; numpy's `nanquantile` goes row by row
-        last = np.isfinite(v).sum(1, keepdims=True) - 1
-        low, high = (np.take_along_axis(v, f(.9*last).astype(int), 1)[:, 0] for f in (np.floor, np.ceil))
-        usual = low + (.9*last[:, 0] % 1)*(high - low)
+        usual = np.array([_quantile(np.append(v[np.isfinite(v)], -9), .9) for v in ok[near]])
         odd = np.isfinite(ok).any() and np.nanquantile(ok, .85) > 0  # shapes that are no simple bodies: only the strangest few, and as a hint
         least = np.maximum(np.maximum(MERGED, usual + 1), np.nanquantile(ok, .97) if odd else 0)
         for i in np.flatnonzero(ok > least): yield finding(d.file[i], 'mask_merged', 'an object is large, not convex and falls in two when eroded, as two under one number do', at[i], least[i], severity='info' if odd else None)
