@@ -10,7 +10,7 @@ Writes benchmarks/results/lr_judge.{json,png}.
 import argparse, contextlib, io, logging, math, sys, tempfile, time, warnings
 from functools import lru_cache
 from pathlib import Path
-import matplotlib, numpy as np, torch
+import matplotlib, numpy as np, pandas as pd, torch
 matplotlib.use('Agg')
 from PIL import Image
 from torch import nn
@@ -22,6 +22,7 @@ from fastai.learner import Learner, Recorder
 from fastai.optimizer import SGD, Adam
 from cytokit.core import read_json, rng, seed_all, write_json
 from cytokit.datasets import read_table
+from cytokit.formats import read_image
 from cytokit.images import Recipe
 from cytokit.loaders import Loader, load_arrays
 from cytokit.models import backbone, param_groups, small_cnn
@@ -54,18 +55,39 @@ def blood(size=32):
 def clothing(size=32): return split(read_table(SHARED/'clothing10').drop(columns='split', errors='ignore'), 240, 200, Recipe(norm='dtype', size=size, channels=3))
 @lru_cache
 def mri(size=40): return split(read_table(SHARED/'open_ms_contrast'/'slices.csv', image='file', target='contrast', group='patient'), 240, 160, Recipe(size=size, channels=1))
+def pairs(images, truth, size, n_train, channels=1):
+    "Images with what is to be found in them: truth(path of an image) is a boolean mask."
+    from cytokit.images import resize
+    y = np.stack([resize(truth(o).astype('float32')[..., None], size, 'pad')[..., 0] > .5 for o in images])
+    return load_arrays([str(o) for o in images], Recipe(size=size, channels=channels)), torch.tensor(y[:, None]).float(), np.arange(n_train), np.arange(n_train, len(y))
+def mask(path): return read_image(path).array.squeeze()
 @lru_cache
 def nuclei(size=48):
-    import pandas as pd
-    from cytokit.formats import read_image
-    from cytokit.images import resize
     t = pd.read_csv(SHARED/'nuclei'/'images.csv')
     t = t[t['split'] == 'train'].iloc[rng('judge').permutation((t['split'] == 'train').sum())[:240]]
     find = lambda folder, o: next(SHARED.joinpath('nuclei', folder).glob(f'{Path(o).stem}.*'))
-    names = t.iloc[:, 0]
-    x = load_arrays([str(find('images', o)) for o in names], Recipe(size=size, channels=1))
-    y = np.stack([resize((read_image(find('labels', o)).array > 0).astype('float32').reshape(*read_image(find('labels', o)).array.shape[:2], 1), size, 'pad')[..., 0] > .5 for o in names])
-    return x, torch.tensor(y[:, None]).float(), np.arange(160), np.arange(160, 240)
+    return pairs([find('images', o) for o in t.iloc[:, 0]], lambda o: mask(find('labels', o)) > 0, size, 160)
+@lru_cache
+def cell_nuclei(size=48):
+    files = sorted((SHARED/'wbc_segmentation'/'dataset1'/'images').iterdir())
+    files = [files[i] for i in rng('judge').permutation(len(files))[:240]]
+    return pairs(files, lambda o: mask(o.parents[1]/'masks'/o.name) == 2, size, 160, 3)
+@lru_cache
+def tissue(size=64):
+    t = pd.read_csv(SHARED/'ptbp_t1_tissue'/'slices.csv')
+    children = rng('judge').permutation(np.unique(t['subject_group_inferred']))
+    first = t['subject_group_inferred'].isin(children[:round(len(children)*2/3)]).to_numpy()
+    order = rng('judge', 'rows').permutation(len(t))
+    rows = np.r_[order[first[order]][:160], order[~first[order]][:80]]
+    return pairs([SHARED/'ptbp_t1_tissue'/'images'/o for o in t['file'].iloc[rows]], lambda o: mask(o.parents[1]/'labels'/o.name) == 3, size, 160)
+@lru_cache
+def membranes(size=64):
+    "Patches of the slices at half their size; the last ten slices to validate on."
+    half = lambda folder: np.stack([mask(f).reshape(256, 2, 256, 2).mean((1, 3)) for f in sorted((SHARED/'isbi_membrane'/'train'/folder).iterdir())])
+    cut = lambda a: a.reshape(30, 4, size, 4, size).swapaxes(2, 3).reshape(480, size, size)
+    x, y = cut(half('image')), cut(half('label'))
+    rows = np.r_[rng('judge').permutation(320)[:160], 320 + rng('judge', 'rows').permutation(160)[:80]]
+    return torch.tensor((x[rows]/255 - .5)/.25).float()[:, None], torch.tensor(y[rows] < 128).float()[:, None], np.arange(160), np.arange(160, 240)
 @lru_cache
 def textures():
     with tempfile.TemporaryDirectory() as d: return split(read_table(write_sample('textures', Path(d)/'t', n=320)), 160, 160, Recipe(norm='dtype', size=32, channels=3))
@@ -124,7 +146,9 @@ TASKS = dict(
     made_cells_unet=(cells, 'unet', Adam, 6, 16, *ADAM), made_textures_frozen=(textures, 'head', Adam, 10, 32, *HEAD),
     blood_small=(blood, 'small', Adam, 9, 32, *ADAM), blood_small_sgd=(blood, 'small', sgd, 9, 32, *SGDM), clothing_small=(clothing, 'small', Adam, 8, 32, *ADAM),
     clothing_finetune=(clothing, 'finetune', Adam, 3, 32, *ADAM), blood_frozen=(blood, 'head', Adam, 10, 32, *HEAD), clothing_frozen=(clothing, 'head', Adam, 15, 32, *HEAD),
-    mri_small=(mri, 'small', Adam, 8, 32, *ADAM), nuclei_unet=(nuclei, 'unet', Adam, 6, 16, *ADAM), nuclei_unet_sgd=(nuclei, 'unet', sgd, 6, 16, *SGDM))
+    mri_small=(mri, 'small', Adam, 8, 32, *ADAM), nuclei_unet=(nuclei, 'unet', Adam, 6, 16, *ADAM), nuclei_unet_sgd=(nuclei, 'unet', sgd, 6, 16, *SGDM),
+    clothing_small_sgd=(clothing, 'small', sgd, 8, 32, *SGDM), clothing_frozen_sgd=(clothing, 'head', sgd, 15, 32, *SGDM), blood_finetune=(blood, 'finetune', Adam, 6, 32, *ADAM),
+    blood_unet=(cell_nuclei, 'unet', Adam, 6, 16, *ADAM), tissue_unet_sgd=(tissue, 'unet', sgd, 6, 16, *SGDM), membrane_unet=(membranes, 'unet', Adam, 6, 16, *ADAM), membrane_unet_sgd=(membranes, 'unet', sgd, 6, 16, *SGDM))
 RATIO = dict(finetune=(.04, .2, 1.))
 
 def make(task, seed):

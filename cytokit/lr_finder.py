@@ -133,30 +133,43 @@ class _Task:
         n = self.n_inp or max(1, len(batch) - 1)
         return self.loss_fn(self.model(*batch[:n]), *batch[n:])
 
-# %% ../nbs/08_lr_finder.ipynb #4c177c8a
-def _sweep(task, rates, k, ratio, accumulate, precision, prepare, flat):
+# %% ../nbs/08_lr_finder.ipynb #23faf0f3
+@contextmanager
+def _begun(task, k, ratio, accumulate, precision, prepare):
+    "On copies that are gone afterwards, (step, measured): a training step at a rate, giving its loss; the loss on the batch kept aside."
+    with _chance_kept(task.loaders), _dicts_kept([vars(o) for o in task.loaders]), task.kept():
+        now = [float(g['lr']) for g in task.groups]
+        ratio = list(ratio) if ratio is not None else now if all(now) else [1.]*len(now)
+        if len(ratio) != len(now): raise InputError(f'ratio must have one number for each of the {len(now)} parameter groups, got {len(ratio)}')
+        task.model.train()
+        if prepare: prepare(task.model)
+        cast = lambda: torch.autocast(torch.device(task.device).type, torch.bfloat16, enabled=precision == 'bfloat16')
+        batches = task.batches(k)
+        aside, drop = next(batches), [m for m in task.model.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.training]
+        def measured():
+            for m in drop: m.training = False
+            with torch.no_grad(), cast(): loss = float(task.loss(aside))
+            for m in drop: m.training = True
+            return loss
+        def step(rate):
+            task.opt.zero_grad()
+            for g, r in zip(task.groups, ratio): g['lr'] = rate*r/ratio[-1]
+            total = 0.
+            for _ in range(accumulate):
+                with cast(): loss = task.loss(next(batches))/accumulate
+                loss.backward()
+                total += float(loss.detach())
+            task.opt.step()
+            return total
+        try: yield step, measured
+        finally: batches.close()
+
+def _sweep(step, measured, rates, flat):
     "Loss (T,) on the batch kept aside after the step at each rate, NaN where there was no step; the loss before; the number of steps."
     losses, last, trained, i, stride = np.full(len(rates), np.nan), [], [], 0, 3 if flat else 1
-    task.model.train()
-    if prepare: prepare(task.model)
-    cast = lambda: torch.autocast(torch.device(task.device).type, torch.bfloat16, enabled=precision == 'bfloat16')
-    batches = task.batches(k)
-    aside, drop = next(batches), [m for m in task.model.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.training]
-    def measured():
-        for m in drop: m.training = False
-        with torch.no_grad(), cast(): loss = float(task.loss(aside))
-        for m in drop: m.training = True
-        return loss
     start = best = measured()
     while i < len(rates) and math.isfinite(start):
-        task.opt.zero_grad()
-        for g, r in zip(task.groups, ratio): g['lr'] = rates[i]*r/ratio[-1]
-        trained.append(0.)
-        for _ in range(accumulate):
-            with cast(): loss = task.loss(next(batches))/accumulate
-            loss.backward()
-            trained[-1] += float(loss.detach())
-        task.opt.step()
+        trained.append(step(rates[i]))
         losses[i] = measured()
         last.append(losses[i])
         best = min(best, losses[i])
@@ -164,7 +177,6 @@ def _sweep(task, rates, k, ratio, accumulate, precision, prepare, flat):
         if not losses[i] < 3*start or best < .97*start and (gone(last, 3, 1.2*start) and gone(trained, 3, (best + start)/2) or gone(last, 8, 1.2*start)): break
         if abs(losses[i] - start) > .01*start: stride = 1  # through the flat part in long strides
         i += stride
-    batches.close()
     return start, losses, len(last)
 
 # %% ../nbs/08_lr_finder.ipynb #f7c71e32
@@ -191,7 +203,7 @@ def rules(
     return {'steepest': float(rates[np.argmin(slope[:low + 1])]), 'valley (fastai)': float(valley(list(rates[:low + 2]), list(losses[:low + 2]), len(rates))[0]),
             'a tenth of the minimum': float(rates[low]/10), 'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan, 'half the floor': _floor(rates, losses)/2}
 
-# %% ../nbs/08_lr_finder.ipynb #b6839ddf
+# %% ../nbs/08_lr_finder.ipynb #866550c4
 @dataclass
 class Found:
     "What `find_lr` found. Rates are those of the last parameter group."
@@ -199,17 +211,19 @@ class Found:
     losses:np.ndarray # (S, T) loss after the step at each rate, of a batch kept aside; NaN where a sweep took no step
     start:np.ndarray # (S,) loss before the first step
     suggestions:dict # Rule to rate
+    tried:np.ndarray # (2,) rates of the short trainings; none where the sweeps cannot tell
+    left:np.ndarray # (2,) what they leave of the loss on the batch kept aside (1: all of it; at most 3)
     lr:float|None # The recommended rate; None: cannot tell
-    low:float|None # Lowest recommendation of a single sweep
+    low:float|None # Lowest of it and what a single sweep recommends
     high:float|None # Highest
     reason:str # Why this one, or why none
     seconds:float # What it cost
-    steps:int # Training steps of all sweeps
+    steps:int # Training steps in all
 
     def __str__(self):
         cost = f'{len(self.losses)} sweep{"s"*(len(self.losses) > 1)}, {self.steps} steps, {self.seconds:.1f} s'
         if self.lr is None: return f'Learning rate: cannot tell ({cost})\n{self.reason}'
-        return f'Learning rate {self.lr:.2g}, {self.low:.2g} to {self.high:.2g} by sweep ({cost})\n{self.reason}'
+        return f'Learning rate {self.lr:.2g}, {self.low:.2g} to {self.high:.2g} ({cost})\n{self.reason}'
 
     def plot(self,
         ax=None, # Matplotlib axes to draw on; None: a new figure
@@ -225,37 +239,45 @@ class Found:
             ax.plot(self.rates[:end], mean[:end], color='black', label='their mean, smoothed')
             for (k, v), m, c in zip(self.suggestions.items(), 'v^sDo', ('#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#D55E00')):
                 if math.isfinite(v): ax.plot(v, np.interp(np.log(v), np.log(self.rates), mean), m, color=c, ms=8, mec='black', label=f'{k}, {v:.2g}')
+            if len(self.tried): ax.plot(self.tried, self.left*np.mean(self.start), '*', color='black', ms=9, label='at the end of a short training')
             ax.set_ylim(0, 2.2*np.mean(self.start))
         if self.lr is not None: ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=f'recommended, {self.low:.2g} to {self.high:.2g}')
         ax.set(xscale='log', xlabel='learning rate of the last parameter group', ylabel='loss on a batch kept aside')
         if seen.any(): ax.legend(fontsize=7)
         return fig
 
-# %% ../nbs/08_lr_finder.ipynb #a0cbf386
+# %% ../nbs/08_lr_finder.ipynb #7af653b2
 def _judged(rates, losses, start):
-    "(suggestions, lr, low, high, reason) of the sweeps so far."
-    none = lambda why, said={}: (said, None, None, None, why)
-    if not np.isfinite(start).all(): return none('The loss is NaN or infinite before the first step: look for extreme values in the images and targets.')
+    "(suggestions, what each sweep recommends, why none) of the sweeps so far."
+    if not np.isfinite(start).all(): return {}, [], 'The loss is NaN or infinite before the first step: look for extreme values in the images and targets.'
     curves = [_smooth(l/s) for l, s in zip(losses, start)]
-    mean = np.mean(curves, 0)
-    if min(c.min() for c in curves) > .97: return none('The loss never fell: is there something to learn, are there enough images, and do the parameters get gradients?')
+    mean, each = np.mean(curves, 0), [_floor(rates, c)/2 for c in curves if c.min() <= .97]
+    if not each: return {}, [], 'The loss never fell: is there something to learn, are there enough images, and do the parameters get gradients?'
     said = rules(rates, mean)
-    if np.mean([c.min() > .97 for c in curves]) > .34: return none('The loss fell in some sweeps only: take larger batches or more sweeps.', said)
-    if mean.argmin() >= len(rates) - 2: return none(f'The loss still falls at the highest rate tried, {rates[-1]:.2g}: set `high` higher.', said)
-    if mean.argmin() <= 1: return none(f'The loss is lowest at the lowest rate tried, {rates[0]:.2g}: set `low` lower, or nothing is left to learn.', said)
-    each = np.array([_floor(rates, c)/2 for c in curves if c.min() <= .97])
-    near = each[np.abs(np.log(each/np.median(each))) < np.log(3.2)]  # half a decade
-    if len(near) < max(1, .6*len(each)): return none(f'The sweeps disagree: from {each.min():.2g} to {each.max():.2g}. Take larger batches or more sweeps.', said)
-    lr, low, high = float(np.exp(np.log(near).mean())), float(near.min()), float(near.max())
-    many = f'{len(near)} sweeps' if len(near) == len(curves) else f'{len(near)} of {len(curves)} sweeps'
-    agree = f'{many} agree within a factor {high/low:.1f}' if len(curves) > 1 else 'from one sweep, which says nothing of its certainty'
-    return said, lr, low, high, f'Half of {2*lr:.2g}, the middle of the rates where the loss on images kept aside is lowest; {agree}.'
+    if max(each) > 30*min(each): return said, [], f'The sweeps disagree: from {min(each):.2g} to {max(each):.2g}. Take larger batches or more sweeps.'
+    if mean.argmin() >= len(rates) - 2: return said, [], f'The loss still falls at the highest rate tried, {rates[-1]:.2g}: set `high` higher.'
+    if mean.argmin() <= 1: return said, [], f'The loss is lowest at the lowest rate tried, {rates[0]:.2g}: set `low` lower, or nothing is left to learn.'
+    return said, each, None
 
-# %% ../nbs/08_lr_finder.ipynb #690b9e0d
-def _checked(low, high, steps, sweeps, accumulate, precision):
+def _trained(step, measured, rate, steps):
+    "What a one-cycle training of so many steps leaves of the loss on the batch kept aside (1: all of it; at most 3); the number of steps."
+    from fastai.callback.schedule import combined_cos
+    course, start = combined_cos(.25, rate/25, rate, rate/1e5), measured()
+    for i in range(steps):
+        if not math.isfinite(step(course(i/steps))): return 3., i + 1
+    return min(3., measured()/start) if start else 3., steps
+
+def _between(rates, left):
+    "Rate between those of two short trainings (geometric), nearer to the one that leaves less; in the middle where both leave the same."
+    left = np.array(left)
+    w = np.exp((left.min() - left)/(.15*max(.01, 1 - left.min())))
+    return float(np.exp((w*np.log(rates)).sum()/w.sum()))
+
+# %% ../nbs/08_lr_finder.ipynb #4228e70c
+def _checked(low, high, steps, sweeps, trial, accumulate, precision):
     def whole(name, v, least):
         if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise InputError(f'{name} must be a whole number of {least} or more, got {shown(v)}')
-    for name, v, least in (('steps', steps, 10), ('sweeps', sweeps, 1), ('accumulate', accumulate, 1)): whole(name, v, least)
+    for name, v, least in (('steps', steps, 10), ('sweeps', sweeps, 1), ('trial', trial, 4), ('accumulate', accumulate, 1)): whole(name, v, least)
     if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and 0 < low < high < math.inf): raise InputError(f'low and high must be rates above 0, low below high, got {shown(low)} and {shown(high)}')
     if precision not in ('float32', 'bfloat16'): raise InputError(f"precision must be 'float32' or 'bfloat16', got {shown(precision)}")
 
@@ -263,8 +285,9 @@ def find_lr(
     learner, # A fastai `Learner`, or (model, optimiser, loader, loss_fn) of bare PyTorch, the loader giving (image, target)
     low:float=1e-6, # Lowest rate tried
     high:float=10., # Highest
-    steps:int=64, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
-    sweeps:int=3, # At most so many; the third is left out where two agree within a factor 1.5
+    steps:int=56, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
+    sweeps:int=3, # At most so many; the third is left out where two agree within a factor 5
+    trial:int=28, # Steps of the two short trainings that choose between half and twice what the sweeps say
     ratio=None, # Relative rate of each parameter group; None: as their rates are now
     accumulate:int=1, # Batches a step
     precision:str|None=None, # 'float32' or 'bfloat16' (by autocast); None: bfloat16 where a learner has fastai's `MixedPrecision`
@@ -273,21 +296,29 @@ def find_lr(
 )->Found:
     "Find the learning rate in short sweeps (Smith 2017) that leave no trace, even when interrupted."
     precision = precision or ('bfloat16' if hasattr(learner, 'mixed_precision') else 'float32')
-    _checked(low, high, steps, sweeps, accumulate, precision)
+    _checked(low, high, steps, sweeps, trial, accumulate, precision)
     task, rates, t, total, results = _Task(learner), np.geomspace(low, high, steps), time.perf_counter(), 0, []
+    begin = lambda k: _begun(task, 1000*seed + k, ratio, accumulate, precision, prepare)
     while len(results) < sweeps:
-        with _chance_kept(task.loaders), _dicts_kept([vars(o) for o in task.loaders]), task.kept():
-            now = [float(g['lr']) for g in task.groups]
-            r = list(ratio) if ratio is not None else now if all(now) else [1.]*len(now)
-            if len(r) != len(now): raise InputError(f'ratio must have one number for each of the {len(now)} parameter groups, got {len(r)}')
-            skip = 0 if not results else max(0, int(np.argmax(results[0][1]/results[0][0] < .95)) - steps//12)
-            start, losses, n = _sweep(task, rates[skip:], 1000*seed + len(results), r, accumulate, precision, prepare, not results)
+        skip = 0 if not results else max(0, int(np.argmax(results[0][1]/results[0][0] < .95)) - steps//12)
+        with begin(len(results)) as begun: start, losses, n = _sweep(*begun, rates[skip:], not results)
         results.append((start, np.r_[np.full(skip, np.nan), losses]))
         total += n
         start, losses = (np.array(o) for o in zip(*results))
-        said, lr, lo, hi, reason = _judged(rates, losses, start)
-        if not math.isfinite(start[-1]) or len(results) > 1 and lr and hi < 1.5*lo: break
-    return Found(rates, losses, start, said, lr, lo, hi, reason, time.perf_counter() - t, total)
+        said, each, why = _judged(rates, losses, start)
+        if not math.isfinite(start[-1]) or len(each) > 1 and max(each) < 5*min(each): break
+    tried, left, answer = np.exp(np.log(each).mean())*np.array([.5, 2]) if each else np.empty(0), [], (None, None, None)
+    for r in tried:
+        with begin(sweeps) as begun: o, n = _trained(*begun, r, trial)
+        left.append(o)
+        total += n
+    if each and min(left) > .97: why = f'Two short trainings, at {tried[0]:.2g} and {tried[1]:.2g}, left the loss on images kept aside as it was: is there something to learn, are there enough images?'
+    elif each:
+        lr, say = _between(tried, left), f'{min(each):.2g}' + f' to {max(each):.2g}'*(len(each) > 1)
+        answer = lr, min(*each, lr), max(*each, lr)
+        why = (f'{len(each)} of {len(results)} sweeps: {say}, half the middle of the rates where the loss on images kept aside is lowest. '
+               f'Two short trainings: {tried[0]:.2g} leaves {left[0]:.0%} of that loss, {tried[1]:.2g} {left[1]:.0%}.')
+    return Found(rates, losses, start, said, tried, np.array(left), *answer, why, time.perf_counter() - t, total)
 
 # %% ../nbs/08_lr_finder.ipynb #9d87f409
 def pick(
