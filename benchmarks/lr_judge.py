@@ -2,7 +2,8 @@
 
 A task is a network, an optimiser and a set of images. Its judge: 12 rates × 3 seeds, each trained one-cycle as `training.fit` does, by the validation
 loss at the end. Then every finder is asked on the same untrained learner (a seed at a time), and the training is repeated at the rate it names.
-The rule of `find_lr` was chosen on the tasks named `made_…` (images that cytokit draws itself, and scikit-learn's digits); the real tasks, from ../shared/data, only judge it.
+The rule of `find_lr` was chosen on the tasks named `made_…` (images that cytokit draws itself, and scikit-learn's digits) and after a look at nine real ones, from ../shared/data; the
+seven in UNSEEN were added afterwards and only judge it.
 Peers: fastai's valley; torch-lr-finder and Lightning, from --peers (`pip install --target FOLDER --no-deps torch-lr-finder lightning
 pytorch-lightning lightning-utilities torchmetrics`). What is done lies in --out, one JSON a task; a run that was cut short goes on.
 Writes benchmarks/results/lr_judge.{json,png}.
@@ -149,6 +150,7 @@ TASKS = dict(
     mri_small=(mri, 'small', Adam, 8, 32, *ADAM), nuclei_unet=(nuclei, 'unet', Adam, 6, 16, *ADAM), nuclei_unet_sgd=(nuclei, 'unet', sgd, 6, 16, *SGDM),
     clothing_small_sgd=(clothing, 'small', sgd, 8, 32, *SGDM), clothing_frozen_sgd=(clothing, 'head', sgd, 15, 32, *SGDM), blood_finetune=(blood, 'finetune', Adam, 6, 32, *ADAM),
     blood_unet=(cell_nuclei, 'unet', Adam, 6, 16, *ADAM), tissue_unet_sgd=(tissue, 'unet', sgd, 6, 16, *SGDM), membrane_unet=(membranes, 'unet', Adam, 6, 16, *ADAM), membrane_unet_sgd=(membranes, 'unet', sgd, 6, 16, *SGDM))
+UNSEEN = ('clothing_small_sgd', 'clothing_frozen_sgd', 'blood_finetune', 'blood_unet', 'tissue_unet_sgd', 'membrane_unet', 'membrane_unet_sgd')
 RATIO = dict(finetune=(.04, .2, 1.))
 
 def make(task, seed):
@@ -269,7 +271,13 @@ def lightning(task, seed):
         f = Tuner(trainer).lr_find(Module(), train_dataloaders=Sized(learn.dls.train))
     return f.suggestion(), len(f.results['lr'])
 
-FINDERS = dict(cytokit=ours, fastai=fastai, torch_lr_finder=torch_lr_finder, lightning=lightning)
+def judged(task, out):
+    "(losses (rates, seeds), index of the best rate) of the judge's sweep."
+    losses = np.array([[math.inf if o is None else o for o in l] for l in read_json(out/f'{task}.json')['losses']])
+    return losses, losses.clip(max=50).mean(1).argmin()
+
+# `oracle` names the judge's best rate times 1.1: how far the judge's own noise lets a finder come
+FINDERS = dict(cytokit=ours, fastai=fastai, torch_lr_finder=torch_lr_finder, lightning=lightning, oracle=None)
 
 def ask(task, name, out):
     "Rate, cost and the loss of a training at that rate, a seed at a time."
@@ -281,7 +289,7 @@ def ask(task, name, out):
         t = time.perf_counter()
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter('ignore')
-            lr, steps = FINDERS[name](task, seed)
+            lr, steps = FINDERS[name](task, seed) if name != 'oracle' else (1.1*rates_of(task)[judged(task, out)[1]], 0)
         t = time.perf_counter() - t
         rows.append(dict(lr=lr, steps=steps, seconds=t, loss=trained(task, lr, seed) if lr else None))
     write_json(path, rows)
@@ -292,12 +300,10 @@ def share(loss, best): return min(loss, 50.)/best if loss is not None and math.i
 
 def summary(task, out):
     "What a task says: the judge's sweep, and each finder's loss as a multiple of the sweep's best."
-    d = read_json(out/f'{task}.json')
-    losses = np.array([[math.inf if o is None else o for o in l] for l in d['losses']])
-    mean = losses.clip(max=50).mean(1)
-    best = mean.min()
-    row = dict(task=task, tuned_on=task.startswith('made_'), rates=rates_of(task), losses=losses, best_rate=rates_of(task)[mean.argmin()], best_loss=best,
-               noise=losses[mean.argmin()].std(ddof=1)/math.sqrt(SEEDS)/best, seconds_a_training=d['seconds_a_training'], finders={})
+    d, (losses, i) = read_json(out/f'{task}.json'), judged(task, out)
+    best = losses[i].clip(max=50).mean()
+    row = dict(task=task, made=task.startswith('made_'), unseen=task in UNSEEN, rates=rates_of(task), losses=losses, best_rate=rates_of(task)[i], best_loss=best,
+               noise=losses[i].std(ddof=1)/math.sqrt(SEEDS)/best, seconds_a_training=d['seconds_a_training'], finders={})
     for name in FINDERS:
         if not (out/f'{task}.{name}.json').exists(): continue
         r = read_json(out/f'{task}.{name}.json')
@@ -307,11 +313,10 @@ def summary(task, out):
     return row
 
 def totals(rows):
-    "A row a finder, over the tasks that no rule was chosen on."
-    real, t = [r for r in rows if not r['tuned_on']], []
-    common = [r for r in real if all(r['finders'].get(n, {}).get('loss_of_best') for n in FINDERS)]
+    "A row a finder, over these tasks."
+    t, common = [], [r for r in rows if all(r['finders'].get(n, {}).get('loss_of_best') for n in FINDERS)]
     for name in FINDERS:
-        f = [r['finders'][name] for r in real if name in r['finders']]
+        f = [r['finders'][name] for r in rows if name in r['finders']]
         x = np.array([o['loss_of_best'] or math.nan for o in f])
         if len(f): t.append(dict(finder=name, tasks=len(f), within_5_percent=int((x <= 1.05).sum()), within_10_percent=int((x <= 1.1).sum()), mean_where_all_answer=float(np.exp(np.mean([np.log(r['finders'][name]['loss_of_best']) for r in common]))) if common else None,
             n_where_all_answer=len(common), worst=float(np.nanmax(x)),
@@ -327,7 +332,7 @@ def draw(rows):
         x, y = r['rates'], r['losses'].clip(max=50)
         top = 2.5*r['best_loss']
         ax.fill_between(x, y.min(1).clip(max=2*top), y.max(1).clip(max=2*top), color='0.85'); ax.plot(x, y.mean(1), color='black', lw=1)
-        for i, (name, f) in enumerate(r['finders'].items()):
+        for i, (name, f) in enumerate((k, v) for k, v in r['finders'].items() if k in marks):
             v = [o for o in f['rates'] if o]
             ax.plot(np.clip(v, x[0]/3, x[-1]*3), [top*(.96 - .07*i)]*len(v), marks[name][0], color=marks[name][1], mec='black', mew=.5, ms=5, label=name.replace('_', '-') if r is rows[0] else None)
         ax.axvline(r['best_rate'], color='0.6', lw=1, ls=':')
@@ -347,15 +352,18 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     logging.getLogger('pytorch_lightning').setLevel(logging.ERROR)
     if a.peers: sys.path.append(a.peers)
-    else: FINDERS = {k: FINDERS[k] for k in ('cytokit', 'fastai')}
+    else: FINDERS = {k: FINDERS[k] for k in ('cytokit', 'fastai', 'oracle')}
     a.out.mkdir(parents=True, exist_ok=True)
     for task in [] if a.draw else a.tasks:
         sweep(task, a.out)
         for name in FINDERS: ask(task, name, a.out)
         print(task, {k: v['loss_of_best'] for k, v in summary(task, a.out)['finders'].items()}, flush=True)
     rows = [summary(t, a.out) for t in TASKS if (a.out/f'{t}.json').exists() and len(read_json(a.out/f'{t}.json')['losses']) == N_RATES]
-    for t in totals(rows): print(t)
-    write_json(HERE/'results'/'lr_judge.json', dict(totals=totals(rows), tasks=rows))
+    real = [r for r in rows if not r['made']]
+    result = dict(totals=totals(real), unseen=totals([r for r in real if r['unseen']]), tasks=rows)
+    for k in ('totals', 'unseen'):
+        for t in result[k]: print(k, t)
+    write_json(HERE/'results'/'lr_judge.json', result)
     f = io.BytesIO()
-    draw([r for r in rows if not r['tuned_on']]).savefig(f, dpi=90)
+    draw(real).savefig(f, dpi=90)
     Image.open(f).convert('RGB').quantize(200).save(HERE/'results'/'lr_judge.png', optimize=True)

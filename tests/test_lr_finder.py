@@ -52,7 +52,7 @@ def interrupted(learn):
 
 CASES = dict(fresh={}, warm={}, frozen=dict(frozen=True), torch_adam=dict(opt=lambda p, **k: OptimWrapper(p, torch.optim.AdamW, **k)))
 
-@pytest.mark.parametrize('finder', [lambda l: find_lr(l, ratio=(.1, 1.)), interrupted, lambda l: find_lr(l, accumulate=2, precision='bfloat16')], ids=['found', 'interrupted', 'bf16'])
+@pytest.mark.parametrize('finder', [lambda l: find_lr(l, ratio=(.1, 1.)), interrupted, lambda l: find_lr(l, accumulate=2, precision='bfloat16', sweeps=1, steps=20, trial=4)], ids=['found', 'interrupted', 'bf16'])
 @pytest.mark.parametrize('case', CASES)
 def test_no_trace(case, finder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -143,7 +143,7 @@ def test_prepare_keeps_norm():
     find_lr(learn, prepare=still, sweeps=1)
     assert seen and all(m.training for m in seen)
 
-@pytest.mark.parametrize('bad', [dict(low=-1.), dict(high=0), dict(steps=0), dict(sweeps=True), dict(accumulate=0), dict(precision='int8'), dict(ratio=(1., 1., 1.))])
+@pytest.mark.parametrize('bad', [dict(low=-1.), dict(high=0), dict(steps=0), dict(sweeps=True), dict(trial=3), dict(accumulate=0), dict(precision='int8'), dict(ratio=(1., 1., 1.))])
 def test_bad_input(bad):
     with pytest.raises(InputError) as e: find_lr(learner(), **bad)
     assert '\n' not in str(e.value)
