@@ -365,5 +365,5 @@ if __name__ == '__main__':
         for t in result[k]: print(k, t)
     write_json(HERE/'results'/'lr_judge.json', result)
     f = io.BytesIO()
-    draw(real).savefig(f, dpi=90)
-    Image.open(f).convert('RGB').quantize(200).save(HERE/'results'/'lr_judge.png', optimize=True)
+    draw(real).savefig(f, dpi=80)
+    Image.open(f).convert('RGB').quantize(48).save(HERE/'results'/'lr_judge.png', optimize=True)
