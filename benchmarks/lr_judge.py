@@ -24,7 +24,7 @@ from fastai.optimizer import SGD, Adam
 from cytokit.core import read_json, rng, seed_all, write_json
 from cytokit.datasets import read_table
 from cytokit.formats import read_image
-from cytokit.images import Recipe
+from cytokit.images import Recipe, resize
 from cytokit.loaders import Loader, load_arrays
 from cytokit.models import backbone, param_groups, small_cnn
 from cytokit.samples import make_cells, write_sample
@@ -35,16 +35,16 @@ WEIGHTS = dict(weights=str(SHARED/'weights'/'mobilenet_v2_100_in1k_qat.safetenso
 SEEDS, N_RATES = 3, 12
 
 # %% Images: x (N, C, H, W), y, rows to train on and to validate on
+def parted(group, n_train, n_valid):
+    "Rows to train on, then rows of other groups (patients) to validate on; how many are of the first kind."
+    groups, order = rng('judge').permutation(np.unique(group)), rng('judge', 'rows').permutation(len(group))
+    first = np.isin(group, groups[:round(len(groups)*n_train/(n_train + n_valid))])[order]
+    rows = np.r_[order[first][:n_train], order[~first][:n_valid]]
+    return rows, min(n_train, int(first.sum()))
 def split(table, n_train, n_valid, recipe):
-    "Images of a table, whole groups (patients) in one part."
+    "Images of a table, whole groups in one part."
     names = sorted(table['target'].astype(str).unique())
-    group = table['group'].astype(str).to_numpy() if 'group' in table else np.arange(len(table)).astype(str)
-    groups = rng('judge').permutation(np.unique(group))
-    part = {g: i < round(len(groups)*n_train/(n_train + n_valid)) for i, g in enumerate(groups)}
-    first = np.array([part[g] for g in group])
-    order = rng('judge', 'rows').permutation(len(table))
-    rows = np.r_[order[first[order]][:n_train], order[~first[order]][:n_valid]]
-    n = int(first[rows].sum())
+    rows, n = parted(table['group'].astype(str).to_numpy() if 'group' in table else np.arange(len(table)).astype(str), n_train, n_valid)
     table = table.iloc[rows]
     return load_arrays(table, recipe), torch.tensor(table['target'].astype(str).map(names.index).to_numpy()), np.arange(n), np.arange(n, len(rows))
 
@@ -58,7 +58,6 @@ def clothing(size=32): return split(read_table(SHARED/'clothing10').drop(columns
 def mri(size=40): return split(read_table(SHARED/'open_ms_contrast'/'slices.csv', image='file', target='contrast', group='patient'), 240, 160, Recipe(size=size, channels=1))
 def pairs(images, truth, size, n_train, channels=1):
     "Images with what is to be found in them: truth(path of an image) is a boolean mask."
-    from cytokit.images import resize
     y = np.stack([resize(truth(o).astype('float32')[..., None], size, 'pad')[..., 0] > .5 for o in images])
     return load_arrays([str(o) for o in images], Recipe(size=size, channels=channels)), torch.tensor(y[:, None]).float(), np.arange(n_train), np.arange(n_train, len(y))
 def mask(path): return read_image(path).array.squeeze()
@@ -76,11 +75,8 @@ def cell_nuclei(size=48):
 @lru_cache
 def tissue(size=64):
     t = pd.read_csv(SHARED/'ptbp_t1_tissue'/'slices.csv')
-    children = rng('judge').permutation(np.unique(t['subject_group_inferred']))
-    first = t['subject_group_inferred'].isin(children[:round(len(children)*2/3)]).to_numpy()
-    order = rng('judge', 'rows').permutation(len(t))
-    rows = np.r_[order[first[order]][:160], order[~first[order]][:80]]
-    return pairs([SHARED/'ptbp_t1_tissue'/'images'/o for o in t['file'].iloc[rows]], lambda o: mask(o.parents[1]/'labels'/o.name) == 3, size, 160)
+    rows, n = parted(t['subject_group_inferred'].to_numpy(), 160, 80)
+    return pairs([SHARED/'ptbp_t1_tissue'/'images'/o for o in t['file'].iloc[rows]], lambda o: mask(o.parents[1]/'labels'/o.name) == 3, size, n)
 @lru_cache
 def membranes(size=64):
     "Patches of the slices at half their size; the last ten slices to validate on."
