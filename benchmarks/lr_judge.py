@@ -275,21 +275,34 @@ def judged(task, out):
 # `oracle` names the judge's best rate times 1.1: how far the judge's own noise lets a finder come
 FINDERS = dict(cytokit=ours, fastai=fastai, torch_lr_finder=torch_lr_finder, lightning=lightning, oracle=None)
 
+def found(task, name, seed, out):
+    "(rate or None, steps) without what it prints."
+    if name == 'oracle': return 1.1*rates_of(task)[judged(task, out)[1]], 0
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter('ignore')
+        return FINDERS[name](task, seed)
+
 def ask(task, name, out):
-    "Rate, cost and the loss of a training at that rate, a seed at a time."
+    "Rate, steps and the loss of a training at that rate, a seed at a time."
     path = out/f'{task}.{name}.json'
-    if path.exists(): return read_json(path)
+    if path.exists(): return
     rows = []
     for seed in range(SEEDS):
-        make(task, seed)
-        t = time.perf_counter()
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter('ignore')
-            lr, steps = FINDERS[name](task, seed) if name != 'oracle' else (1.1*rates_of(task)[judged(task, out)[1]], 0)
-        t = time.perf_counter() - t
-        rows.append(dict(lr=lr, steps=steps, seconds=t, loss=trained(task, lr, seed) if lr else None))
+        lr, steps = found(task, name, seed, out)
+        rows.append(dict(lr=lr, steps=steps, loss=trained(task, lr, seed) if lr else None))
     write_json(path, rows)
-    return rows
+
+def clock(task, out):
+    "Seconds of each finder, one after the other, the middle of three rounds on other seeds; the machine should do nothing else."
+    path, seconds = out/f'{task}.seconds.json', {k: [] for k in FINDERS}
+    if path.exists(): return
+    for seed in range(3):
+        for name in seconds:
+            make(task, seed)
+            t = time.perf_counter()
+            found(task, name, seed, out)
+            seconds[name].append(time.perf_counter() - t)
+    write_json(path, {k: float(np.median(v)) for k, v in seconds.items()})
 
 # %% Report
 def share(loss, best): return min(loss, 50.)/best if loss is not None and math.isfinite(loss) else 50./best
@@ -300,12 +313,13 @@ def summary(task, out):
     best = losses[i].clip(max=50).mean()
     row = dict(task=task, made=task.startswith('made_'), unseen=task in UNSEEN, rates=rates_of(task), losses=losses, best_rate=rates_of(task)[i], best_loss=best,
                noise=losses[i].std(ddof=1)/math.sqrt(SEEDS)/best, seconds_a_training=d['seconds_a_training'], finders={})
+    seconds = read_json(f) if (f := out/f'{task}.seconds.json').exists() else {}
     for name in FINDERS:
         if not (out/f'{task}.{name}.json').exists(): continue
         r = read_json(out/f'{task}.{name}.json')
         named = [o for o in r if o['lr']]
         row['finders'][name] = dict(rates=[o['lr'] for o in r], loss_of_best=float(np.mean([share(o['loss'], best) for o in named])) if named else None,
-            answers=len(named), seconds=float(np.median([o['seconds'] for o in r])), steps=float(np.mean([o['steps'] for o in r])))
+            answers=len(named), seconds=seconds.get(name), steps=float(np.mean([o['steps'] for o in r])))
     return row
 
 def totals(rows):
@@ -316,7 +330,7 @@ def totals(rows):
         x = np.array([o['loss_of_best'] or math.nan for o in f])
         if len(f): t.append(dict(finder=name, tasks=len(f), within_5_percent=int((x <= 1.05).sum()), within_10_percent=int((x <= 1.1).sum()), mean_where_all_answer=float(np.exp(np.mean([np.log(r['finders'][name]['loss_of_best']) for r in common]))) if common else None,
             n_where_all_answer=len(common), worst=float(np.nanmax(x)),
-            answers=sum(o['answers'] for o in f), asked=SEEDS*len(f), steps=float(np.mean([o['steps'] for o in f])), seconds=float(np.sum([o['seconds'] for o in f]))))
+            answers=sum(o['answers'] for o in f), asked=SEEDS*len(f), steps=float(np.mean([o['steps'] for o in f])), seconds=sum(o['seconds'] or math.nan for o in f)))
     return t
 
 def draw(rows):
@@ -343,6 +357,7 @@ if __name__ == '__main__':
     p.add_argument('tasks', nargs='*', default=list(TASKS))
     p.add_argument('--out', type=Path, default=Path('runs')/'lr_judge')
     p.add_argument('--peers', help='folder with torch-lr-finder and Lightning; without it they are left out')
+    p.add_argument('--clock', action='store_true', help='only measure the seconds of each finder, of tasks that were asked')
     p.add_argument('--draw', action='store_true', help='only write the table and the figure of what is there')
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -350,7 +365,8 @@ if __name__ == '__main__':
     if a.peers: sys.path.append(a.peers)
     else: FINDERS = {k: FINDERS[k] for k in ('cytokit', 'fastai', 'oracle')}
     a.out.mkdir(parents=True, exist_ok=True)
-    for task in [] if a.draw else a.tasks:
+    for task in a.tasks if a.clock else []: clock(task, a.out)
+    for task in [] if a.draw or a.clock else a.tasks:
         sweep(task, a.out)
         for name in FINDERS: ask(task, name, a.out)
         print(task, {k: v['loss_of_best'] for k, v in summary(task, a.out)['finders'].items()}, flush=True)

@@ -1,4 +1,4 @@
-"""Find the learning rate in a few short sweeps that leave no trace, and say how sure that is.
+"""Find the learning rate in a short sweep and two short trainings that leave no trace, and say how sure that is.
 
 Docs: https://cytokit.github.io/cytokit/lr_finder.html.md"""
 
@@ -133,7 +133,7 @@ class _Task:
         n = self.n_inp or max(1, len(batch) - 1)
         return self.loss_fn(self.model(*batch[:n]), *batch[n:])
 
-# %% ../nbs/08_lr_finder.ipynb #23faf0f3
+# %% ../nbs/08_lr_finder.ipynb #67120bb1
 @contextmanager
 def _begun(task, k, ratio, accumulate, precision, prepare):
     "On copies that are gone afterwards, (step, measured): a training step at a rate, giving its loss; the loss on the batch kept aside."
@@ -164,9 +164,9 @@ def _begun(task, k, ratio, accumulate, precision, prepare):
         try: yield step, measured
         finally: batches.close()
 
-def _sweep(step, measured, rates, flat):
+def _sweep(step, measured, rates):
     "Loss (T,) on the batch kept aside after the step at each rate, NaN where there was no step; the loss before; the number of steps."
-    losses, last, trained, i, stride = np.full(len(rates), np.nan), [], [], 0, 3 if flat else 1
+    losses, last, trained, i, stride = np.full(len(rates), np.nan), [], [], 0, 3
     start = best = measured()
     while i < len(rates) and math.isfinite(start):
         trained.append(step(rates[i]))
@@ -179,7 +179,7 @@ def _sweep(step, measured, rates, flat):
         i += stride
     return start, losses, len(last)
 
-# %% ../nbs/08_lr_finder.ipynb #f7c71e32
+# %% ../nbs/08_lr_finder.ipynb #2c41819f
 def _smooth(l):
     "Mean over three neighbours; what lies before the first step is as at the start (1), what lies after the last as bad as that."
     seen = np.flatnonzero(np.isfinite(l))
@@ -203,7 +203,7 @@ def rules(
     return {'steepest': float(rates[np.argmin(slope[:low + 1])]), 'valley (fastai)': float(valley(list(rates[:low + 2]), list(losses[:low + 2]), len(rates))[0]),
             'a tenth of the minimum': float(rates[low]/10), 'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan, 'half the floor': _floor(rates, losses)/2}
 
-# %% ../nbs/08_lr_finder.ipynb #866550c4
+# %% ../nbs/08_lr_finder.ipynb #7fd1d3e1
 @dataclass
 class Found:
     "What `find_lr` found. Rates are those of the last parameter group."
@@ -214,7 +214,7 @@ class Found:
     tried:np.ndarray # (2,) rates of the short trainings; none where the sweeps cannot tell
     left:np.ndarray # (2,) what they leave of the loss on the batch kept aside (1: all of it; at most 3)
     lr:float|None # The recommended rate; None: cannot tell
-    low:float|None # Lowest of it and what a single sweep recommends
+    low:float|None # Lowest rate that is as good by the short trainings: it leaves at most a tenth of the fall more than the best of them
     high:float|None # Highest
     reason:str # Why this one, or why none
     seconds:float # What it cost
@@ -231,12 +231,12 @@ class Found:
         "The sweeps, their mean, the band of the recommendation, and what each rule says."
         import matplotlib.pyplot as plt
         fig, ax = (ax.figure, ax) if ax is not None else plt.subplots(figsize=(5.2, 2.9), layout='constrained')
-        for i, l in enumerate(self.losses): ax.plot(self.rates[np.isfinite(l)], l[np.isfinite(l)], color='0.6', lw=1, label=None if i else 'sweeps')
+        for i, l in enumerate(self.losses): ax.plot(self.rates[np.isfinite(l)], l[np.isfinite(l)], color='0.6', lw=1, label=None if i else 'sweep')
         mean = np.mean([_smooth(l/s) for l, s in zip(self.losses, self.start)], 0)*np.mean(self.start)
         seen = np.isfinite(self.losses).any(0) if len(self.losses) else np.zeros(len(self.rates), bool)
         if seen.any():
             end = np.flatnonzero(seen)[-1] + 1
-            ax.plot(self.rates[:end], mean[:end], color='black', label='their mean, smoothed')
+            ax.plot(self.rates[:end], mean[:end], color='black', label='smoothed')
             for (k, v), m, c in zip(self.suggestions.items(), 'v^sDo', ('#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#D55E00')):
                 if math.isfinite(v): ax.plot(v, np.interp(np.log(v), np.log(self.rates), mean), m, color=c, ms=8, mec='black', label=f'{k}, {v:.2g}')
             if len(self.tried): ax.plot(self.tried, self.left*np.mean(self.start), '*', color='black', ms=9, label='at the end of a short training')
@@ -246,17 +246,19 @@ class Found:
         if seen.any(): ax.legend(fontsize=7)
         return fig
 
-# %% ../nbs/08_lr_finder.ipynb #f4460e78
+# %% ../nbs/08_lr_finder.ipynb #f175e775
 def _judged(rates, losses, start):
-    "(suggestions, what each sweep recommends, why none) of the sweeps so far."
+    "(suggestions, where each sweep says that the middle of its floor is, why none)."
     if not np.isfinite(start).all(): return {}, [], 'The loss is NaN or infinite before the first step: look for extreme values in the images and targets.'
     curves = [_smooth(l/s) for l, s in zip(losses, start)]
-    mean, each = np.mean(curves, 0), [_floor(rates, c)/2 for c in curves if c.min() <= .97]
-    if not each: return {}, [], 'The loss never fell: is there something to learn, are there enough images, and do the parameters get gradients?'
+    mean, ends = np.mean(curves, 0), [np.flatnonzero(np.isfinite(l))[-1] for l in losses]
+    floors = [_floor(rates, c) if c.min() <= .97 else rates[e]/20 for c, l, s, e in zip(curves, losses, start, ends) if c.min() <= .97 or not l[e] < 3*s]
+    if not floors: return {}, [], f'The loss never fell, up to the highest rate tried, {rates[-1]:.2g}: is `high` too low, is there something to learn, are there enough images, and do the parameters get gradients?'
+    if min(c.min() for c in curves) > .97: return {}, floors, None
     said = rules(rates, mean)
     if mean.argmin() >= len(rates) - 2: return said, [], f'The loss still falls at the highest rate tried, {rates[-1]:.2g}: set `high` higher.'
     if mean.argmin() <= 1: return said, [], f'The loss is lowest at the lowest rate tried, {rates[0]:.2g}: set `low` lower, or nothing is left to learn.'
-    return said, each, None
+    return said, floors, None
 
 def _trained(step, measured, rate, steps):
     "What a one-cycle training of so many steps leaves of the loss on the batch kept aside (1: all of it; at most 3); the number of steps."
@@ -267,12 +269,14 @@ def _trained(step, measured, rate, steps):
     return min(3., measured()/start) if start else 3., steps
 
 def _between(rates, left):
-    "Rate between those of two short trainings (geometric), nearer to the one that leaves less; in the middle where both leave the same."
-    left = np.array(left)
-    w = np.exp((left.min() - left)/(.15*max(.01, 1 - left.min())))
-    return float(np.exp((w*np.log(rates)).sum()/w.sum()))
+    "(rate, lowest, highest as good): the rate is the mean (geometric) of those of short trainings, each the heavier the less it leaves; as good is what leaves at most a tenth of the fall more than the best."
+    left, x = np.array(left), np.log(rates)
+    fall = max(.01, 1 - left.min())
+    w, fine = np.exp((left.min() - left)/(.15*fall)), np.linspace(x[0], x[-1], 200)
+    at, lr = fine[np.interp(fine, x, left) <= left.min() + .1*fall], (w*x).sum()/w.sum()
+    return tuple(float(np.exp(o)) for o in (lr, min(lr, at[0]), max(lr, at[-1])))
 
-# %% ../nbs/08_lr_finder.ipynb #b4f64ddb
+# %% ../nbs/08_lr_finder.ipynb #7c4aa8a3
 def _checked(low, high, steps, sweeps, trial, accumulate, precision):
     def whole(name, v, least):
         if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise InputError(f'{name} must be a whole number of {least} or more, got {shown(v)}')
@@ -285,42 +289,41 @@ def find_lr(
     low:float=1e-6, # Lowest rate tried
     high:float=10., # Highest
     steps:int=56, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
-    sweeps:int=3, # At most so many; no third after two in which the loss fell
-    trial:int=28, # Steps of the two short trainings that choose within what the sweeps say
+    sweeps:int=1, # So many, each on other batches; short trainings then go from the lowest to the highest that they say
+    trial:int=24, # Steps of a short training
     ratio=None, # Relative rate of each parameter group; None: as their rates are now
     accumulate:int=1, # Batches a step
     precision:str|None=None, # 'float32' or 'bfloat16' (by autocast); None: bfloat16 where a learner has fastai's `MixedPrecision`
     prepare=None, # Called with the model in training mode before a sweep, for layers that must not train, such as batch norm that keeps its statistics
     seed:int=0, # Which batches are drawn, and kept aside
 )->Found:
-    "Find the learning rate in short sweeps (Smith 2017) that leave no trace, even when interrupted."
+    "Find the learning rate by a sweep (Smith 2017) and short trainings that leave no trace, even when interrupted."
     precision = precision or ('bfloat16' if hasattr(learner, 'mixed_precision') else 'float32')
     _checked(low, high, steps, sweeps, trial, accumulate, precision)
     task, rates, t, total, results = _Task(learner), np.geomspace(low, high, steps), time.perf_counter(), 0, []
     begin = lambda k: _begun(task, 1000*seed + k, ratio, accumulate, precision, prepare)
-    while len(results) < sweeps:
-        skip = 0 if not results else max(0, int(np.argmax(results[0][1]/results[0][0] < .95)) - steps//12)
-        with begin(len(results)) as begun: start, losses, n = _sweep(*begun, rates[skip:], not results)
-        results.append((start, np.r_[np.full(skip, np.nan), losses]))
+    for k in range(sweeps):
+        with begin(k) as begun: *result, n = _sweep(*begun, rates)
+        results.append(result)
         total += n
-        start, losses = (np.array(o) for o in zip(*results))
-        said, each, why = _judged(rates, losses, start)
-        if not math.isfinite(start[-1]) or len(each) > 1: break
+        if not math.isfinite(result[0]): break
+    start, losses = (np.array(o) for o in zip(*results))
+    said, floors, why = _judged(rates, losses, start)
     tried, left, answer = np.empty(0), [], (None, None, None)
-    if each:
-        lo, hi = min(each), max(each)
-        wider = max(1, 4*lo/hi)**.5
-        tried = np.array([lo/wider, hi*wider])
-    for r in tried:
-        with begin(sweeps) as begun: o, n = _trained(*begun, r, trial)
-        left.append(o)
-        total += n
-    if each and min(left) > .97: why = f'Two short trainings, at {tried[0]:.2g} and {tried[1]:.2g}, left the loss on images kept aside as it was: is there something to learn, are there enough images?'
-    elif each:
-        lr, say = _between(tried, left), f'{min(each):.2g}' + f' to {max(each):.2g}'*(len(each) > 1)
-        answer = lr, min(*each, lr), max(*each, lr)
-        why = (f'{len(each)} of {len(results)} sweeps: {say}, half the middle of the rates where the loss on images kept aside is lowest. '
-               f'Two short trainings: {tried[0]:.2g} leaves {left[0]:.0%} of that loss, {tried[1]:.2g} {left[1]:.0%}.')
+    if floors:
+        ends = np.array([min(floors), max(floors)])/2
+        tried = ends*max(1, 4*ends[0]/ends[1])**np.array([-.5, .5])
+        for length in (trial, 2*trial):
+            left = []
+            for r in tried:
+                with begin(sweeps) as begun: o, n = _trained(*begun, r, length)
+                left.append(o)
+                total += n
+            if min(left) <= .97: break
+        why = (f'Middle of the rates where the loss on images kept aside is lowest, in {sweeps} sweep{"s"*(sweeps > 1)}: {min(floors):.2g}' + f' to {max(floors):.2g}'*(len(floors) > 1) if said else
+               f'The loss did not fall in a sweep; it broke down at {20*max(floors):.2g}') + f'. Of that loss, a training of {length} steps at {tried[0]:.2g} leaves {left[0]:.0%}, at {tried[1]:.2g} {left[1]:.0%}'
+        if min(left) > .97: why += ': is there something to learn, are there enough images?'
+        else: answer, why = _between(tried, left), why + '.'
     return Found(rates, losses, start, said, tried, np.array(left), *answer, why, time.perf_counter() - t, total)
 
 # %% ../nbs/08_lr_finder.ipynb #9d87f409

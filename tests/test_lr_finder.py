@@ -52,7 +52,7 @@ def interrupted(learn):
 
 CASES = dict(fresh={}, warm={}, frozen=dict(frozen=True), torch_adam=dict(opt=lambda p, **k: OptimWrapper(p, torch.optim.AdamW, **k)))
 
-@pytest.mark.parametrize('finder', [lambda l: find_lr(l, ratio=(.1, 1.)), interrupted, lambda l: find_lr(l, accumulate=2, precision='bfloat16', sweeps=1, steps=20, trial=4)], ids=['found', 'interrupted', 'bf16'])
+@pytest.mark.parametrize('finder', [lambda l: find_lr(l, ratio=(.1, 1.)), interrupted, lambda l: find_lr(l, accumulate=2, precision='bfloat16', sweeps=2, steps=20, trial=4)], ids=['found', 'interrupted', 'bf16'])
 @pytest.mark.parametrize('case', CASES)
 def test_no_trace(case, finder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -75,7 +75,7 @@ def test_grads_stay():
     learn.loss_func(learn.model(X), Y).backward()
     grads = [p.grad for p in learn.model.parameters()]
     copies = [g.clone() for g in grads]
-    find_lr(learn, sweeps=1)
+    find_lr(learn)
     assert all(p.grad is g and torch.equal(g, c) for p, g, c in zip(learn.model.parameters(), grads, copies))
 
 @pytest.mark.parametrize('workers', [0, 1])
@@ -86,7 +86,7 @@ def test_bare_torch_loader(workers):
         opt = torch.optim.SGD(model.parameters(), lr=.01, momentum=.9)
         steps = torch.optim.lr_scheduler.StepLR(opt, 3)
         loader = DataLoader(TensorDataset(X, Y), 8, shuffle=True, generator=torch.Generator().manual_seed(3), num_workers=workers)
-        if find: find_lr((model, opt, loader, F.cross_entropy), sweeps=1, steps=20)
+        if find: find_lr((model, opt, loader, F.cross_entropy), steps=20)
         losses = []
         for x, y in [*loader, *loader]:
             loss = F.cross_entropy(model(x), y)
@@ -124,6 +124,11 @@ def test_same_answer_twice():
     a, b = find_lr(learner()), find_lr(learner())
     assert a.lr == b.lr and np.array_equal(a.losses, b.losses, equal_nan=True)
 
+def test_more_sweeps():
+    f = find_lr(learner(), sweeps=2)
+    assert f.losses.shape == (2, 56) and f.steps == np.isfinite(f.losses).sum() + 24*len(f.tried) and '2 sweeps' in str(f)
+    assert f.low <= f.lr <= f.high and f.tried[0] <= f.lr <= f.tried[-1]
+
 def test_one_batch():
     m = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
     f = find_lr((m, torch.optim.Adam(m.parameters()), [(X, Y)], F.cross_entropy))
@@ -140,7 +145,7 @@ def test_prepare_keeps_norm():
         for m in model.modules():
             if isinstance(m, nn.BatchNorm2d): m.eval(); seen.append(m)
     learn = learner()
-    find_lr(learn, prepare=still, sweeps=1)
+    find_lr(learn, prepare=still)
     assert seen and all(m.training for m in seen)
 
 @pytest.mark.parametrize('bad', [dict(low=-1.), dict(high=0), dict(steps=0), dict(sweeps=True), dict(trial=3), dict(accumulate=0), dict(precision='int8'), dict(ratio=(1., 1., 1.))])
