@@ -293,16 +293,15 @@ def ask(task, name, out):
     write_json(path, rows)
 
 def clock(task, out):
-    "Seconds of each finder, one after the other, the middle of three rounds on other seeds; the machine should do nothing else."
-    path, seconds = out/f'{task}.seconds.json', {k: [] for k in FINDERS}
+    "Seconds of each finder, one after the other; the machine should do nothing else."
+    path, seconds = out/f'{task}.seconds.json', {}
     if path.exists(): return
-    for seed in range(3):
-        for name in seconds:
-            make(task, seed)
-            t = time.perf_counter()
-            found(task, name, seed, out)
-            seconds[name].append(time.perf_counter() - t)
-    write_json(path, {k: float(np.median(v)) for k, v in seconds.items()})
+    for name in FINDERS:
+        make(task, 0)
+        t = time.perf_counter()
+        found(task, name, 0, out)
+        seconds[name] = time.perf_counter() - t
+    write_json(path, seconds)
 
 # %% Report
 def share(loss, best): return min(loss, 50.)/best if loss is not None and math.isfinite(loss) else 50./best

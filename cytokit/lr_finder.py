@@ -1,4 +1,4 @@
-"""Find the learning rate in a short sweep and two short trainings that leave no trace, and say how sure that is.
+"""Find the learning rate in a short sweep and two to four short trainings that leave no trace, and say how sure that is.
 
 Docs: https://cytokit.github.io/cytokit/lr_finder.html.md"""
 
@@ -203,7 +203,7 @@ def rules(
     return {'steepest': float(rates[np.argmin(slope[:low + 1])]), 'valley (fastai)': float(valley(list(rates[:low + 2]), list(losses[:low + 2]), len(rates))[0]),
             'a tenth of the minimum': float(rates[low]/10), 'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan, 'half the floor': _floor(rates, losses)/2}
 
-# %% ../nbs/08_lr_finder.ipynb #7fd1d3e1
+# %% ../nbs/08_lr_finder.ipynb #ec72e999
 @dataclass
 class Found:
     "What `find_lr` found. Rates are those of the last parameter group."
@@ -211,8 +211,8 @@ class Found:
     losses:np.ndarray # (S, T) loss after the step at each rate, of a batch kept aside; NaN where a sweep took no step
     start:np.ndarray # (S,) loss before the first step
     suggestions:dict # Rule to rate
-    tried:np.ndarray # (2,) rates of the short trainings; none where the sweeps cannot tell
-    left:np.ndarray # (2,) what they leave of the loss on the batch kept aside (1: all of it; at most 3)
+    tried:np.ndarray # (K,) rates of the short trainings, growing; none where the sweeps cannot tell
+    left:np.ndarray # (K,) what they leave of the loss on the batch kept aside (1: all of it; at most 3)
     lr:float|None # The recommended rate; None: cannot tell
     low:float|None # Lowest rate that is as good by the short trainings: it leaves at most a tenth of the fall more than the best of them
     high:float|None # Highest
@@ -236,17 +236,17 @@ class Found:
         seen = np.isfinite(self.losses).any(0) if len(self.losses) else np.zeros(len(self.rates), bool)
         if seen.any():
             end = np.flatnonzero(seen)[-1] + 1
-            ax.plot(self.rates[:end], mean[:end], color='black', label='smoothed')
+            ax.plot(self.rates[:end], mean[:end], color='black', label='mean, '*(len(self.losses) > 1) + 'smoothed')
             for (k, v), m, c in zip(self.suggestions.items(), 'v^sDo', ('#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#D55E00')):
                 if math.isfinite(v): ax.plot(v, np.interp(np.log(v), np.log(self.rates), mean), m, color=c, ms=8, mec='black', label=f'{k}, {v:.2g}')
             if len(self.tried): ax.plot(self.tried, self.left*np.mean(self.start), '*', color='black', ms=9, label='at the end of a short training')
             ax.set_ylim(0, 2.2*np.mean(self.start))
         if self.lr is not None: ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=f'recommended, {self.low:.2g} to {self.high:.2g}')
         ax.set(xscale='log', xlabel='learning rate of the last parameter group', ylabel='loss on a batch kept aside')
-        if seen.any(): ax.legend(fontsize=7)
+        if seen.any(): ax.legend(fontsize=7, ncols=2, loc='upper left')
         return fig
 
-# %% ../nbs/08_lr_finder.ipynb #f175e775
+# %% ../nbs/08_lr_finder.ipynb #0da29955
 def _judged(rates, losses, start):
     "(suggestions, where each sweep says that the middle of its floor is, why none)."
     if not np.isfinite(start).all(): return {}, [], 'The loss is NaN or infinite before the first step: look for extreme values in the images and targets.'
@@ -268,6 +268,11 @@ def _trained(step, measured, rate, steps):
         if not math.isfinite(step(course(i/steps))): return 3., i + 1
     return min(3., measured()/start) if start else 3., steps
 
+def _further(rates, left):
+    "A rate four times beyond the best of these (growing) if that is the last, and better than the one before by a tenth of the fall, or the first and better by four tenths; else None."
+    for best, beside, factor, better in ((0, 1, 1/4, .4), (-1, -2, 4, .1)):
+        if left[best] == min(left) and left[beside] - left[best] > better*max(.01, 1 - left[best]): return rates[best]*factor
+
 def _between(rates, left):
     "(rate, lowest, highest as good): the rate is the mean (geometric) of those of short trainings, each the heavier the less it leaves; as good is what leaves at most a tenth of the fall more than the best."
     left, x = np.array(left), np.log(rates)
@@ -276,7 +281,7 @@ def _between(rates, left):
     at, lr = fine[np.interp(fine, x, left) <= left.min() + .1*fall], (w*x).sum()/w.sum()
     return tuple(float(np.exp(o)) for o in (lr, min(lr, at[0]), max(lr, at[-1])))
 
-# %% ../nbs/08_lr_finder.ipynb #7c4aa8a3
+# %% ../nbs/08_lr_finder.ipynb #d6fcfab2
 def _checked(low, high, steps, sweeps, trial, accumulate, precision):
     def whole(name, v, least):
         if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise InputError(f'{name} must be a whole number of {least} or more, got {shown(v)}')
@@ -309,22 +314,28 @@ def find_lr(
         if not math.isfinite(result[0]): break
     start, losses = (np.array(o) for o in zip(*results))
     said, floors, why = _judged(rates, losses, start)
-    tried, left, answer = np.empty(0), [], (None, None, None)
+    def attempt(rate, length):
+        nonlocal total
+        with begin(sweeps) as begun: o, n = _trained(*begun, rate, length)
+        total += n
+        return o
+    tried, left, answer = [], [], (None, None, None)
     if floors:
         ends = np.array([min(floors), max(floors)])/2
-        tried = ends*max(1, 4*ends[0]/ends[1])**np.array([-.5, .5])
+        tried = list(ends*max(1, 4*ends[0]/ends[1])**np.array([-.5, .5]))
         for length in (trial, 2*trial):
-            left = []
-            for r in tried:
-                with begin(sweeps) as begun: o, n = _trained(*begun, r, length)
-                left.append(o)
-                total += n
+            left = [attempt(r, length) for r in tried]
             if min(left) <= .97: break
+        for _ in range(2):
+            if further := _further(tried, left):
+                at = 0 if further < tried[0] else len(tried)
+                tried.insert(at, further)
+                left.insert(at, attempt(further, length))
         why = (f'Middle of the rates where the loss on images kept aside is lowest, in {sweeps} sweep{"s"*(sweeps > 1)}: {min(floors):.2g}' + f' to {max(floors):.2g}'*(len(floors) > 1) if said else
-               f'The loss did not fall in a sweep; it broke down at {20*max(floors):.2g}') + f'. Of that loss, a training of {length} steps at {tried[0]:.2g} leaves {left[0]:.0%}, at {tried[1]:.2g} {left[1]:.0%}'
+               f'The loss did not fall in a sweep; it broke down at {20*max(floors):.2g}') + f'. Of that loss, a training of {length} steps ' + ', '.join(f'at {r:.2g} leaves {o:.0%}' for r, o in zip(tried, left))
         if min(left) > .97: why += ': is there something to learn, are there enough images?'
         else: answer, why = _between(tried, left), why + '.'
-    return Found(rates, losses, start, said, tried, np.array(left), *answer, why, time.perf_counter() - t, total)
+    return Found(rates, losses, start, said, np.array(tried), np.array(left), *answer, why, time.perf_counter() - t, total)
 
 # %% ../nbs/08_lr_finder.ipynb #9d87f409
 def pick(
