@@ -246,7 +246,7 @@ class Found:
         if seen.any(): ax.legend(fontsize=7, ncols=2, loc='upper left')
         return fig
 
-# %% ../nbs/08_lr_finder.ipynb #0da29955
+# %% ../nbs/08_lr_finder.ipynb #51ba6dc8
 def _judged(rates, losses, start):
     "(suggestions, where each sweep says that the middle of its floor is, why none)."
     if not np.isfinite(start).all(): return {}, [], 'The loss is NaN or infinite before the first step: look for extreme values in the images and targets.'
@@ -274,11 +274,11 @@ def _further(rates, left):
         if left[best] == min(left) and left[beside] - left[best] > better*max(.01, 1 - left[best]): return rates[best]*factor
 
 def _between(rates, left):
-    "(rate, lowest, highest as good): the rate is the mean (geometric) of those of short trainings, each the heavier the less it leaves; as good is what leaves at most a tenth of the fall more than the best."
+    "(rate, lowest, highest as good): the rate is 0.85 of the mean (geometric) of those of short trainings, each the heavier the less it leaves, as a longer training bears a little less; as good is what leaves at most a tenth of the fall more than the best."
     left, x = np.array(left), np.log(rates)
     fall = max(.01, 1 - left.min())
     w, fine = np.exp((left.min() - left)/(.15*fall)), np.linspace(x[0], x[-1], 200)
-    at, lr = fine[np.interp(fine, x, left) <= left.min() + .1*fall], (w*x).sum()/w.sum()
+    at, lr = fine[np.interp(fine, x, left) <= left.min() + .1*fall], (w*x).sum()/w.sum() + math.log(.85)
     return tuple(float(np.exp(o)) for o in (lr, min(lr, at[0]), max(lr, at[-1])))
 
 # %% ../nbs/08_lr_finder.ipynb #d6fcfab2
