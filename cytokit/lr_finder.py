@@ -281,7 +281,7 @@ def _between(rates, left):
     at, lr = fine[np.interp(fine, x, left) <= left.min() + .1*fall], (w*x).sum()/w.sum() + math.log(.85)
     return tuple(float(np.exp(o)) for o in (lr, min(lr, at[0]), max(lr, at[-1])))
 
-# %% ../nbs/08_lr_finder.ipynb #d6fcfab2
+# %% ../nbs/08_lr_finder.ipynb #f99122f9
 def _checked(low, high, steps, sweeps, trial, accumulate, precision):
     def whole(name, v, least):
         if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise InputError(f'{name} must be a whole number of {least} or more, got {shown(v)}')
@@ -295,7 +295,7 @@ def find_lr(
     high:float=10., # Highest
     steps:int=56, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
     sweeps:int=1, # So many, each on other batches; short trainings then go from the lowest to the highest that they say
-    trial:int=24, # Steps of a short training
+    trial:int=24, # Steps of a short training; twice as many where they leave nearly all of the loss
     ratio=None, # Relative rate of each parameter group; None: as their rates are now
     accumulate:int=1, # Batches a step
     precision:str|None=None, # 'float32' or 'bfloat16' (by autocast); None: bfloat16 where a learner has fastai's `MixedPrecision`

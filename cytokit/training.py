@@ -216,7 +216,7 @@ def _fit_network(model, dls, s, n_out, path=None, desc='', only_rate=False):
     if only_rate: return find()
     def begin():
         found = None if s.lr and not s.seconds else find()
-        epochs = s.epochs if not s.seconds else max(1, int(s.seconds*found.steps/(.9*found.seconds*len(dls.train))))  # a tenth of the finder's time went into looking
+        epochs = s.epochs if not s.seconds else max(1, int(s.seconds*found.steps/(.87*found.seconds*len(dls.train))))  # an eighth of the finder's time went into looking
         usual = USUAL['frozen' if isinstance(model, nn.Linear) else s.arm.split('-')[0]]
         lr = s.lr or float(np.clip(found.lr or usual, usual/3, 3*usual))
         note = '' if lr in (s.lr, found and found.lr) else f'{found.reason} The usual {lr:g} was used.' if not found.lr else f'The finder said {found.lr:.2g}, and {lr:.2g} was used: more than three times from the usual {usual:g} it is not believed.'
