@@ -2,8 +2,8 @@
 
 A task is a network, an optimiser and a set of images. Its judge: 12 rates × 3 seeds, each trained one-cycle as `training.fit` does, by the validation
 loss at the end. Then every finder is asked on the same untrained learner (a seed at a time), and the training is repeated at the rate it names.
-The rule of `find_lr` was chosen on the tasks named `made_…` (images that cytokit draws itself, and scikit-learn's digits) and after a look at nine real ones, from ../shared/data; the
-seven in UNSEEN were added afterwards: no number was fitted to them, but a cheaper form of the finder was given up after a look at them.
+The numbers in `find_lr` were chosen on the tasks named `made_…` (images that cytokit draws itself, and scikit-learn's digits) and on nine real ones, from ../shared/data; the
+seven in UNSEEN were added afterwards: no number was fitted to them, but two cheaper forms of the finder were given up after they failed on them as well.
 Peers: fastai's valley; torch-lr-finder and Lightning, from --peers (`pip install --target FOLDER --no-deps torch-lr-finder lightning
 pytorch-lightning lightning-utilities torchmetrics`). What is done lies in --out, one JSON a task; a run that was cut short goes on.
 Writes benchmarks/results/lr_judge.{json,png}; seconds are those of --clock, run afterwards.

@@ -246,15 +246,16 @@ class Found:
         if seen.any(): ax.legend(fontsize=7, ncols=2, loc='upper left')
         return fig
 
-# %% ../nbs/08_lr_finder.ipynb #51ba6dc8
+# %% ../nbs/08_lr_finder.ipynb #b9d6fb69
 def _judged(rates, losses, start):
     "(suggestions, where each sweep says that the middle of its floor is, why none)."
     if not np.isfinite(start).all(): return {}, [], 'The loss is NaN or infinite before the first step: look for extreme values in the images and targets.'
     curves = [_smooth(l/s) for l, s in zip(losses, start)]
     mean, ends = np.mean(curves, 0), [np.flatnonzero(np.isfinite(l))[-1] for l in losses]
-    floors = [_floor(rates, c) if c.min() <= .97 else rates[e]/20 for c, l, s, e in zip(curves, losses, start, ends) if c.min() <= .97 or not l[e] < 3*s]
+    fell = [c.min() <= .97 for c in curves]
+    floors = [_floor(rates, c) if f else rates[e]/20 for f, c, l, s, e in zip(fell, curves, losses, start, ends) if f or not l[e] < 3*s]
     if not floors: return {}, [], f'The loss never fell, up to the highest rate tried, {rates[-1]:.2g}: is `high` too low, is there something to learn, are there enough images, and do the parameters get gradients?'
-    if min(c.min() for c in curves) > .97: return {}, floors, None
+    if not any(fell): return {}, floors, None
     said = rules(rates, mean)
     if mean.argmin() >= len(rates) - 2: return said, [], f'The loss still falls at the highest rate tried, {rates[-1]:.2g}: set `high` higher.'
     if mean.argmin() <= 1: return said, [], f'The loss is lowest at the lowest rate tried, {rates[0]:.2g}: set `low` lower, or nothing is left to learn.'
