@@ -293,14 +293,16 @@ def ask(task, name, out):
     write_json(path, rows)
 
 def clock(task, out):
-    "Seconds of each finder, one after the other; the machine should do nothing else."
-    path, seconds = out/f'{task}.seconds.json', {}
+    "Seconds of each finder, after an epoch to warm up: mean over the seeds, each beginning with another finder."
+    path, names = out/f'{task}.seconds.json', list(FINDERS)
     if path.exists(): return
-    for name in FINDERS:
-        make(task, 0)
-        t = time.perf_counter()
-        found(task, name, 0, out)
-        seconds[name] = time.perf_counter() - t
+    make(task, 0).fit(1, 1e-4)
+    seconds = dict.fromkeys(names, 0.)
+    for seed in range(SEEDS):
+        for name in names[seed:] + names[:seed]:
+            t = time.perf_counter()
+            found(task, name, seed, out)
+            seconds[name] += (time.perf_counter() - t)/SEEDS
     write_json(path, seconds)
 
 # %% Report
@@ -356,7 +358,7 @@ if __name__ == '__main__':
     p.add_argument('tasks', nargs='*', default=list(TASKS))
     p.add_argument('--out', type=Path, default=Path('runs')/'lr_judge')
     p.add_argument('--peers', help='folder with torch-lr-finder and Lightning; without it they are left out')
-    p.add_argument('--clock', action='store_true', help='only measure the seconds of each finder, of tasks that were asked')
+    p.add_argument('--clock', action='store_true', help='only measure the seconds of each finder')
     p.add_argument('--draw', action='store_true', help='only write the table and the figure of what is there')
     a = p.parse_args()
     torch.set_num_threads(1)

@@ -133,7 +133,7 @@ class _Task:
         n = self.n_inp or max(1, len(batch) - 1)
         return self.loss_fn(self.model(*batch[:n]), *batch[n:])
 
-# %% ../nbs/08_lr_finder.ipynb #67120bb1
+# %% ../nbs/08_lr_finder.ipynb #68a10e78
 @contextmanager
 def _begun(task, k, ratio, accumulate, precision, prepare):
     "On copies that are gone afterwards, (step, measured): a training step at a rate, giving its loss; the loss on the batch kept aside."
@@ -166,7 +166,7 @@ def _begun(task, k, ratio, accumulate, precision, prepare):
 
 def _sweep(step, measured, rates):
     "Loss (T,) on the batch kept aside after the step at each rate, NaN where there was no step; the loss before; the number of steps."
-    losses, last, trained, i, stride = np.full(len(rates), np.nan), [], [], 0, 3
+    losses, last, trained, i, stride = np.full(len(rates), np.nan), [], [], 0, 5
     start = best = measured()
     while i < len(rates) and math.isfinite(start):
         trained.append(step(rates[i]))
@@ -282,7 +282,7 @@ def _between(rates, left):
     at, lr = fine[np.interp(fine, x, left) <= left.min() + .1*fall], (w*x).sum()/w.sum() + math.log(.85)
     return tuple(float(np.exp(o)) for o in (lr, min(lr, at[0]), max(lr, at[-1])))
 
-# %% ../nbs/08_lr_finder.ipynb #f99122f9
+# %% ../nbs/08_lr_finder.ipynb #569a9e01
 def _checked(low, high, steps, sweeps, trial, accumulate, precision):
     def whole(name, v, least):
         if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise InputError(f'{name} must be a whole number of {least} or more, got {shown(v)}')
@@ -294,9 +294,9 @@ def find_lr(
     learner, # A fastai `Learner`, or (model, optimiser, loader, loss_fn) of bare PyTorch, the loader giving (image, target)
     low:float=1e-6, # Lowest rate tried
     high:float=10., # Highest
-    steps:int=56, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
+    steps:int=49, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
     sweeps:int=1, # So many, each on other batches; short trainings then go from the lowest to the highest that they say
-    trial:int=24, # Steps of a short training; twice as many where they leave nearly all of the loss
+    trial:int=22, # Steps of a short training; twice as many where they leave nearly all of the loss
     ratio=None, # Relative rate of each parameter group; None: as their rates are now
     accumulate:int=1, # Batches a step
     precision:str|None=None, # 'float32' or 'bfloat16' (by autocast); None: bfloat16 where a learner has fastai's `MixedPrecision`
