@@ -131,14 +131,16 @@ def _made(path, kind, a, axes, spacing=None, unit=None, channels=(), meta=None):
     if spacing and not all(0 < s < math.inf for s in spacing): spacing = None
     return Image(a, axes, spacing, unit if spacing else None, tuple(channels), kind, path, meta or {})
 
-# %% ../nbs/00a_formats.ipynb #2c93b6ea
+# %% ../nbs/00a_formats.ipynb #9c4fd0aa
 def _read_pil(raw, limit):
+    kind = _kind(raw)
+    stored = _unpacked(raw) if kind == 'PNG' else raw
+    if stored is not raw and (a := _plain(stored, limit)) is not None: return a, 'YXC'[:a.ndim], None, None, (), {}
     from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
-    make = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile, 'BMP': BmpImagePlugin.BmpImageFile}[_kind(raw)]
-    im = make(io.BytesIO(_unpacked(raw) if raw[:1] == b'\x89' else raw))
+    im = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile, 'BMP': BmpImagePlugin.BmpImageFile}[kind](io.BytesIO(stored))
     _check_size((im.height, im.width, len(im.getbands())), limit)
     im.load()
-    a = _png16(raw, im.size) if raw[:1] == b'\x89' and raw[24] == 16 and raw[25] else _pil_array(im)
+    a = _png16(raw, im.size) if kind == 'PNG' and raw[24] == 16 and raw[25] else _pil_array(im)
     meta = dict(alpha=True) if im.mode in ('RGBA', 'LA', 'PA') or 'transparency' in im.info else {}
     try: a = _upright(a, im.getexif().get(274))
     except Exception: pass  # an EXIF block that cannot be read says nothing
@@ -152,7 +154,7 @@ def _chunks(raw):
         yield kind, at, (at := at + n + 12)
 
 def _unpacked(raw):
-    "A PNG with its pixels unpacked by libdeflate, so that Pillow only undoes the filters; as it is where it is large, interlaced or in any way wrong, of which Pillow then tells."
+    "A PNG with its pixels unpacked by libdeflate, so that only the filters are left to be undone; as it is where it is large, interlaced or in any way wrong, of which Pillow then tells."
     import imagecodecs
     try:
         w, h, bits, colour, _, _, interlaced = struct.unpack_from('>IIBBBBB', raw, 16)
@@ -161,10 +163,23 @@ def _unpacked(raw):
         start, end = at[0][0], at[-1][1]
         if interlaced or size > 2**24 or end >= len(raw) or end - start != sum(b - a for a, b in at): return raw
         pixels = imagecodecs.deflate_decode(b''.join(raw[a+8:b-4] for a, b in at), out=size)
-        if len(pixels) != size: return raw
+        if len(pixels) != size or max(pixels[::size//h]) > 4: return raw  # each row begins with the number of its filter
         stored = b'IDAT' + imagecodecs.deflate_encode(pixels, level=0)
         return b''.join((raw[:start], struct.pack('>I', len(stored) - 4), stored, struct.pack('>I', imagecodecs.deflate_crc32(stored)), raw[end:]))
     except Exception: return raw
+
+_NO_MATTER = {b'pHYs', b'gAMA', b'sRGB', b'cHRM', b'tIME'}
+
+def _plain(stored, limit):
+    "Pixels of an unpacked PNG in grey or RGB, 8 or 16 bits, whose chunks are sound and leave the pixels as they are; None for others, of which Pillow then tells."
+    import imagecodecs
+    w, h, bits, colour = struct.unpack_from('>IIBB', stored, 16)
+    chunks = list(_chunks(stored))
+    kinds = [k for k, *_ in chunks if k not in _NO_MATTER]
+    if bits not in (8, 16) or colour not in (0, 2) or any(stored[26:29]) or kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33: return None
+    if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b]) for k, a, b in chunks if k != b'IDAT'): return None
+    _check_size((h, w, 1 + colour), limit)
+    return imagecodecs.png_decode(b''.join([stored[:8], *(stored[a:b] for k, a, b in chunks if k in kinds)]))
 
 def _png16(raw, size):
     "16-bit colour PNG without its alpha. libpng prints what it dislikes, so it sees only sound chunks of pixels."

@@ -581,3 +581,21 @@ def test_png_is_unpacked_alike(a):
     interlaced = raw[:28] + b'\1' + raw[29:]
     assert _unpacked(interlaced) is interlaced
     for cut in (20, at + 6, at + 10, len(raw) - 13): assert _unpacked(raw[:cut]) == raw[:cut]
+
+def test_plain_png_as_pillow_reads_it(tmp_path, capfd):
+    from cytokit.formats import _plain, _unpacked
+    plain, file = lambda raw: _plain(_unpacked(raw), 2**28), tmp_path/'a.png'
+    more = lambda kind, data, a=G8: (raw := pil(a))[:33] + chunk(kind, data) + raw[33:]
+    size = b'\0\0\1\0'*2 + b'\1'
+    for raw in (pil(G8), pil(G16), pil(RGB), more(b'pHYs', size, RGB)): np.testing.assert_array_equal(plain(raw), np.array(P.open(io.BytesIO(raw))), strict=True)
+    np.testing.assert_array_equal(plain(png16(np.dstack([G16]*3))), np.dstack([G16]*3))
+    for raw in (pil(RGBA), pil(RGB, mode='P'), pil(G8 > 99), pil(G8, transparency=3), more(b'eXIf', b'II*\0'), more(b'tEXt', b'a\0b'), more(b'pHYs', size).replace(size, size[:-1] + b'\0')): assert plain(raw) is None
+    head = pil(G8)[16:26]
+    file.write_bytes(pil(G8)[:8] + chunk(b'IHDR', head + b'\1\0\0') + pil(G8)[33:])  # packed in a way that does not exist, says its head
+    np.testing.assert_array_equal(read_image(file).array, G8)
+    rows = np.pad(G8, ((0, 0), (1, 0)), constant_values=5)  # a filter that does not exist
+    for raw, fault in ((png_raw(30, 20, 8, 0, rows.tobytes()), 'broken'), (png_raw(0, 20, 8, 0, b''), 'broken|no pixels')):
+        file.write_bytes(raw)
+        refused(file, fault)
+    file.write_bytes(pil(RGB)); refused(file, 'more than max_pixels', max_pixels=RGB.size - 1)
+    assert capfd.readouterr().err == ''
