@@ -131,11 +131,11 @@ def _made(path, kind, a, axes, spacing=None, unit=None, channels=(), meta=None):
     if spacing and not all(0 < s < math.inf for s in spacing): spacing = None
     return Image(a, axes, spacing, unit if spacing else None, tuple(channels), kind, path, meta or {})
 
-# %% ../nbs/00a_formats.ipynb #9c4fd0aa
+# %% ../nbs/00a_formats.ipynb #988a1e87
 def _read_pil(raw, limit):
     kind = _kind(raw)
     stored = _unpacked(raw) if kind == 'PNG' else raw
-    if stored is not raw and (a := _plain(stored, limit)) is not None: return a, 'YXC'[:a.ndim], None, None, (), {}
+    if stored is not raw and (plain := _plain(stored, limit)): return plain
     from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
     im = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile, 'BMP': BmpImagePlugin.BmpImageFile}[kind](io.BytesIO(stored))
     _check_size((im.height, im.width, len(im.getbands())), limit)
@@ -158,7 +158,7 @@ def _unpacked(raw):
     import imagecodecs
     try:
         w, h, bits, colour, _, _, interlaced = struct.unpack_from('>IIBBBBB', raw, 16)
-        size = h*(1 + (w*bits*{0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7)//8)
+        size = h*(1 + (w*bits*_PNG_CHANNELS[colour] + 7)//8)
         at = [(a, b) for kind, a, b in _chunks(raw) if kind == b'IDAT']
         start, end = at[0][0], at[-1][1]
         if interlaced or size > 2**24 or end >= len(raw) or end - start != sum(b - a for a, b in at): return raw
@@ -168,18 +168,21 @@ def _unpacked(raw):
         return b''.join((raw[:start], struct.pack('>I', len(stored) - 4), stored, struct.pack('>I', imagecodecs.deflate_crc32(stored)), raw[end:]))
     except Exception: return raw
 
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by its number for the kind of colour
 _NO_MATTER = {b'pHYs', b'gAMA', b'sRGB', b'cHRM', b'tIME'}
 
 def _plain(stored, limit):
-    "Pixels of an unpacked PNG in grey or RGB, 8 or 16 bits, whose chunks are sound and leave the pixels as they are; None for others, of which Pillow then tells."
+    "An unpacked PNG in grey or colours of 8 or 16 bits, whose chunks are sound and leave the pixels as they are; None for others, of which Pillow then tells."
     import imagecodecs
     w, h, bits, colour = struct.unpack_from('>IIBB', stored, 16)
     chunks = list(_chunks(stored))
     kinds = [k for k, *_ in chunks if k not in _NO_MATTER]
-    if bits not in (8, 16) or colour not in (0, 2) or any(stored[26:29]) or kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33: return None
+    if bits not in (8, 16) or colour == 3 or any(stored[26:29]) or kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33: return None
     if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b]) for k, a, b in chunks if k != b'IDAT'): return None
-    _check_size((h, w, 1 + colour), limit)
-    return imagecodecs.png_decode(b''.join([stored[:8], *(stored[a:b] for k, a, b in chunks if k in kinds)]))
+    _check_size((h, w, _PNG_CHANNELS[colour]), limit)
+    a = imagecodecs.png_decode(b''.join([stored[:8], *(stored[a:b] for k, a, b in chunks if k in kinds)]))
+    alpha = colour in (4, 6)
+    return a[..., :-1] if alpha else a, 'YXC'[:a.ndim], None, None, (), dict(alpha=True) if alpha else {}
 
 def _png16(raw, size):
     "16-bit colour PNG without its alpha. libpng prints what it dislikes, so it sees only sound chunks of pixels."
