@@ -8,8 +8,8 @@ Docs: https://cytokit.github.io/cytokit/quality.html.md"""
 __all__ = ['SEVERITIES', 'CHECKS', 'COLUMNS', 'ROW', 'MOST_BITS', 'LEAST_CORRELATION', 'Check', 'finding', 'findings_table',
            'measure', 'measure_all', 'duplicates', 'image_findings', 'duplicate_findings']
 
-# %% ../nbs/04_quality.ipynb #ba258140
-import contextlib, hashlib, json, math, os, sqlite3
+# %% ../nbs/04_quality.ipynb #88546df4
+import contextlib, hashlib, itertools, json, math, os, sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
 import numpy as np, pandas as pd
@@ -229,7 +229,7 @@ def measure(
     "Read one file and measure it; of a volume the middle plane. Intensities are in the file's own unit."
     return _measure_part([path])[0]
 
-# %% ../nbs/04_quality.ipynb #067e8335
+# %% ../nbs/04_quality.ipynb #f1ad8c8a
 _VERSION = 8  # of the rows; a new one makes the kept ones void
 
 def _pack(row): return json.dumps({k: v for k, v in row.items() if k != 'dct'}), row['dct'].tobytes() if 'dct' in row else b''
@@ -278,12 +278,12 @@ def measure_all(
     kept = _Kept(keep)
     found = kept.get(paths)
     todo = [p for p in dict.fromkeys(paths) if p not in found]
-    parts = [todo[i:i + 32] for i in range(0, len(todo), 32)]
+    parts = [todo[:1], *(todo[i:i + 32] for i in range(1, len(todo), 32))]
     with hushed(), keep_pages(), progress(desc='Measuring images', total=len(todo)) as bar, contextlib.ExitStack() as stack:
+        waiting, first = [], [_measure_part(p) for p in parts[:executor is None]]  # what it imports, forked processes share
         ex = executor or stack.enter_context(workers())
-        waiting = []
         try:
-            for rows in ex.map(_measure_part, parts):
+            for rows in itertools.chain(first, ex.map(_measure_part, parts[len(first):])):
                 found |= {r['file']: r for r in rows}
                 waiting += rows
                 bar.update(len(rows))
