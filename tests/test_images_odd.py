@@ -587,9 +587,13 @@ def test_plain_png_as_pillow_reads_it(tmp_path, capfd):
     plain, file = lambda raw: _plain(_unpacked(raw), 2**28), tmp_path/'a.png'
     more = lambda kind, data, a=G8: (raw := pil(a))[:33] + chunk(kind, data) + raw[33:]
     size = b'\0\0\1\0'*2 + b'\1'
-    for raw in (pil(G8), pil(G16), pil(RGB), more(b'pHYs', size, RGB)): np.testing.assert_array_equal(plain(raw), np.array(P.open(io.BytesIO(raw))), strict=True)
-    np.testing.assert_array_equal(plain(png16(np.dstack([G16]*3))), np.dstack([G16]*3))
-    for raw in (pil(RGBA), pil(RGB, mode='P'), pil(G8 > 99), pil(G8, transparency=3), more(b'eXIf', b'II*\0'), more(b'tEXt', b'a\0b'), more(b'pHYs', size).replace(size, size[:-1] + b'\0')): assert plain(raw) is None
+    for raw in (pil(G8), pil(G16), pil(RGB), more(b'pHYs', size, RGB)): np.testing.assert_array_equal(plain(raw)[0], np.array(P.open(io.BytesIO(raw))), strict=True)
+    deep = np.dstack([G16, G16 + 1, G16 + 2, G16 + 3])
+    for raw, pixels in ((pil(RGBA), RGBA[..., :3]), (pil(RGBA[..., :2]), RGBA[..., :1]), (png16(deep), deep[..., :3]), (png16(deep[..., :2]), deep[..., :1])):
+        np.testing.assert_array_equal(plain(raw)[0], pixels, strict=True)
+        assert plain(raw)[-1] == dict(alpha=True)
+    np.testing.assert_array_equal(plain(png16(deep[..., :3]))[0], deep[..., :3], strict=True)
+    for raw in (pil(RGB, mode='P'), pil(G8 > 99), pil(G8, transparency=3), more(b'eXIf', b'II*\0'), more(b'tEXt', b'a\0b'), more(b'pHYs', size).replace(size, size[:-1] + b'\0')): assert plain(raw) is None
     head = pil(G8)[16:26]
     file.write_bytes(pil(G8)[:8] + chunk(b'IHDR', head + b'\1\0\0') + pil(G8)[33:])  # packed in a way that does not exist, says its head
     np.testing.assert_array_equal(read_image(file).array, G8)
