@@ -35,7 +35,7 @@ test: setup
 lab: setup
 	jupyter lab nbs
 
-# The lock file from what settings.ini asks for, newest versions; then run the tests.
+# The lock file from what settings.ini asks for, newest versions that run on this Python (best the oldest 3.11, PYTHON=/usr/bin/python3.11 on Debian 12); then run the tests.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet "setuptools>=77" ".[dev]" "torch==2.15.0" "torchvision==0.29.2"

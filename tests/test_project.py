@@ -20,6 +20,15 @@ def test_pyproject_says_what_settings_say():
     assert f'__version__ = "{ini["version"]}"' in init
     assert 'version' in toml['project']['dynamic'] and 'dependencies' in toml['project']['dynamic']
 
+def test_lock_file_installs_on_every_python_3_11():
+    "A pin that asks for a later 3.11 than Debian's stops `make` at once there, and nowhere else."
+    from importlib.metadata import metadata
+    from packaging.specifiers import SpecifierSet
+    names = re.findall(r'^([\w.-]+)==[^;\s]+$', (ROOT/'requirements.lock').read_text(), re.M)  # not those of one system only
+    assert len(names) > 100
+    asked = {n: metadata(n)['Requires-Python'] for n in names}
+    assert {n: r for n, r in asked.items() if r and '3.11.0' not in SpecifierSet(r)} == {}
+
 def test_quarto_link_and_pages():
     link = ROOT/'nbs/_quarto.yml'
     assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
