@@ -125,8 +125,8 @@ def test_same_answer_twice():
     assert a.lr == b.lr and np.array_equal(a.losses, b.losses, equal_nan=True)
 
 def test_more_sweeps():
-    f = find_lr(learner(), sweeps=2)
-    assert f.losses.shape == (2, 56) and f.steps == np.isfinite(f.losses).sum() + 24*len(f.tried) and '2 sweeps' in str(f)
+    f = find_lr(learner(), steps=50, sweeps=2, trial=20)
+    assert f.losses.shape == (2, 50) and f.steps == np.isfinite(f.losses).sum() + 20*len(f.tried) and '2 sweeps' in str(f)
     assert f.low <= f.lr <= f.high and .85*f.tried[0] <= f.lr <= f.tried[-1]
 
 def test_one_batch():
