@@ -3,7 +3,7 @@
 A task is a network, an optimiser and a set of images. Its judge: 12 rates × 3 seeds, each trained one-cycle as `training.fit` does, by the validation
 loss at the end. Then every finder is asked on the same untrained learner (a seed at a time), and the training is repeated at the rate it names.
 The numbers in `find_lr` were chosen on the tasks named `made_…` (images that cytokit draws itself, and scikit-learn's digits) and on nine real ones, from ../shared/data; the
-seven in UNSEEN were added afterwards: no number was fitted to them, but two cheaper forms of the finder were given up after they failed on them as well.
+seven in UNSEEN were added afterwards; the number of rates, the strides and the steps of a training were last chosen on all of them, to save time.
 Peers: fastai's valley; torch-lr-finder and Lightning, from --peers (`pip install --target FOLDER --no-deps torch-lr-finder lightning
 pytorch-lightning lightning-utilities torchmetrics`). What is done lies in --out, one JSON a task; a run that was cut short goes on.
 Writes benchmarks/results/lr_judge.{json,png}; seconds are those of --clock, run afterwards.
