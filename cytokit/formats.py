@@ -169,7 +169,7 @@ def _unpacked(raw):
     except Exception: return raw
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by its number for the kind of colour
-_NO_MATTER = {b'pHYs', b'gAMA', b'sRGB', b'cHRM', b'tIME'}
+_NO_MATTER = {b'pHYs', b'gAMA', b'sRGB', b'cHRM', b'tIME'}  # chunks that change no pixel
 
 def _plain(stored, limit):
     "An unpacked PNG in grey or colours of 8 or 16 bits, whose chunks are sound and leave the pixels as they are; None for others, of which Pillow then tells."
@@ -178,7 +178,7 @@ def _plain(stored, limit):
     chunks = list(_chunks(stored))
     kinds = [k for k, *_ in chunks if k not in _NO_MATTER]
     if bits not in (8, 16) or colour == 3 or any(stored[26:29]) or kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33: return None
-    if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b]) for k, a, b in chunks if k != b'IDAT'): return None
+    if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b], 'big') for k, a, b in chunks if k != b'IDAT'): return None
     _check_size((h, w, _PNG_CHANNELS[colour]), limit)
     a = imagecodecs.png_decode(b''.join([stored[:8], *(stored[a:b] for k, a, b in chunks if k in kinds)]))
     alpha = colour in (4, 6)
