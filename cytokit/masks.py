@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/masks.html.md"""
 # %% auto #0
 __all__ = ['TINY', 'KINDS', 'MERGED', 'read_mask', 'measure_mask', 'mask_kind', 'mask_findings', 'mask_pairs', 'check_masks']
 
-# %% ../nbs/04a_masks.ipynb #85cc066d
+# %% ../nbs/04a_masks.ipynb #30edd540
 import hashlib, math
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from .datasets import _TAG, pair_table
 from .formats import hushed, read_image
 from .images import find_images
 from .machine import keep_pages
-from .quality import CHECKS, Check, _areas, finding, findings_table
+from .quality import CHECKS, Check, _areas, _joined, finding, findings_table
 
 # %% ../nbs/04a_masks.ipynb #4cb25d89
 def _one_number(im, path):
@@ -37,7 +37,7 @@ def read_mask(
     "Read a mask; `InputError` for what is no mask: volumes, NaN, two or more than three channels."
     return _one_number(read_image(path), path)
 
-# %% ../nbs/04a_masks.ipynb #e982dd9b
+# %% ../nbs/04a_masks.ipynb #b81a55f3
 def _dense(a):
     "The mask as 0, 1, 2… (int32), and the value that each stands for; the first is 0."
     if a.dtype.kind == 'u' and a.dtype.itemsize <= 2:
@@ -47,14 +47,6 @@ def _dense(a):
     u, inv = np.unique(a, return_inverse=True)
     values = np.concatenate([[0], u[u != 0]])
     return np.where(u == 0, 0, np.cumsum(u != 0)).astype('i4')[inv.reshape(a.shape)], values
-
-def _joined(m, i, j):
-    "The connected component of each of m nodes that edges i, j join, numbered by their first nodes; scipy's takes longer for graphs of a few thousand nodes."
-    p = np.arange(m)
-    while ((a := p[i]) != (b := p[j])).any():
-        np.minimum.at(p, np.maximum(a, b), np.minimum(a, b))
-        while ((q := p[p]) != p).any(): p = q
-    return (np.cumsum(p == np.arange(m)) - 1)[p]
 
 def _pieces(a):
     "Piece of each pixel (H, W), a dict of columns, and the neighbours of each piece: how many (2 for two and more) and one of them. Background is joined over sides, objects over corners too."

@@ -8,12 +8,11 @@ Docs: https://cytokit.github.io/cytokit/quality.html.md"""
 __all__ = ['SEVERITIES', 'CHECKS', 'COLUMNS', 'ROW', 'MOST_BITS', 'LEAST_CORRELATION', 'Check', 'finding', 'findings_table',
            'measure', 'measure_all', 'duplicates', 'image_findings', 'duplicate_findings']
 
-# %% ../nbs/04_quality.ipynb #88546df4
+# %% ../nbs/04_quality.ipynb #f432ecf4
 import contextlib, hashlib, itertools, json, math, os, sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
 import numpy as np, pandas as pd
-from scipy import ndimage
 from .core import InputError, cache_dir, progress, shown, workers
 from .formats import hushed, read_image
 from .machine import keep_pages
@@ -291,7 +290,7 @@ def measure_all(
         finally: kept.put(waiting)
     return pd.DataFrame([found[p] for p in paths], columns=ROW)
 
-# %% ../nbs/04_quality.ipynb #69a58933
+# %% ../nbs/04_quality.ipynb #474560db
 _odd = np.arange(1, 17) % 2 == 1
 _flips = np.stack([np.ones((16, 16)), np.broadcast_to(np.where(_odd, -1, 1), (16, 16)), np.broadcast_to(np.where(_odd, -1, 1)[:, None], (16, 16)),
                    np.where(_odd, -1, 1)[:, None]*np.where(_odd, -1, 1)]).astype('f4').reshape(4, 256)  # as is, left-right, up-down, half turn
@@ -300,15 +299,16 @@ def _view(c, v):
     "(n, 256) coefficients in orientation 0 to 7."
     return (c if v < 4 else c.reshape(-1, 16, 16).transpose(0, 2, 1).reshape(-1, 256))*_flips[v % 4]
 
+def _slices(n, size): return (slice(at, at + size) for at in range(0, n, size))
+
 def _bands(c, n_bands=40):
     "For each band of bits the order of the rows by key, and the keys in that order. Keys are the same in all sixteen views."
-    m, groups = c.reshape(-1, 16, 16), []
-    i, j = np.triu_indices(8)
-    k, l = np.triu_indices(8, 1)
-    for s in (slice(0, None, 2), slice(1, None, 2)):  # both frequencies odd, or both even: mirroring and inverting change the signs of all together; turning, of the antisymmetric part
-        q = np.ascontiguousarray(m[:, s, s].transpose(1, 2, 0))
-        groups += [q[i, j] + q[j, i] > 0, q[k, l] - q[l, k] > 0]
     n, r = len(c), np.random.default_rng(0)
+    (i, j), (k, l) = np.triu_indices(8), np.triu_indices(8, 1)
+    groups = [np.empty((len(o), n), bool) for o in (i, k, i, k)]
+    for rows, s in itertools.product(_slices(n, 1024), (0, 1)):  # both frequencies odd, or both even: mirroring and inverting change the signs of all together; turning, of the antisymmetric part
+        q = np.ascontiguousarray(c[rows].reshape(-1, 16, 16)[:, s::2, s::2].transpose(1, 2, 0))
+        groups[2*s][:, rows], groups[2*s + 1][:, rows] = q[i, j] > -q[j, i], q[k, l] > q[l, k]
     bits = max(14, min(28, math.ceil(math.log2(n + 1)) + 4))
     for b in range(n_bands):
         g, key = groups[b % 4], np.zeros(n, 'u4')
@@ -329,37 +329,40 @@ def _candidates(c, most=64):
     p = np.unique(np.concatenate(out)) if out else np.zeros(0, 'i8')
     return p//n, p % n
 
-# %% ../nbs/04_quality.ipynb #bd6cb189
+# %% ../nbs/04_quality.ipynb #a53291cc
 MOST_BITS = 64  # of 256 signs may differ between two views of one picture; others differ in 84 and more, on cells and nuclei
 LEAST_CORRELATION = .75  # of their coefficients
 _fine = (np.add.outer(range(16), range(16)) >= 4).reshape(256)
 
-def _packed(signs): return np.packbits(signs, axis=-1).view('u8')
+def _parts(s):
+    "(n, 256) in parts (4, n, 64), one for each parity of the two frequencies: mirroring changes the signs of whole parts."
+    return np.ascontiguousarray(s.reshape(-1, 8, 2, 8, 2).transpose(2, 4, 0, 1, 3)).reshape(4, -1, 64)
 
 def _compare(c, i, j):
     "Of pairs of rows: fewest signs that differ, in which view (0 to 7, from 8 on inverted), and the correlation of the coefficients there, without the lowest: shading and a spot of dirt are no picture."
-    best, view, r = np.full(len(i), 999), np.zeros(len(i), int), np.zeros(len(i))
-    bits = c > 0
-    signs, turned, flips = _packed(bits), _packed(bits.reshape(-1, 16, 16).transpose(0, 2, 1).reshape(-1, 256)), [_packed(f < 0) for f in _flips]
-    for at in range(0, len(i), 2**16):
-        k = slice(at, at + 2**16)
-        both = signs[i[k]] ^ signs[j[k]], signs[i[k]] ^ turned[j[k]]
-        d = np.stack([np.bitwise_count(x ^ f).sum(1, dtype='i2') for x in both for f in flips])
-        d = np.concatenate([d, 256 - d])
-        view[k] = d.argmin(0)
-        best[k] = d.min(0)
-    for k in np.flatnonzero(best <= MOST_BITS):
-        a, b = c[i[k]]*_fine, _view(c[j[k]:j[k] + 1], view[k] % 8)[0]*_fine
-        r[k] = abs(float(a @ b))/(np.linalg.norm(a)*np.linalg.norm(b) or 1)
+    part = _flips.reshape(4, 16, 16)[:, :2, :2].reshape(4, 4)
+    signs, best, r = np.empty((2, 4, len(c)), 'u8'), np.empty(len(i), 'i2'), np.zeros(len(i))
+    for k in _slices(len(c), 2**12):
+        bits = c[k] > 0
+        for v, b in enumerate((bits, bits.reshape(-1, 16, 16).transpose(0, 2, 1))): signs[v][:, k] = np.packbits(_parts(b), axis=-1).view('u8')[..., 0]
+    for k in _slices(len(i), 2**14):
+        differ = np.bitwise_count(signs[0][:, i[k]] ^ signs[:, :, j[k]]).astype('f4')
+        d = (part @ differ + 64*(part < 0).sum(1, keepdims=True)).reshape(8, -1).astype('i2')
+        best[k] = (np.concatenate([d, 256 - d])*np.int16(16) + np.arange(16, dtype='i2')[:, None]).min(0)
+    best, view = np.divmod(best.astype(int), 16)
+    for v in range(8):
+        close = np.flatnonzero((best <= MOST_BITS) & (view % 8 == v))
+        for k in (close[o] for o in _slices(len(close), 2**12)):
+            a, b = c[i[k]]*_fine, _view(c[j[k]], v)*_fine
+            r[k] = np.abs((a*b).sum(1))/np.maximum(np.sqrt((a*a).sum(1)*(b*b).sum(1)), 1e-30)
     return best, view, r
 
 def _all_pairs(c, block=128, wide=512):
-    "Pairs i < j whose signs agree in some view: every pair is compared. Mirroring changes signs by the parity of a frequency, so four products, one for each parity of both, tell all four mirrored views, inverted or not."
+    "Pairs i < j whose signs agree in some view: every pair is compared. Four products, one for each part, tell all four mirrored views, inverted or not."
     signs, out, n = np.where(c > 0, np.float32(1), np.float32(-1)), [np.zeros(0, 'i8')], len(c)
-    parts = lambda s: np.ascontiguousarray(s.reshape(-1, 8, 2, 8, 2).transpose(2, 4, 0, 1, 3)).reshape(4, -1, 64)
-    mine = parts(signs)
+    mine = _parts(signs)
     for v in (0, 4):
-        theirs = parts(_view(signs, v)).transpose(0, 2, 1)
+        theirs = _parts(_view(signs, v)).transpose(0, 2, 1)
         for a, b in ((a, b) for a in range(0, n, block) for b in range(a, n, wide)):
             p, q, r, s = mine[:, a:a + block] @ theirs[..., b:b + wide]
             i, j = np.nonzero(np.maximum(np.abs(p + q) + np.abs(r + s), np.abs(p - q) + np.abs(r - s)) >= 256 - 2*MOST_BITS)
@@ -401,23 +404,31 @@ def duplicates(
     d.attrs['allowed'] = most
     return d
 
-def _clusters(a, b):
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    codes, _ = pd.factorize(np.concatenate([a, b]))
-    n = len(codes)//2
-    return connected_components(coo_array((np.ones(n), (codes[:n], codes[n:])), shape=(codes.max() + 1,)*2), directed=False)[1][codes[:n]] if n else []
+def _joined(m, i, j):
+    "The connected component of each of m nodes that edges i, j join, numbered by their first nodes; scipy's takes longer for graphs of a few thousand nodes."
+    p = np.arange(m)
+    while ((a := p[i]) != (b := p[j])).any():
+        np.minimum.at(p, np.maximum(a, b), np.minimum(a, b))
+        while ((q := p[p]) != p).any(): p = q
+    return (np.cumsum(p == np.arange(m)) - 1)[p]
 
-# %% ../nbs/04_quality.ipynb #497d7fa5
+def _clusters(a, b):
+    codes, names = pd.factorize(np.concatenate([a, b]))
+    n = len(a)
+    return _joined(len(names), codes[:n], codes[n:])[codes[:n]]
+
+# %% ../nbs/04_quality.ipynb #0d5391cb
 def _fellows(
     rows:pd.DataFrame, # Of `measure_all`
     given=None, # A group a file (plate, scanner, class); None: its folder
 )->np.ndarray: # A name a file; '' for a file that has fewer than ten fellows or cannot be read
     "Who is compared with whom."
     d = rows.reset_index(drop=True)
-    folder = pd.Series([os.path.dirname(f) for f in d['file']] if given is None else [str(g) for g in given])
-    top = os.path.commonpath(list(folder)) if given is None and len(folder) and folder.nunique() > 1 else folder.iloc[0] if given is None and len(folder) else ''
-    place = folder.map(lambda f: os.path.relpath(f, top) if given is None and f != top else '' if given is None else f)
+    place = pd.Series([os.path.dirname(f) for f in d['file']] if given is None else [str(g) for g in given], dtype=object)
+    if given is None and len(place):
+        folders = place.unique()
+        top = os.path.commonpath(list(folders)) if len(folders) > 1 else folders[0]
+        place = place.map({f: os.path.relpath(f, top) if f != top else '' for f in folders})
     readable = d['dct'].notna()
     kind = d['dtype'].astype(str) + np.where(d['coloured'] == True, ' colour', '')
     size = d['width'].fillna(0).astype(int).astype(str) + '×' + d['height'].fillna(0).astype(int).astype(str)
@@ -440,7 +451,7 @@ def _against(x, groups):
     bad = (g == '').to_numpy()
     return m.mask(bad).to_numpy(), z.mask(bad).fillna(0).to_numpy()
 
-# %% ../nbs/04_quality.ipynb #2037bf78
+# %% ../nbs/04_quality.ipynb #c730a055
 CHECKS.update(
     unreadable=Check('error', 'it would stop or silently shrink a training', 'get the file again or drop it'),
     wrong_extension=Check('warning', 'programs that trust the name fail on it', 'rename it'),
@@ -525,6 +536,7 @@ def image_findings(
 
 def _same_place(rows, g):
     "Jumps at one small place in nearly all files of a group, and hardly elsewhere: a clock, a scale bar, a name."
+    from scipy import ndimage
     for name in sorted(set(g) - {''}):
         d = rows[(g == name) & (rows['jumps'] != '')]
         if len(d) < max(5, .8*(g == name).sum()): continue
