@@ -1,7 +1,8 @@
 """How fast is the check? `python benchmarks/quality_speed.py [--n 5000] [--cleanvision PYTHON] [--imagededup PYTHON]`
 
 Each contestant is a fresh process over one corpus of PNG files of 256×256 (benchmarks/quality_faults.py, 8 bits, its broken files left out, as some peers
-stop at them); whole process, median of three, peaks of memory. PYTHON is the interpreter of an environment that holds the peer.
+stop at them); whole process, median of three, peaks of memory. PYTHON is the interpreter of an environment that holds the peer. `pillow` and `read_image`
+only decode, in a process a core: what no check can be faster than.
 Then the join of a million hashes, and a pair of image and mask. Writes benchmarks/results/quality_speed.json.
 """
 import argparse, contextlib, os, resource, statistics, subprocess, sys, tempfile, time
@@ -10,7 +11,21 @@ import numpy as np, psutil
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+READ = '''
+import sys
+from multiprocessing import Pool
+from cytokit.images import find_images
+{0}
+with Pool() as p: print(sum(p.imap_unordered(read, find_images(sys.argv[1]), 64)))'''
+
 CODE = dict(
+    pillow=READ.format('''
+import numpy as np
+from PIL import Image
+def read(f): return np.asarray(Image.open(f)).size > 0'''),
+    read_image=READ.format('''
+from cytokit.formats import read_image
+def read(f): return read_image(f).array.size > 0'''),
     cytokit='''
 import sys
 from cytokit.images import find_images
@@ -70,7 +85,7 @@ if __name__ == '__main__':
     from quality_faults import HITS, corpus
     from cytokit.core import set_quiet, write_json
     set_quiet()
-    python, out = dict(cytokit=sys.executable, cleanvision=a.cleanvision, imagededup=a.imagededup), {}
+    python, out = dict(pillow=sys.executable, read_image=sys.executable, cytokit=sys.executable, cleanvision=a.cleanvision, imagededup=a.imagededup), {}
     with tempfile.TemporaryDirectory() as tmp:
         folder = Path(tmp)/'set'
         corpus(folder, a.n, 0, 'png8', faults=tuple(f for f in HITS if f not in ('corrupt', 'depth')))
