@@ -106,6 +106,8 @@ class Clock:
 
 class Enough(Exception): pass
 
+def this(a): return dict(machine.machine(), threads=a.threads)
+
 @contextlib.contextmanager
 def peak():
     "Most memory of this process and its workers meanwhile, beyond what was held at the start, in MB: .mb, and without mapped files .own"
@@ -355,7 +357,7 @@ def quality(a):
     print(pd.DataFrame({n: {s: show(v) for s, v in d.items()} for n, d in scores.items()}).T.to_string())
     for k, g in gains.items(): print(f'\n{k}, minus\n' + pd.DataFrame({n: {s: show(v) for s, v in d.items()} for n, d in g.items()}).T.to_string())
     name = a.part + (f', {a.threads} threads' if a.threads > 1 else '') + (f' {json.dumps(a.settings)}' if a.settings else '')
-    return {name: dict(machine=machine.machine(), minutes=a.minutes, seeds=a.seeds, images=len(next(iter(tables.values()))[0]['pixels']), runs=runs, scores=scores, cytokit_minus=gains.get('cytokit', {}), eight_minus=gains.get(EIGHT, {}))}
+    return {name: dict(machine=this(a), minutes=a.minutes, seeds=a.seeds, images=len(next(iter(tables.values()))[0]['pixels']), runs=runs, scores=scores, cytokit_minus=gains.get('cytokit', {}), eight_minus=gains.get(EIGHT, {}))}
 
 # %% step
 HALVINGS = dict(fastai=5, smp=5, monai=4)
@@ -624,5 +626,4 @@ if __name__ == '__main__':
             print(f'\n== {part}', flush=True)
             got, f = PARTS[part](a), a.out/'quick.json' if a.quick else HERE/'results'/'segmentation.json'
             d = read_json(f) if f.exists() else {}
-            if part == 'quality': got = d.get('quality', {}) | got
-            write_json(f, d | dict(machine=dict(machine.machine(), threads=a.threads)) | {part: got})
+            write_json(f, d | {part: d.get(part, {}) | got if part == 'quality' else dict(machine=this(a)) | got})
