@@ -12,8 +12,8 @@ All get patches of 128 pixels, 8 a step, 2 loading processes. Schedules of the p
 Given to the peers for nothing: masks written as they want them, MONAI's checks, and all other setting up in `quality`.
 
 quality    training with --minutes each; foreground probability, thresholds chosen on the validation images (objects.choose_split), objects. `+rim`: the
-           peer learns background, rim and inside of objects (Caicedo 2019), inside are the seeds. `cytokit, one map`: without our seed map. AP and Dice are
-           means over images, `map_dice` is that of the map at 0.5, before objects are made; differences are paired. --part test is for the end.
+           peer learns background, rim and inside of objects (Caicedo 2019), inside are the seeds. `cytokit, one map`: without our seed map; `eight positions`: with
+           --tta, thresholds as without. AP and Dice are means over images, `map_dice` is that of the map at 0.5, before objects are made; differences are paired. --part test is for the end.
 step       a step with its data, as training does it; and bare steps on a batch in memory, ours also with about the peer's
            number of parameters: with as many halvings, and in the shape of `base`
 predict    megapixels a second from PNG files of 1024 × 1024 to maps; random weights
