@@ -85,7 +85,7 @@ if __name__ == '__main__':
     from quality_faults import HITS, corpus
     from cytokit.core import set_quiet, write_json
     set_quiet()
-    python, out = dict(pillow=sys.executable, read_image=sys.executable, cytokit=sys.executable, cleanvision=a.cleanvision, imagededup=a.imagededup), {}
+    python, out = dict.fromkeys(CODE, sys.executable) | dict(cleanvision=a.cleanvision, imagededup=a.imagededup), {}
     with tempfile.TemporaryDirectory() as tmp:
         folder = Path(tmp)/'set'
         corpus(folder, a.n, 0, 'png8', faults=tuple(f for f in HITS if f not in ('corrupt', 'depth')))

@@ -13,7 +13,8 @@ Given to the peers for nothing: masks written as they want them, MONAI's checks,
 
 quality    training with --minutes each; foreground probability, thresholds chosen on the validation images (objects.choose_split), objects. `+rim`: the
            peer learns background, rim and inside of objects (Caicedo 2019), inside are the seeds. `cytokit, one map`: without our seed map; `eight positions`: with
-           --tta, thresholds as without. AP and Dice are means over images, `map_dice` is that of the map at 0.5, before objects are made; differences are paired. --part test is for the end.
+           --tta, thresholds as without. AP and Dice are means over images, `map_dice` is that of the map at 0.5, before objects are made; differences are
+           paired. --part test is for the end.
 step       a step with its data, as training does it; and bare steps on a batch in memory, ours also with about the peer's
            number of parameters: with as many halvings, and in the shape of `base`
 predict    megapixels a second from PNG files of 1024 × 1024 to maps; random weights
@@ -106,7 +107,7 @@ class Clock:
 
 class Enough(Exception): pass
 
-def this(a): return dict(machine.machine(), threads=a.threads)
+def where(a): return dict(machine.machine(), threads=a.threads)
 
 @contextlib.contextmanager
 def peak():
@@ -306,7 +307,7 @@ def train_peer(arm, table, a, seed, folder):
 def train_kit(table, a, seed, folder):
     "The command itself."
     run = folder/'run'
-    r = segmentation.run_segment(run) if (run/'run.json').exists() else segmentation.segment(table[['image', 'target', 'split']], out=run, seed=seed, **dict(dict(seconds=56*a.minutes), **a.settings))  # of sixty: it keeps to its budget within some per cent
+    r = segmentation.run_segment(run) if (run/'run.json').exists() else segmentation.segment(table[['image', 'target', 'split']], out=run, seed=seed, **dict(dict(seconds=56*a.minutes), **a.settings))  # of 60: it may take some per cent more than it was asked for
     valid = valid_of(table)
     one, _ = choose_split([r.maps(f)[:1] for f, _ in valid], [t for _, t in valid])
     write_json(folder/'run.json', dict(seconds=r.result['train_seconds'], steps=None, epochs=r.result['epochs'], parameters=r.result['n_parameters'],
@@ -357,7 +358,7 @@ def quality(a):
     print(pd.DataFrame({n: {s: show(v) for s, v in d.items()} for n, d in scores.items()}).T.to_string())
     for k, g in gains.items(): print(f'\n{k}, minus\n' + pd.DataFrame({n: {s: show(v) for s, v in d.items()} for n, d in g.items()}).T.to_string())
     name = a.part + (f', {a.threads} threads' if a.threads > 1 else '') + (f' {json.dumps(a.settings)}' if a.settings else '')
-    return {name: dict(machine=this(a), minutes=a.minutes, seeds=a.seeds, images=len(next(iter(tables.values()))[0]['pixels']), runs=runs, scores=scores, cytokit_minus=gains.get('cytokit', {}), eight_minus=gains.get(EIGHT, {}))}
+    return {name: dict(machine=where(a), minutes=a.minutes, seeds=a.seeds, images=len(next(iter(tables.values()))[0]['pixels']), runs=runs, scores=scores, cytokit_minus=gains.get('cytokit', {}), eight_minus=gains.get(EIGHT, {}))}
 
 # %% step
 HALVINGS = dict(fastai=5, smp=5, monai=4)
@@ -626,4 +627,4 @@ if __name__ == '__main__':
             print(f'\n== {part}', flush=True)
             got, f = PARTS[part](a), a.out/'quick.json' if a.quick else HERE/'results'/'segmentation.json'
             d = read_json(f) if f.exists() else {}
-            write_json(f, d | {part: d.get(part, {}) | got if part == 'quality' else dict(machine=this(a)) | got})
+            write_json(f, d | {part: d.get(part, {}) | got if part == 'quality' else dict(machine=where(a)) | got})
