@@ -87,7 +87,7 @@ Seed = _o(int, '--seed', help='Decides split, weights, order and augmentation.')
 Augment = _o(str, '--augment', help='none, flips, light, dihedral, cells or strong.')
 Balance = _o(bool, '--balance/--no-balance', help='Weigh rare classes up.')
 Valid = _o(float, '--valid', help='Share held out for validation, where there is no split.')
-Weights = _o(Optional[str], '--weights', help="Pretrained weights: a safetensors file or folder, 'packaged' or 'hub'; default: CYTOKIT_WEIGHTS, or packaged.")
+Weights = _o(Optional[str], '--weights', help="Pretrained weights: 'imagenet', 'textures', 'hub', or a safetensors file or folder; default: CYTOKIT_WEIGHTS, or imagenet.")
 Arch = _o(Optional[str], '--arch', help="timm's name of the backbone.")
 Mean = _o(Optional[float], '--weights-mean', help='What the backbone expects subtracted from images from 0 to 1.')
 Std = _o(Optional[float], '--weights-std', help='And divided by.')
@@ -278,7 +278,7 @@ def segment_train(
     kind:_o(Optional[str], '--kind', help='What the masks hold: binary, class or instance; default: told by them.') = None,
     target:_o(Optional[str], '--learn', help='foreground, border or distance (tells touching objects apart), or classes; default: distance, classes for classes, foreground for binary masks.') = None,
     preset:_o(Optional[str], '--preset', help="A plain UNet instead of one on an encoder: tiny, small or base.") = None,
-    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down; default: the kit's own, packaged.") = None, weights:Weights = None,
+    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down; default: the kit's own, pretrained on textures.") = None, weights:Weights = None,
     loss:_o(str, '--loss', help='bce, dice, bce+dice, focal or boundary.') = 'bce+dice',
     norm:Norm = 'percentile', low:Low = None, high:High = None, channels:Channels = None,
     epochs:_o(int, '--epochs', help='Rounds; each sees about as many pixels as the training images have.') = 30, seconds:_o(Optional[float], '--seconds', help='Budget of time, instead of --epochs.') = None,

@@ -48,7 +48,7 @@ class Settings:
     augment:str='light'        # One of `AUGMENTATIONS`
     balance:bool=True          # Weigh each class by the inverse of its frequency
     patience:int|None=None     # Stop after so many epochs without a lower validation loss, and go back to the best
-    weights:str|None=None      # Pretrained weights: a safetensors file or folder, 'packaged' or 'hub'
+    weights:str|None=None      # Pretrained weights: a safetensors file or folder, 'imagenet', 'textures' or 'hub'; None: CYTOKIT_WEIGHTS, else imagenet
     arch:str|None=None         # timm's name of the backbone; None: as the weights say
     mean:float|None=None       # What the backbone expects subtracted, for images from 0 to 1; None: as the weights say
     std:float|None=None        # And divided by
@@ -429,7 +429,7 @@ def weights_digest(
 
 def pin(s):
     "The same settings with the path of the weights and the precision written out, so that a repeat finds both from anywhere."
-    w = s.weights or os.environ.get('CYTOKIT_WEIGHTS')
+    w = s.weights or os.environ.get('CYTOKIT_WEIGHTS') or (None if s.arch else 'imagenet')
     return replace(s, weights=str(Path(w).resolve()) if w and Path(w).exists() else w, precision=best_precision(s.precision))
 
 def train(
@@ -467,7 +467,7 @@ def run_train(folder):
     folder, asked = Path(folder), read_run(folder)
     if (folder/'result.json').exists(): return Run(folder)
     s, recipe = make(Settings, asked['settings'], folder/'run.json'), make(Recipe, asked['recipe'], folder/'run.json')
-    if s.pretrained and weights_digest(s) != asked['weights_digest']: raise InputError(f'{shown(s.weights or "packaged")}: these weights are not the ones that the run began with')
+    if s.pretrained and weights_digest(s) != asked['weights_digest']: raise InputError(f'{shown(s.weights or "imagenet")}: these weights are not the ones that the run began with')
     table, names = read_table(folder/'split.csv'), asked['classes']
     x, y = load_arrays(table, recipe), table['target'].astype(str).map(names.index).to_numpy()
     rows = {k: np.flatnonzero(table['split'] == k) for k in ('train', 'valid')}
