@@ -74,11 +74,36 @@ def test_readme_is_the_index():
     from cytokit_readme import readme
     assert (ROOT/'README.md').read_text() == readme(), 'run: python tests/cytokit_readme.py'
 
-def test_docs_are_made_from_the_notebooks():
-    "All of `nbdev-docs` but Quarto, which draws the pages."
-    r = subprocess.run([sys.executable, '-c', 'from nbdev.serve import proc_nbs; proc_nbs(force=True)'], cwd=ROOT, capture_output=True, text=True)
-    assert r.returncode == 0, r.stderr[-2000:]
-    assert {p.relative_to(ROOT/'_proc') for p in (ROOT/'_proc').rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+@pytest.fixture(scope='session')
+def pages(tmp_path_factory, worker_id):
+    "All of `nbdev-docs` but Quarto, which draws the pages; made once, also where pytest has several workers."
+    from filelock import FileLock
+    shared = tmp_path_factory.getbasetemp() if worker_id == 'master' else tmp_path_factory.getbasetemp().parent
+    ready = shared/'pages-ready'
+    with FileLock(f'{ready}.lock'):
+        if not ready.exists():
+            code = 'from nbdev.serve import proc_nbs; proc_nbs(force=True)'
+            r = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+            assert r.returncode == 0, r.stderr[-2000:]
+            ready.touch()
+    return ROOT/'_proc'
+
+def cells(path, kind):
+    "Sources of the cells of one kind in a notebook."
+    return [''.join(c['source'] or '') for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
+
+def test_docs_are_made_from_the_notebooks(pages):
+    assert {p.relative_to(pages) for p in pages.rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_docs_keep_every_word(nb, pages):
+    "The cell of title and description becomes the page's front matter, and what else stands in it is lost."
+    title, *prose = cells(nb, 'markdown')
+    prose += title.split('\n\n')[2:]
+    page = '\n'.join(cells(pages/nb.relative_to(ROOT/'nbs'), 'markdown'))
+    page = re.sub(r'\[(`[^`]+`)\]\([^)]*\)', r'\1', page)  # the links that nbdev adds
+    lost = [text for text in prose if text not in page and not text.endswith(' -')]
+    assert lost == []
 
 def test_import_loads_no_torch():
     light = 'core images samples datasets metrics cli widgets course'.split()
