@@ -1,7 +1,7 @@
 "What crosses notebooks: metadata, sync, links, the wheel, and what is not imported."
 import configparser, json, os, re, subprocess, sys, tomllib, zipfile
 from pathlib import Path
-import pytest
+import pytest, yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
@@ -104,6 +104,22 @@ def test_docs_keep_every_word(nb, pages):
     page = re.sub(r'\[(`[^`]+`)\]\([^)]*\)', r'\1', page)  # the links that nbdev adds
     lost = [text for text in prose if text not in page and not text.endswith(' -')]
     assert lost == []
+
+def cell_options(source):
+    "What Quarto reads at the top of a cell, as YAML text; the empty text where there is nothing."
+    lines = []
+    for line in source.splitlines():
+        option = re.match(r'#\s*\| ?', line)
+        if not option: break
+        lines.append(line[option.end():])
+    return '\n'.join(lines)
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_cell_options_are_yaml(nb, pages):
+    "An unquoted `: ` in an alternative text stops the build of the whole site."
+    for source in cells(pages/nb.relative_to(ROOT/'nbs'), 'code'):
+        options = cell_options(source)
+        if options: assert isinstance(yaml.safe_load(options), dict), options
 
 def test_import_loads_no_torch():
     light = 'core images samples datasets metrics cli widgets course'.split()
