@@ -1,7 +1,7 @@
 "What crosses notebooks: metadata, sync, links, the wheel, and what is not imported."
 import configparser, json, os, re, subprocess, sys, tomllib, zipfile
 from pathlib import Path
-import pytest
+import pytest, yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
@@ -64,21 +64,63 @@ def test_links_lead_somewhere(nb):
         for target in re.findall(r'\]\((?!https?:|#|attachment:)([^)#\s]+)', ''.join(c['source'])):
             assert (nb.parent/target).exists(), target
 
-@pytest.mark.parametrize('nb', [p for p in NBS if 'lessons' in p.parts], ids=ids)
-def test_every_figure_of_a_lesson_has_alternative_text(nb):
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_every_figure_has_alternative_text(nb):
     for c in json.loads(nb.read_text())['cells']:
-        if any('image/png' in o.get('data', {}) for o in c.get('outputs', [])):
+        kinds = [kind for o in c.get('outputs', []) for kind in o.get('data', {})]
+        if any(kind.startswith('image/') for kind in kinds):
             assert re.search(r'#\| fig-alt: .{15,}', ''.join(c['source'])), ''.join(c['source'])[:200]
 
 def test_readme_is_the_index():
     from cytokit_readme import readme
     assert (ROOT/'README.md').read_text() == readme(), 'run: python tests/cytokit_readme.py'
 
-def test_docs_are_made_from_the_notebooks():
-    "All of `nbdev-docs` but Quarto, which draws the pages."
-    r = subprocess.run([sys.executable, '-c', 'from nbdev.serve import proc_nbs; proc_nbs(force=True)'], cwd=ROOT, capture_output=True, text=True)
-    assert r.returncode == 0, r.stderr[-2000:]
-    assert {p.relative_to(ROOT/'_proc') for p in (ROOT/'_proc').rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+@pytest.fixture(scope='session')
+def pages(tmp_path_factory, worker_id):
+    "All of `nbdev-docs` but Quarto, which draws the pages; made once, also where pytest has several workers."
+    from filelock import FileLock
+    shared = tmp_path_factory.getbasetemp() if worker_id == 'master' else tmp_path_factory.getbasetemp().parent
+    ready = shared/'pages-ready'
+    with FileLock(f'{ready}.lock'):
+        if not ready.exists():
+            code = 'from nbdev.serve import proc_nbs; proc_nbs(force=True)'
+            r = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+            assert r.returncode == 0, r.stderr[-2000:]
+            ready.touch()
+    return ROOT/'_proc'
+
+def cells(path, kind):
+    "Sources of the cells of one kind in a notebook."
+    return [''.join(c['source'] or '') for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
+
+def test_docs_are_made_from_the_notebooks(pages):
+    assert {p.relative_to(pages) for p in pages.rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_docs_keep_every_word(nb, pages):
+    "The cell of title and description becomes the page's front matter, and what else stands in it is lost."
+    title, *prose = cells(nb, 'markdown')
+    prose += title.split('\n\n')[2:]
+    page = '\n'.join(cells(pages/nb.relative_to(ROOT/'nbs'), 'markdown'))
+    page = re.sub(r'\[(`[^`]+`)\]\([^)]*\)', r'\1', page)  # the links that nbdev adds
+    lost = [text for text in prose if text not in page and not text.endswith(' -')]
+    assert lost == []
+
+def cell_options(source):
+    "What Quarto reads at the top of a cell, as YAML text; the empty text where there is nothing."
+    lines = []
+    for line in source.splitlines():
+        option = re.match(r'#\s*\| ?', line)
+        if not option: break
+        lines.append(line[option.end():])
+    return '\n'.join(lines)
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_cell_options_are_yaml(nb, pages):
+    "An unquoted `: ` in an alternative text stops the build of the whole site."
+    for source in cells(pages/nb.relative_to(ROOT/'nbs'), 'code'):
+        options = cell_options(source)
+        if options: assert isinstance(yaml.safe_load(options), dict), options
 
 def test_import_loads_no_torch():
     light = 'core images samples datasets metrics cli widgets course'.split()
