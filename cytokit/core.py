@@ -6,12 +6,13 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 
 # %% auto #0
 __all__ = ['InputError', 'shown', 'rng', 'seed_all', 'atomic', 'to_json', 'write_json', 'read_json', 'file_digest', 'digest',
-           'versions', 'git_commit', 'cache_dir', 'set_quiet', 'progress', 'workers', 'parallel_map']
+           'versions', 'git_commit', 'cache_dir', 'set_quiet', 'in_notebook', 'progress', 'workers', 'parallel_map']
 
 # %% ../nbs/00_core.ipynb #233074e7
-import hashlib, json, multiprocessing, os, platform, random, signal, subprocess, sys, tempfile, threading, warnings
+import hashlib, io, json, multiprocessing, os, platform, random, signal, subprocess, sys, tempfile, threading, time, warnings
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 import numpy as np
@@ -141,7 +142,7 @@ def cache_dir(
 # %% ../nbs/00_core.ipynb #a607bd6e
 warnings.filterwarnings('ignore', message='`torch.jit.script', category=FutureWarning)
 
-# %% ../nbs/00_core.ipynb #dbe76125
+# %% ../nbs/00_core.ipynb #3e55a906
 _quiet = False
 
 def set_quiet(
@@ -151,18 +152,104 @@ def set_quiet(
     global _quiet
     _quiet = quiet
 
+# %% ../nbs/00_core.ipynb #185d4841
+def in_notebook(
+)->bool: # True in a Jupyter kernel
+    "Whether this runs in a notebook. Nothing is imported to find out."
+    ipython = sys.modules.get('IPython')
+    return ipython is not None and hasattr(ipython.get_ipython(), 'kernel')
+
+# %% ../nbs/00_core.ipynb #077f05be
+_emptied = {} # Number of the running cell: outputs in it that a bar has left empty
+
+@cache
+def _notebook_bar():
+    "A tqdm that shows itself in an output of its own, and empties it at the end."
+    from IPython import get_ipython
+    from IPython.display import display
+    from tqdm.std import tqdm
+
+    class NotebookBar(tqdm):
+        monitor_interval = 0
+        output = None
+
+        def display(self, msg=None, pos=None):
+            text = str(self) if msg is None else msg
+            if self.output is None and text:
+                cell = get_ipython().execution_count
+                spare = _emptied.get(cell) or [display({}, raw=True, display_id=True)]
+                self.output = spare.pop()
+            if self.output is not None:
+                self.output.update({'text/plain': text} if text else {}, raw=True)
+            return False  # tqdm has nothing to tidy up
+
+        def close(self):
+            super().close()
+            if self.output is not None:
+                cell = get_ipython().execution_count
+                kept = _emptied.get(cell, [])
+                _emptied.clear()
+                _emptied[cell] = [*kept, self.output]
+                self.output = None
+
+    return NotebookBar
+
+# %% ../nbs/00_core.ipynb #cdb4ac58
+_last_line = None # When the last line was written, in seconds of `time.monotonic`
+
+@cache
+def _log_bar():
+    "A tqdm that writes a line now and then."
+    from tqdm.std import tqdm
+
+    class LogBar(tqdm):
+        monitor_interval = 0
+        tenths, written = 0, None
+
+        def display(self, msg=None, pos=None):
+            if msg != '': self.write_line()
+            return False  # tqdm has nothing to tidy up
+
+        def write_line(self, last=False):
+            global _last_line
+            now = time.monotonic()
+            if _last_line is None: _last_line = now
+            waited = now - _last_line
+            tenths = 10*self.n//self.total if self.total else 0
+            if waited >= 30 or waited >= 5 and tenths > self.tenths or last and self.written not in (None, self.n):
+                self.fp.write(f'{self}\n')
+                self.fp.flush()
+                _last_line, self.tenths, self.written = now, tenths, self.n
+
+        def close(self):
+            if not self.disable: self.write_line(last=True)
+            super().close()
+
+    return LogBar
+
+# %% ../nbs/00_core.ipynb #fa0cee6f
+_LINE = '{desc}: {n_fmt} of {total_fmt} ({percentage:.0f} %), {elapsed} passed, {remaining} left{postfix}'
+
+@cache
+def _terminal_bar():
+    "tqdm without a thread of its own, which would keep `workers` from forking."
+    from tqdm.std import tqdm
+    return type('TerminalBar', (tqdm,), dict(monitor_interval=0))
+
 def progress(
     items=None, # Anything to loop over; None for a bar that is moved by hand with `update`
     desc:str='', # What is being done
     total:int|None=None, # Number of steps, when `items` cannot tell
     **kwargs, # Passed to tqdm
 ):
-    "A progress bar (tqdm) on stderr, in a terminal or a live notebook."
-    from tqdm.auto import tqdm
-    bar = type('Bar', (tqdm,), dict(monitor_interval=0))  # without a thread of its own, which would keep `workers` from forking
-    live = 'ipykernel' in sys.modules or sys.stderr.isatty()
-    return bar(items, desc=desc, total=total, leave=False, disable=_quiet or not live or 'IN_TEST' in os.environ, **kwargs)
+    "Show how far `items` have come: a bar on stderr or in the notebook, or a line now and then in a log."
+    if _quiet or 'IN_TEST' in os.environ: kind, how = _terminal_bar(), dict(disable=True)
+    elif in_notebook(): kind, how = _notebook_bar(), dict(file=io.StringIO(), delay=.5, mininterval=.2, ncols=80)
+    elif sys.stderr.isatty(): kind, how = _terminal_bar(), {}
+    else: kind, how = _log_bar(), dict(bar_format=_LINE)
+    return kind(items, desc=desc, total=total, leave=False, **how, **kwargs)
 
+# %% ../nbs/00_core.ipynb #dbe76125
 @contextmanager
 def workers(
     n:int|None=None, # How many; None for the number of cores, at most 8

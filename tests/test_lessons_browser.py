@@ -13,7 +13,7 @@ LESSONS = Path(__file__).parents[1]/'nbs'/'lessons'
 LESSON = ['''
 import numpy as np, pandas as pd, matplotlib.pyplot as plt
 from cytokit.widgets import dial, predict, recall
-from cytokit.course import check, hint, solution
+from cytokit.course import check_answer, hint, solution
 table = pd.DataFrame(dict(target=list('aabab'), group=list('pqrpq'), split=['train']*3 + ['valid']*2))
 ''', '''
 predict('tiny-points', 'How many points does a split by image flatter?', (0, 40, 1))
@@ -31,7 +31,7 @@ def lab(share=.3, split='by image'):
 dial(lab, 'Three splits and what they score', share=(0., 1., .02), split=['by image', 'by patient'])
 ''', '''
 answer = ...
-check('leak-find', answer, table=table)
+check_answer('leak-find', answer, table=table)
 ''', '''
 hint('leak-find')
 solution('leak-find')
@@ -94,7 +94,7 @@ def test_widgets(lab, capsys):
     assert drawn.convert('L').getextrema() == (0, 255) and d.locator('.widget-readout').inner_text() == '0.92'
 
     # a check: unanswered, wrong type, wrong, right; and right again from a copy at the very top
-    c = "check('leak-find'"
+    c = "check_answer('leak-find'"
     assert 'Your turn.' in n.shown(n.cell(c))
     answer = lambda a: n.run(c, f"{c}, {a}, table=table)")
     assert 'should be a list of patient names' in answer('3')
@@ -147,7 +147,7 @@ def work(lab, name, choose, question, wrong, right, capsys):
     ms = [n.press(d, 'ArrowLeft' if i % 2 else 'ArrowRight') for i in range(7)]
     with capsys.disabled(): print(f'\n[{name}: {statistics.median(ms):.0f} ms from key to picture, median of {len(ms)}; longest {max(ms):.0f}]')
     assert d.locator('img:visible').count() == 1
-    c = f"check('{question}'"
+    c = f"check_answer('{question}'"
     source = n.cell(c).locator('.cm-content').inner_text()
     assert 'Your turn.' in n.shown(n.cell(c))
     assert '✗ Not yet.' in n.run(c, source.replace('answer = ...', wrong))
