@@ -118,9 +118,13 @@ def check(
     return q
 
 # %% ../nbs/04e_check.ipynb #243bce59
+def _relative(file, root):
+    "`file` as seen from the folder `root`; what was found about the whole set names no file and keeps none."
+    return os.path.relpath(file, root) if file else ''
+
 def _names(found, source):
     root = source if os.path.isdir(source) else os.path.dirname(source) or '.'
-    return {(c, os.path.relpath(f, root)) for c, f in zip(found['check'], found['file'])}
+    return {(c, _relative(f, root)) for c, f in zip(found['check'], found['file'])}
 
 def _earlier(against):
     "(check, file) of an earlier check."
@@ -314,7 +318,7 @@ def _page(q):
                               strip=_strip(q, r.check, f), set_wide=[x.message for x in f.head(6).itertuples() if not is_image(x.file)]))
     return Environment(autoescape=True).from_string(_HTML).render(
         q=q, parts=parts, headline=q.headline(), version=__version__, lines=d.head(1000).to_dict('records'), more=max(0, len(d) - 1000),
-        short=lambda f: os.path.relpath(f, q.source) if os.path.isabs(str(f)) == os.path.isabs(q.source) and os.path.isdir(q.source) else f)
+        short=lambda f: _relative(f, q.source) if os.path.isabs(str(f)) == os.path.isabs(q.source) and os.path.isdir(q.source) else f)
 
 # %% ../nbs/04e_check.ipynb #bdc74369
 _HTML = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>Check of {{ q.source }}</title><style>
