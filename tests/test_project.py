@@ -106,6 +106,13 @@ def test_docs_keep_every_word(nb, pages):
     lost = [text for text in prose if text not in page and not text.endswith(' -')]
     assert lost == []
 
+def test_names_in_the_prose_are_links(pages):
+    prose = '\n'.join(text for nb in NBS for text in cells(pages/nb.relative_to(ROOT/'nbs'), 'markdown'))
+    site = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['urls']['Documentation']
+    links = set(re.findall(rf'\[`([\w.]+)`\]\({re.escape(site)}', prose))
+    assert {'read_image', 'small_cnn', 'unet', 'find_lr', 'check_masks'} <= links
+    assert len(links) > 100
+
 def cell_options(source):
     "What Quarto reads at the top of a cell, as YAML text; the empty text where there is nothing."
     lines = []
