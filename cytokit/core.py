@@ -10,6 +10,7 @@ __all__ = ['InputError', 'shown', 'rng', 'seed_all', 'atomic', 'to_json', 'write
 
 # %% ../nbs/00_core.ipynb #233074e7
 import hashlib, json, multiprocessing, os, platform, random, signal, subprocess, sys, tempfile, threading, warnings
+from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -152,7 +153,7 @@ def set_quiet(
     _quiet = quiet
 
 def progress(
-    items=None, # Anything to loop over; None for a bar that is moved by hand with `update`
+    items:Iterable|None=None, # Anything to loop over; None for a bar that is moved by hand with `update`
     desc:str='', # What is being done
     total:int|None=None, # Number of steps, when `items` cannot tell
     **kwargs, # Passed to tqdm

@@ -106,6 +106,14 @@ def test_docs_keep_every_word(nb, pages):
     lost = [text for text in prose if text not in page and not text.endswith(' -')]
     assert lost == []
 
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_signatures_name_their_types(nb, pages):
+    "A default of None without annotation is shown as `NoneType`, a class of the notebook's own as `__main__.Name`."
+    page = json.loads((pages/nb.relative_to(ROOT/'nbs')).read_text())
+    outputs = [o.get('data', {}).get('text/markdown', '') for c in page['cells'] for o in c.get('outputs', [])]
+    signatures = ''.join(''.join(text) for text in outputs)
+    assert re.findall(r'[^(,\n]*(?:NoneType=None|__main__\.).*', signatures) == []
+
 def test_names_in_the_prose_are_links(pages):
     prose = '\n'.join(text for nb in NBS for text in cells(pages/nb.relative_to(ROOT/'nbs'), 'markdown'))
     site = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['urls']['Documentation']
