@@ -2,6 +2,7 @@
 import configparser, json, os, re, subprocess, sys, tomllib, zipfile
 from pathlib import Path
 import pytest, yaml
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
@@ -33,6 +34,14 @@ def test_quarto_link_and_pages():
     link = ROOT/'nbs/_quarto.yml'
     assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
     for page in re.findall(r'[\w/]+\.ipynb', link.read_text()): assert (ROOT/'nbs'/page).exists(), page
+
+def test_card_of_the_site():
+    "One picture for every page, at the size that other sites show; without it they would take any figure, or none."
+    site = yaml.safe_load((ROOT/'_quarto.yml').read_text())
+    card = ROOT/'nbs'/site['image']
+    assert site['image'] in site['project']['resources'] and site['image-alt']
+    assert card.stat().st_size < 100_000
+    with Image.open(card) as picture: assert picture.size == (1200, 630)
 
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_exported_module_is_in_sync(nb, tmp_path):
@@ -95,6 +104,7 @@ def cells(path, kind):
 
 def test_docs_are_made_from_the_notebooks(pages):
     assert {p.relative_to(pages) for p in pages.rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+    assert (pages/'card.png').exists()
 
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_docs_keep_every_word(nb, pages):
