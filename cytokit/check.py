@@ -75,12 +75,12 @@ def _silenced(found, rules):
 # %% ../nbs/04e_check.ipynb #6c1d865e
 def check(
     source, # A folder of images, a CSV as `read_table` reads it, or a file
-    masks=None, # A folder of masks, paired with the images by name
-    table=None, # A CSV with columns image, target[, group, split] for the images in `source`, or a table of `read_table`
-    against=None, # An earlier state of the set: the JSON of its check, or its folder
-    groups=None, # Who is compared with whom: a name a file, in the order of the files; None: folder, type and size
-    silence=None, # A CSV of accepted findings; None: `cytokit_silence.csv` in `source`, if there is one
-    executor=None, # Anything with the `map` of `concurrent.futures`; None: `cytokit.core.workers`
+    masks:str|Path|None=None, # A folder of masks, paired with the images by name
+    table:str|Path|pd.DataFrame|None=None, # A CSV with columns image, target[, group, split] for the images in `source`, or a table of `read_table`
+    against:str|Path|None=None, # An earlier state of the set: the JSON of its check, or its folder
+    groups:list|np.ndarray|None=None, # Who is compared with whom: a name a file, in the order of the files; None: folder, type and size
+    silence:str|Path|None=None, # A CSV of accepted findings; None: `cytokit_silence.csv` in `source`, if there is one
+    executor:object|None=None, # Anything with the `map` of `concurrent.futures`; None: `cytokit.core.workers`
     keep:bool=True, # Take measured rows from the cache, and add to it
 ): # A `Quality`
     "Find what is wrong with images, masks, labels, splits and volumes."
@@ -153,7 +153,7 @@ PLAN = ['image', 'action', 'to', 'check', 'reason']
 # %% ../nbs/04e_check.ipynb #2513dd6b
 class Quality:
     "What a check found."
-    def __init__(self, source, findings, rows, pairs, silenced, table=None, seconds=0.):
+    def __init__(self, source, findings, rows, pairs, silenced, table:pd.DataFrame|None=None, seconds=0.):
         self.source = str(source)
         self.findings = findings # Columns file, check, severity, value, median, threshold, group, other, message; gravest first
         self.rows = rows # What `measure_all` measured, a row a file, and `fellows`, the group that it is compared with

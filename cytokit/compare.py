@@ -79,7 +79,7 @@ def subset(
 def compare(
     source, # Folder of class folders, CSV, or a table
     arms=('majority', 'logistic', 'small', 'frozen', 'finetune'), # Of `ARMS`
-    out=None, # The run folder to make; None: `runs/DATE_compare_NAME`
+    out:str|Path|None=None, # The run folder to make; None: `runs/DATE_compare_NAME`
     recipe:Recipe|None=None, # How an image is read; None: 64 pixels, percentiles
     seeds:int=3, # How often each network is trained
     fractions=(1.,), # Shares of the training images, for the curve over data size

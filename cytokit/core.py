@@ -10,6 +10,7 @@ __all__ = ['InputError', 'shown', 'rng', 'seed_all', 'atomic', 'to_json', 'write
 
 # %% ../nbs/00_core.ipynb #233074e7
 import hashlib, io, json, multiprocessing, os, platform, random, signal, subprocess, sys, tempfile, threading, time, warnings
+from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -237,7 +238,7 @@ def _terminal_bar():
     return type('TerminalBar', (tqdm,), dict(monitor_interval=0))
 
 def progress(
-    items=None, # Anything to loop over; None for a bar that is moved by hand with `update`
+    items:Iterable|None=None, # Anything to loop over; None for a bar that is moved by hand with `update`
     desc:str='', # What is being done
     total:int|None=None, # Number of steps, when `items` cannot tell
     **kwargs, # Passed to tqdm

@@ -519,8 +519,8 @@ def _get(name, url, known, size, local):
 # %% ../nbs/03_datasets.ipynb #db6c7cc4
 def fetch(
     name:str, # A name in `CATALOGUE`
-    folder=None, # Where to put it; None: in the cache. It must be new or empty, or hold this very set
-    local=None, # A folder with the set's files (at FILE or NAME/FILE), in place of the network; None: `CYTOKIT_DATA` if it is set
+    folder:str|Path|None=None, # Where to put it; None: in the cache. It must be new or empty, or hold this very set
+    local:str|Path|None=None, # A folder with the set's files (at FILE or NAME/FILE), in place of the network; None: `CYTOKIT_DATA` if it is set
 )->Path: # The folder, with table.csv (for `read_table`) and source.json (licence, citation, hashes)
     "Get a public set, complete or not at all."
     if name not in CATALOGUE: raise InputError(f'{shown(name)}: not in the catalogue; did you mean {", ".join(get_close_matches(str(name), CATALOGUE, 3, .3) or CATALOGUE)}?')

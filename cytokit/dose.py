@@ -90,7 +90,7 @@ class DoseCurve:
 def dose_curve(
     source, # 'cells', 'mri' or 'textures' for a set of `write_sample`; or a folder of class folders, a CSV, a table
     fault:str, # A name in `FAULTS` that is not a fault of files
-    doses=None, # Numbers in the fault's unit; of copies, leaks and labels shares. None: 8 from 0 to twice the usual dose, of shares to 1. 0 is always added
+    doses:list|np.ndarray|None=None, # Numbers in the fault's unit; of copies, leaks and labels shares. None: 8 from 0 to twice the usual dose, of shares to 1. 0 is always added
     where:str='train', # Spoil the 'train' images, the 'valid' ones, or 'both'
     seeds:int=2, # Trainings a dose
     epochs:int=6, # Passes over the training images
@@ -99,7 +99,7 @@ def dose_curve(
     seed:int=0, # Of the sample, the split, the damage and the first network
     lr:float=3e-3, # Highest learning rate, the same at all doses
     **dials, # Of a sample: see `write_sample`
-)->DoseCurve:
+)->'DoseCurve':
     "Train a small network at each dose and score it. Half of the groups validate, where there is no split. The dose acts at the image's own size, before the recipe."
     doses = _check(fault, doses, where)
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1: raise InputError(f'seeds must be a whole number above 0, got {shown(seeds)}')

@@ -12,6 +12,7 @@ import math, random, time
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Callable
 import numpy as np
 import torch
 from .core import InputError, seed_all, shown
@@ -297,12 +298,12 @@ def find_lr(
     steps:int=49, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
     sweeps:int=1, # So many, each on other batches; short trainings then go from the lowest to the highest that they say
     trial:int=22, # Steps of a short training; twice as many where they leave nearly all of the loss
-    ratio=None, # Relative rate of each parameter group; None: as their rates are now
+    ratio:list|tuple|None=None, # Relative rate of each parameter group; None: as their rates are now
     accumulate:int=1, # Batches a step
     precision:str|None=None, # 'float32' or 'bfloat16' (by autocast); None: bfloat16 where a learner has fastai's `MixedPrecision`
-    prepare=None, # Called with the model in training mode before a sweep, for layers that must not train, such as batch norm that keeps its statistics
+    prepare:Callable|None=None, # Called with the model in training mode before a sweep, for layers that must not train, such as batch norm that keeps its statistics
     seed:int=0, # Which batches are drawn, and kept aside
-)->Found:
+)->'Found':
     "Find the learning rate by a sweep (Smith 2017) and short trainings that leave no trace, even when interrupted."
     precision = precision or ('bfloat16' if hasattr(learner, 'mixed_precision') else 'float32')
     _checked(low, high, steps, sweeps, trial, accumulate, precision)
@@ -340,7 +341,7 @@ def find_lr(
 
 # %% ../nbs/08_lr_finder.ipynb #9d87f409
 def pick(
-    found:Found, # From `find_lr`
+    found:'Found', # From `find_lr`
     train, # Called with a rate; trains shortly and returns the losses, a number a step or an epoch
 ): # A widget with a slider, and a still picture for readers without a kernel
     "Turn the rate and see the training that it gives."

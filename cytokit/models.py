@@ -64,7 +64,7 @@ def small_cnn(
     n_out:int, # Classes
     width:int=16, # Channels of the first block, a multiple of 16; the blocks have 1, 2, 4 and 8 times as many
     dropout:float=0., # Share of the features switched off at random in training
-)->Classifier: # Random weights, from torch's generator
+)->'Classifier': # Random weights, from torch's generator
     "Four blocks of two 3×3 convolutions (after VGG, Simonyan 2015, with batch norm), then mean and maximum over the picture."
     if _whole('width', width, 16, 512) % 16: raise InputError(f'width must be a multiple of 16; got {width}')
     if not 0 <= dropout < 1: raise InputError(f'dropout must be from 0 to below 1; got {shown(dropout)}')
@@ -126,7 +126,7 @@ _BUILDERS = dict(small=small_cnn, backbone=_build_backbone)
 
 def build(
     spec:dict, # The `.spec` of a model
-)->Classifier: # The same structure, with random weights
+)->'Classifier': # The same structure, with random weights
     "Rebuild the structure that `spec` describes; offline."
     if not isinstance(spec, dict) or str(spec.get('kind')) not in _BUILDERS: raise InputError(f'spec must be a dict with kind one of {", ".join(_BUILDERS)}; got {shown(spec)}')
     try: return _BUILDERS[spec['kind']](**{k: v for k, v in spec.items() if k != 'kind'})
@@ -239,7 +239,7 @@ def _from_hub(arch):
 
 # %% ../nbs/06_models.ipynb #62f7a881
 def find_weights(
-    weights=None, # A .safetensors file, a folder that holds one, 'imagenet', 'textures' or 'hub'; None: `CYTOKIT_WEIGHTS`, else imagenet or hub as `arch` says
+    weights:str|Path|None=None, # A .safetensors file, a folder that holds one, 'imagenet', 'textures' or 'hub'; None: `CYTOKIT_WEIGHTS`, else imagenet or hub as `arch` says
     arch:str|None=None, # timm's name of the network, or `PACKAGED`
 )->Path: # An existing file
     "The weights file that is meant; `InputError` says what to do if there is none."
@@ -297,11 +297,11 @@ def backbone(
     arch:str|None=None, # timm's name, or `PACKAGED`; None: as the weights say
     n_in:int=3, # Channels of your images
     n_out:int|None=2, # Classes; None keeps the head that came with the weights
-    weights=None, # See `find_weights`; 'random' for no pretraining, said aloud
-    mean=None, # Per channel (red, green, blue) of the weights' training, on a scale of 0..1; None: as the weights say, else as timm says
-    std=None, # The same for the standard deviation
+    weights:str|Path|None=None, # See `find_weights`; 'random' for no pretraining, said aloud
+    mean:float|list|tuple|None=None, # Per channel (red, green, blue) of the weights' training, on a scale of 0..1; None: as the weights say, else as timm says
+    std:float|list|tuple|None=None, # The same for the standard deviation
     padding:str|None=None, # 'same' for weights from TensorFlow, '' for the network's own; None: as the weights say
-)->Classifier: # Pretrained body, new head from torch's generator
+)->'Classifier': # Pretrained body, new head from torch's generator
     "A pretrained timm network for `n_in` channels with a new head."
     import timm
     if random := str(weights) == 'random': tensors, said = {}, {'arch': _packaged_arch() if arch == PACKAGED else None}
@@ -343,7 +343,7 @@ def _old_head(old):
 
 # %% ../nbs/06_models.ipynb #3d07fd8d
 def param_groups(
-    model:Classifier, # From `small_cnn`, `backbone` or `load_model`
+    model:'Classifier', # From `small_cnn`, `backbone` or `load_model`
 )->list: # Three lists of parameters: the first half of the body's layers, the second half, the head
     "Parameters by depth, for learning rates that grow towards the head (Howard & Ruder 2018)."
     own = lambda m: list(m.parameters(recurse=False))
@@ -369,7 +369,7 @@ def fold_norms(
 # %% ../nbs/06_models.ipynb #dc6030aa
 def save_model(
     folder, # Made if missing
-    model:Classifier, # Anything with `.spec`
+    model:'Classifier', # Anything with `.spec`
     **extra, # What else a user of the model must know, such as classes and recipe; JSON-able
 ):
     "Write model.safetensors and model.json, each whole or not at all."

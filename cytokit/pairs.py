@@ -24,7 +24,7 @@ from .masks import _dense, _one_number, _pieces, mask_kind
 def show_pair(
     image:np.ndarray, # (H, W) or (H, W, C), any real dtype
     labels:np.ndarray, # (H, W) integers
-    ax=None, # Matplotlib axes; None: new ones
+    ax:object|None=None, # Matplotlib axes; None: new ones
     color:str='#D55E00', # Of the outlines
 ): # The axes
     "Draw `image` with the outlines of its labels."
@@ -229,7 +229,7 @@ def read_labels(
     shape:tuple|None=None, # (H, W) of the image in pixels: needed by ROIs and GeoJSON, of the others checked
     kind:str|None=None, # One of `LABEL_KINDS`; None: the file's own numbers, 0 and 255 as 0 and 1, of colours and outlines the objects
     classes:list|None=None, # For kind 'class', what stands for 1, 2…: numbers, colours '#rrggbb' or names, see `mask_classes`
-    image=None, # Path of the image, to find it in a COCO file of several
+    image:str|Path|None=None, # Path of the image, to find it in a COCO file of several
     full:bool=False, # True: also what was told of the objects
 )->np.ndarray: # (H, W) int32, 0 background; with `full` also a dict: names (the class of each object or None), overlap (pixels), lost and crowd (objects)
     "Labels from a file or folder of any form; `InputError` names it when it cannot be used. Nothing is unpacked or run."
@@ -387,7 +387,7 @@ def _try_coco(path, folder, group, drop):
 
 def pairs(
     source, # A folder with images/ and masks/ (or labels/) in it, also below train/, valid/, test/; of images with labels beside them; of BBBC038; a CSV with columns image,target; a COCO .json; or, with `masks`, the folder of images
-    masks=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
+    masks:str|Path|None=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
     group:str|None=None, # A regular expression that finds the group in the image's path below its folder; of a CSV the column
     drop:bool=False, # True: leave out what has no partner
 )->pd.DataFrame: # A table of task 'mask': image and target (absolute paths; a target is what `read_labels` takes), group and split where there are any
@@ -477,7 +477,7 @@ def to_instances(
 def to_classes(
     labels:np.ndarray, # (H, W) integers
     kind:str, # One of `LABEL_KINDS`
-    of=None, # Instances: the class of object 1, 2…n, (n,) integers from 1; None: all are 1
+    of:list|np.ndarray|None=None, # Instances: the class of object 1, 2…n, (n,) integers from 1; None: all are 1
 )->np.ndarray: # (H, W) int32: 0 background, 1…K-1
     "One number a class; binary labels and instances are one class beside background, unless `of` tells more."
     if kind not in LABEL_KINDS: raise InputError(f'kind must be one of {", ".join(LABEL_KINDS)}, got {shown(repr(kind))}')

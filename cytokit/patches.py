@@ -95,7 +95,7 @@ def load_pixels(
     kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.pairs.labels_kind`
     target:str='distance', # One of `TARGETS`
     classes:list|None=None, # For kind 'class': see `cytokit.pairs.mask_classes`
-)->Pixels:
+)->'Pixels':
     "Decode each pair once, in threads; read from the cache the next time. `InputError` names the file that cannot be used."
     rows = table.to_dict('records')
     if not rows: raise InputError('no image to load: the table is empty')
@@ -150,7 +150,7 @@ def _cut(pixels, i, at, out):
 class PatchLoader:
     "Batches of `(x, y)`: patches (N, C, S, S) and their targets (N, T, S, S), float32; what they are depends on `(seed, epoch)` alone."
     def __init__(self,
-        pixels:Pixels, # See `load_pixels`
+        pixels:'Pixels', # See `load_pixels`
         index, # (M,) which images to serve
         size:int=128, # Side of a patch, in pixels
         batch_size:int=8, # Patches a batch
@@ -194,7 +194,7 @@ class PatchLoader:
 
 # %% ../nbs/05a_patches.ipynb #7dfbbc1f
 def patch_preview(
-    pixels:Pixels, # See `load_pixels`
+    pixels:'Pixels', # See `load_pixels`
     i:int=0, # Which image
     kinds=('none', 'light', 'cells', 'strong'), # Names in `AUGMENTATIONS`, or `Augment`s
     size:int=96, # Side of a patch

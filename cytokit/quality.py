@@ -269,7 +269,7 @@ class _Kept:
 
 def measure_all(
     paths, # Files
-    executor=None, # Anything with the `map` of `concurrent.futures`; None: `cytokit.core.workers`
+    executor:object|None=None, # Anything with the `map` of `concurrent.futures`; None: `cytokit.core.workers`
     keep:bool=True, # Take what is known from the cache, and add to it
 )->pd.DataFrame: # A row a file, in the order given: the keys of `measure` as columns
     "Measure every file once."
@@ -485,7 +485,7 @@ def _odd(d, column, check, what, least=.8):
 
 def image_findings(
     rows:pd.DataFrame, # Of `measure_all`; a column `fellows`, where `check` has told them already
-    groups=None, # A group a file; None: its folder. Type, size and kind of background divide further
+    groups:list|np.ndarray|None=None, # A group a file; None: its folder. Type, size and kind of background divide further
 )->pd.DataFrame: # Columns `COLUMNS`
     "What is wrong with single images, by robust scores within a group and a physical limit beside them."
     out = [finding(r.file, 'unreadable', r.error[:200]) for r in rows[rows['error'] != ''].itertuples()]

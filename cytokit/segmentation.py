@@ -67,8 +67,8 @@ def _prepare(source, masks, recipe, valid, seed, kind):
 
 def segment(
     source, # A folder with images/ and masks/, one of images, a CSV, a COCO .json, or a table: see `cytokit.pairs.pairs`
-    masks=None, # The folder of masks, where `source` holds only images
-    out=None, # The run folder to make; None: `runs/DATE_segment_NAME`
+    masks:str|Path|None=None, # The folder of masks, where `source` holds only images
+    out:str|Path|None=None, # The run folder to make; None: `runs/DATE_segment_NAME`
     recipe:Recipe|None=None, # Channels and intensities; images keep their size
     valid:float=.2, # Share held out (whole groups), where the table has no split
     kind:str|None=None, # 'binary', 'class' or 'instance'; None: told by the masks

@@ -72,7 +72,7 @@ class Settings:
 
 # %% ../nbs/09_training.ipynb #569e4395
 def make_model(
-    s:Settings, # What is asked
+    s:'Settings', # What is asked
     n_in:int, # Channels of the images
     n_out:int, # Classes
 ): # An untrained `small`, or a pretrained backbone with a new head
@@ -81,7 +81,7 @@ def make_model(
     return backbone(s.arch, n_in, n_out, weights=s.weights, mean=s.mean, std=s.std, padding=s.padding)
 
 def arm_recipe(
-    s:Settings, # What is asked
+    s:'Settings', # What is asked
     recipe:Recipe, # How the other arms see the images
 )->Recipe: # How this arm sees them
     "The recipe of an arm: the same for all, but for `-rgb8`, which squeezes to 8 bits, three channels and the backbone's own size."
@@ -249,7 +249,7 @@ def features(
 def estimate(
     model, # A `Classifier`; it is not changed
     dls, # From `loaders`
-    s:Settings, # What is asked
+    s:'Settings', # What is asked
     held:int|None=None, # Bytes that the program held before the model was made; None: what it holds now
     n_steps:int=3, # Steps that are timed
 )->dict: # estimate_seconds; estimate_mb: memory beyond `held`, in 10^6 bytes
@@ -309,9 +309,9 @@ def fit(
     y, # (N,) class numbers
     train, # Rows to train on
     valid, # Rows to validate on
-    s:Settings, # What is asked
+    s:'Settings', # What is asked
     n_out:int, # Classes
-    path=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
+    path:str|Path|None=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
     desc:str='', # For the progress bar
     tell:bool=False, # Estimate time and memory before the start: adds estimate_seconds, estimate_mb, peak_mb
     only_rate:bool=False, # Return the `Found` of the learning rate, and do not train
@@ -339,7 +339,7 @@ def fit(
 def new_run(
     verb:str, # 'train' or 'compare'
     table:pd.DataFrame, # Checked, with its split
-    out=None, # Folder to make; None: `runs/DATE_VERB_NAME`
+    out:str|Path|None=None, # Folder to make; None: `runs/DATE_VERB_NAME`
     **asked, # What else `run.json` must hold
 )->Path: # The folder, holding run.json and split.csv
     "Begin a run: nothing is written over."
@@ -380,7 +380,7 @@ def resume(
 
 def rerun(
     folder, # A finished run
-    out=None, # Folder for the repeat; None: beside it, with `_rerun` in its name
+    out:str|Path|None=None, # Folder for the repeat; None: beside it, with `_rerun` in its name
 ): # (what the verb returns, list of the figures that differ)
     "Repeat a run from its folder alone. On the same machine and versions, on CPU, every figure but the times is the same."
     folder, asked = Path(folder), read_run(folder)
@@ -420,7 +420,7 @@ def prepare(
     return table, classes(table), fit_recipe(list(table.loc[table['split'] == 'train', 'image']), recipe or Recipe())
 
 def weights_digest(
-    s:Settings, # What is asked
+    s:'Settings', # What is asked
 )->str|None: # SHA-256 of the weights' file, 16 digits
     "Fingerprint of pretrained weights that lie in a file."
     p = Path(s.weights or os.environ.get('CYTOKIT_WEIGHTS') or '')
@@ -435,7 +435,7 @@ def pin(s):
 def train(
     source, # Folder of class folders, CSV, or a table
     arm:str='small', # One of `ARMS`
-    out=None, # The run folder to make; None: `runs/DATE_train_NAME`
+    out:str|Path|None=None, # The run folder to make; None: `runs/DATE_train_NAME`
     recipe:Recipe|None=None, # How an image is read
     valid:float=.25, # Share held out, where the table has no split
     **settings, # See `Settings`
@@ -484,7 +484,7 @@ def run_train(folder):
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Run(folder)
 
-def prediction_table(images, p, names, targets=None):
+def prediction_table(images, p, names, targets:list|np.ndarray|None=None):
     "A row an image: image, target (if known), predicted, score of each class."
     d = pd.DataFrame({'image': list(images)} | ({} if targets is None else {'target': list(targets)}))
     return d.assign(predicted=[names[i] for i in p.argmax(1)], **{f'score_{n}': p[:, i] for i, n in enumerate(names)})

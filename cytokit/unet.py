@@ -10,6 +10,7 @@ __all__ = ['PRESETS', 'Segmenter', 'unet', 'reach', 'encoder_unet']
 # %% ../nbs/06b_unet.ipynb #6ecb271f
 import torch
 from contextlib import nullcontext
+from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
 from .core import InputError, shown
@@ -87,7 +88,7 @@ def unet(
     depth:int|None=None, # Halvings, 1 to 6
     fold:int|None=None, # Side of the squares of pixels that the first layer folds into channels, 2 of most presets; 1: none, as in 2015, at about three times the cost
     residual:bool=False, # Add the input of each floor to its output
-)->Segmenter: # Random weights, from torch's generator
+)->'Segmenter': # Random weights, from torch's generator
     "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and folded pixels."
     if preset not in PRESETS: raise InputError(f'preset must be one of {", ".join(PRESETS)}; got {shown(preset)}')
     p = dict(fold=2) | PRESETS[preset]
@@ -100,7 +101,7 @@ _BUILDERS['unet'] = unet
 
 # %% ../nbs/06b_unet.ipynb #b406c8f1
 def reach(
-    model:Segmenter, # On the CPU
+    model:'Segmenter', # On the CPU
 )->int: # Pixels to each side
     "How far a pixel's answer looks, by the structure of `unet`; what a tile's margin should be. On an encoder four of its steps, beyond which an answer hardly changes."
     s = model.spec
@@ -144,9 +145,9 @@ def encoder_unet(
     n_in:int, # Channels of the images
     n_out:int=1, # Maps to make
     arch:str|None=None, # timm's name of a convolutional network; None: as the weights say
-    weights=None, # As `cytokit.models.backbone` takes it; 'random' for none
+    weights:str|Path|None=None, # As `cytokit.models.backbone` takes it; 'random' for none
     width:int=32, # Fewest channels on the way up
-)->Segmenter:
+)->'Segmenter':
     "A UNet whose way down is a timm network, pretrained or not."
     if str(weights) == 'random':
         if not arch: raise InputError("arch must name a timm network, such as 'resnet18', when there are no weights to say it")

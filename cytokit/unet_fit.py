@@ -11,6 +11,7 @@ __all__ = ['LOSSES', 'SegmentSettings', 'segment_loss', 'fit_segmenter', 'predic
 import copy, time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 import numpy as np
 from .core import InputError, seed_all
 import torch
@@ -110,8 +111,8 @@ def fit_segmenter(
     pixels, # `cytokit.patches.Pixels`
     train, # Images to train on
     valid, # Images to validate on
-    s:SegmentSettings, # What is asked, `target` as in `pixels`
-    path=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
+    s:'SegmentSettings', # What is asked, `target` as in `pixels`
+    path:str|Path|None=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
     desc:str='', # For the progress bar
 ): # (trained `cytokit.unet.Segmenter` in evaluation mode, dict of epochs, lr, history, estimate_seconds, seconds, peak_mb)
     "Train one UNet. Same input, same result, also when it was interrupted."

@@ -135,7 +135,7 @@ def predict(
     name:str, # Keeps the answer apart from others: letters, digits, hyphens
     question:str, # In one sentence
     answers, # Texts to choose from, or (low, high, step) to slide between
-)->Shown:
+)->'Shown':
     "Ask for a prediction, and keep it."
     ask = note(question, 'Your prediction, before you run on:')
     control = _control(answers, (committed(name) or {}).get('answer'))
@@ -181,7 +181,7 @@ def dial(
     draw, # Called with the knobs by name; returns a figure or an array as `png` takes them
     alt:str, # What the picture shows, for those who cannot see it
     **knobs, # Name = texts to choose from, (low, high), (low, high, step) or an ipywidgets control
-)->Shown:
+)->'Shown':
     "A picture with controls; each starts where `draw`'s default for it is."
     starts = {k: p.default for k, p in inspect.signature(draw).parameters.items() if p.default is not p.empty}
     controls = {k: _control(v, starts.get(k), k.replace('_', ' ')) for k, v in knobs.items()}

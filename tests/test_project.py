@@ -2,6 +2,7 @@
 import configparser, json, os, re, subprocess, sys, tomllib, zipfile
 from pathlib import Path
 import pytest, yaml
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
@@ -33,6 +34,14 @@ def test_quarto_link_and_pages():
     link = ROOT/'nbs/_quarto.yml'
     assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
     for page in re.findall(r'[\w/]+\.ipynb', link.read_text()): assert (ROOT/'nbs'/page).exists(), page
+
+def test_card_of_the_site():
+    "One picture for every page, at the size that other sites show; without it they would take any figure, or none."
+    site = yaml.safe_load((ROOT/'_quarto.yml').read_text())
+    card = ROOT/'nbs'/site['image']
+    assert site['image'] in site['project']['resources'] and site['image-alt']
+    assert card.stat().st_size < 100_000
+    with Image.open(card) as picture: assert picture.size == (1200, 630)
 
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_exported_module_is_in_sync(nb, tmp_path):
@@ -95,6 +104,7 @@ def cells(path, kind):
 
 def test_docs_are_made_from_the_notebooks(pages):
     assert {p.relative_to(pages) for p in pages.rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+    assert (pages/'card.png').exists()
 
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_docs_keep_every_word(nb, pages):
@@ -105,6 +115,21 @@ def test_docs_keep_every_word(nb, pages):
     page = re.sub(r'\[(`[^`]+`)\]\([^)]*\)', r'\1', page)  # the links that nbdev adds
     lost = [text for text in prose if text not in page and not text.endswith(' -')]
     assert lost == []
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_signatures_name_their_types(nb, pages):
+    "A default of None without annotation is shown as `NoneType`, a class of the notebook's own as `__main__.Name`."
+    page = json.loads((pages/nb.relative_to(ROOT/'nbs')).read_text())
+    outputs = [o.get('data', {}).get('text/markdown', '') for c in page['cells'] for o in c.get('outputs', [])]
+    signatures = ''.join(''.join(text) for text in outputs)
+    assert re.findall(r'[^(,\n]*(?:NoneType=None|__main__\.).*', signatures) == []
+
+def test_names_in_the_prose_are_links(pages):
+    prose = '\n'.join(text for nb in NBS for text in cells(pages/nb.relative_to(ROOT/'nbs'), 'markdown'))
+    site = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['urls']['Documentation']
+    links = set(re.findall(rf'\[`([\w.]+)`\]\({re.escape(site)}', prose))
+    assert {'read_image', 'small_cnn', 'unet', 'find_lr', 'check_masks'} <= links
+    assert len(links) > 100
 
 def cell_options(source):
     "What Quarto reads at the top of a cell, as YAML text; the empty text where there is nothing."
