@@ -6,13 +6,14 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 
 # %% auto #0
 __all__ = ['InputError', 'shown', 'rng', 'seed_all', 'atomic', 'to_json', 'write_json', 'read_json', 'file_digest', 'digest',
-           'versions', 'git_commit', 'cache_dir', 'set_quiet', 'in_notebook', 'progress', 'workers', 'parallel_map']
+           'versions', 'git_commit', 'cache_dir', 'set_quiet', 'in_notebook', 'progress', 'workers', 'parallel_map',
+           'show_once']
 
 # %% ../nbs/00_core.ipynb #233074e7
 import hashlib, io, json, multiprocessing, os, platform, random, signal, subprocess, sys, tempfile, threading, time, warnings
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 import numpy as np
@@ -277,3 +278,19 @@ def parallel_map(
     if min(n_workers or os.cpu_count() or 1, len(items)) < 2: return [f(o) for o in progress(items, desc)]
     first = [f(o) for o in items[:processes]]  # what it imports, forked processes have
     with workers(n_workers, processes) as ex: return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc, total=len(items), initial=len(first)))
+
+# %% ../nbs/00_core.ipynb #c5123568
+def _show_and_close(fig):
+    import matplotlib
+    from IPython.display import display
+    from matplotlib import pyplot
+    del fig._ipython_display_
+    display(fig)
+    if 'inline' in matplotlib.get_backend(): pyplot.close(fig)
+
+def show_once(
+    fig, # A matplotlib figure
+): # The same figure
+    "Make a notebook show `fig` once, on the last line of a cell too."
+    fig._ipython_display_ = partial(_show_and_close, fig)
+    return fig
