@@ -280,17 +280,16 @@ def parallel_map(
     with workers(n_workers, processes) as ex: return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc, total=len(items), initial=len(first)))
 
 # %% ../nbs/00_core.ipynb #c5123568
-def _show_and_close(fig):
+def _close(fig, **kwargs):
     import matplotlib
-    from IPython.display import display
-    from matplotlib import pyplot
-    del fig._ipython_display_
-    display(fig)
-    if 'inline' in matplotlib.get_backend(): pyplot.close(fig)
+    if 'inline' in matplotlib.get_backend():
+        from matplotlib import pyplot
+        pyplot.close(fig)
+    return {}
 
 def show_once(
     fig, # A matplotlib figure
 ): # The same figure
     "Make a notebook show `fig` once, on the last line of a cell too."
-    fig._ipython_display_ = partial(_show_and_close, fig)
+    fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the picture
     return fig
