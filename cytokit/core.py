@@ -217,7 +217,7 @@ def _log_bar():
             if _last_line is None: _last_line = now
             waited = now - _last_line
             tenths = 10*self.n//self.total if self.total else 0
-            if waited >= 30 or waited >= 5 and tenths > self.tenths or last and self.written not in (None, self.n):
+            if waited >= 30 or waited >= 10 and tenths > self.tenths or last and self.written not in (None, self.n):
                 self.fp.write(f'{self}\n')
                 self.fp.flush()
                 _last_line, self.tenths, self.written = now, tenths, self.n

@@ -56,11 +56,19 @@ class Shown:
         return {'text/html': still, 'text/plain': self.text}
 
 # %% ../nbs/20_widgets.ipynb #ff446b34
+def _emphasised(text):
+    text = re.sub(r'\*\*(\S|\S.*?\S)\*\*', r'<strong>\1</strong>', text)
+    return re.sub(r'(?<![\w*])\*([^\s*]|[^\s*][^*]*?[^\s*])\*(?![\w*])', r'<em>\1</em>', text)
+
 def marked(
-    text, # Plain text with `code` between backticks
+    text, # Plain text with `code`, *emphasis* and **strong emphasis**
 )->str: # HTML
     "`text` as HTML."
-    return re.sub('`([^`]+)`', r'<code>\1</code>', html.escape(str(text)))
+    parts = html.escape(str(text)).split('`')
+    if len(parts) % 2 == 0: parts[-2:] = ['`'.join(parts[-2:])]  # a backtick without its partner
+    for i, part in enumerate(parts):
+        parts[i] = f'<code>{part}</code>' if i % 2 else _emphasised(part)
+    return ''.join(parts)
 
 def note(
     text, # What to say

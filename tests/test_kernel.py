@@ -19,7 +19,7 @@ def scans(tmp_path_factory):
     assert cytokit('sample', 'mri', 'scans', '--n', '40', folder=folder) == ''  # short work leaves no line
     return folder
 
-LONG = 'train', 'scans', '--size', '32', '--seconds', '15'
+LONG = 'train', 'scans', '--size', '32', '--seconds', '20'
 
 def test_a_log_does_not_stay_empty(scans):
     lines = cytokit(*LONG, folder=scans).splitlines()
