@@ -110,6 +110,18 @@ class Notebook:
         "Tracebacks, warnings on stderr and widgets that failed."
         return self.page.locator('[data-mime-type*="stderr"], [data-mime-type*="jupyter.error"], .jupyter-widgets-error-widget').all_inner_texts()
 
+    def broken(self):
+        "What can be seen of widgets that lost their model or their kernel."
+        seen = [self.page.get_by_text(t).locator('visible=true') for t in ('Error displaying widget', 'model not found', 'Loading widget')]
+        seen.append(self.page.locator('.jupyter-widgets-disconnected:visible'))
+        return [t for s in seen for t in s.all_inner_texts()]
+
+    def restart(self):
+        "Restart the kernel; the page stays as it is."
+        self.page.evaluate('window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()')
+        self.page.wait_for_function("() => document.querySelector('.jupyter-widgets-disconnected')", timeout=60_000)
+        self.settle()
+
     def shot(self, name, cell=None):
         "Keep a screenshot where the variable CYTOKIT_SHOTS names a folder."
         if folder := os.environ.get('CYTOKIT_SHOTS'): (cell or self.page).screenshot(path=str(Path(folder)/f'{name}.png'))
