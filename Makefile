@@ -38,7 +38,7 @@ lab: lessons
 # The student's copies, without outputs. A lesson that is there already is somebody's work and stays as it is.
 LESSONS := $(patsubst nbs/%,%,$(wildcard nbs/lessons/*.ipynb))
 
-lessons: $(LESSONS) .venv/etc/ipython/startup/cytokit.py
+lessons: $(LESSONS) .venv/etc/ipython/startup/50-cytokit.py
 
 $(LESSONS): | setup
 	@mkdir -p lessons
@@ -47,7 +47,7 @@ $(LESSONS): | setup
 	@rm $@.part && mv $@.new $@ && echo $@
 
 # Read by each kernel when it starts: a cell that is run too early is told which one comes first.
-.venv/etc/ipython/startup/cytokit.py: | setup
+.venv/etc/ipython/startup/50-cytokit.py: | setup
 	@mkdir -p $(@D) && echo "__import__('cytokit.widgets')" > $@
 
 # The lock file from what settings.ini asks for, newest versions that run on this Python (best the oldest 3.11, PYTHON=/usr/bin/python3.11 on Debian 12); then run the tests.

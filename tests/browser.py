@@ -94,7 +94,7 @@ class Notebook:
             self.page.keyboard.press('Control+a'); self.page.keyboard.insert_text(source)
             cell = self.page.locator('.jp-CodeCell.jp-mod-active')
         self.command('notebook:run-cell')
-        self.page.wait_for_timeout(300)
+        self.settle()
         return self.shown(cell)
 
     def shown(self, cell): return '\n'.join(cell.locator('.jp-OutputArea-output:visible').all_inner_texts())

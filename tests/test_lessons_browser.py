@@ -160,8 +160,8 @@ def test_widgets(lab, capsys):
     n.shot('tiny-restarted')
     early = n.run('lab(.5)')
     assert 'Too early.' in early and 'lab is made in the cell that begins with picture = np.random.default_rng(0)' in early
-    early = n.run('recall(')
-    assert 'recall is made in the cell that begins with import numpy as np' in early
+    early = n.run('hint(')  # before anything has been imported
+    assert 'hint is made in the cell that begins with import numpy as np' in early
     n.shot('tiny-early')
     assert n.errors() == []
     n.run('import numpy')
