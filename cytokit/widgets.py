@@ -173,9 +173,10 @@ def recall(
     name:str, # The one given to `predict`
     result, # What came: text or a number
 ):
-    "Show the prediction again, beside the result."
-    say(outcome((committed(name) or {}).get('answer'), result) if is_live() else
-        f'{_came(result)} Run the lesson yourself, and your prediction stands here beside it.')
+    "Show the prediction again, beside the result; on the docs page the result is folded away until a click."
+    if is_live(): return say(outcome((committed(name) or {}).get('answer'), result))
+    came = f'{_came(result)} Run the lesson yourself, and your prediction stands here beside it.'
+    display({'text/html': folded('What came? Predict first, then open this.', note(came)), 'text/plain': came}, raw=True)
 
 # %% ../nbs/20_widgets.ipynb #bfc5ecba
 def _drawn(draw, controls):
