@@ -316,21 +316,22 @@ def _best_rate(answer, rates, losses):
     return 'Look for the lowest of the losses, and take the rate at the same place.'
 
 @Question('lr-plateau', 'a factor of 1 or more', [
-    'First find the lowest loss. Which rates end within 10 % of it?',
-    '`good = rates[losses <= 1.1*np.nanmin(losses)]` are those.',
-    'How many times larger is the largest of them than the smallest?'], """
-    good = rates[losses <= 1.1*np.nanmin(losses)]
+    'Which loss lies in the middle between the lowest of these and that of guessing?',
+    '`middle = (np.nanmin(losses) + np.log(2))/2`, and `good = rates[losses < middle]`.',
+    'How many times larger is the largest of the good rates than the smallest?'], """
+    middle = (np.nanmin(losses) + np.log(2))/2
+    good = rates[losses < middle]
     answer = good.max()/good.min()
     check_answer('lr-plateau', answer, rates=rates, losses=losses)""")
 def _plateau(answer, rates, losses):
-    "So wide is the target. A rate need not be exact: it must not be wrong by a power of ten."
+    "So wide is the target. A rate need not be exact: it must not be wrong by several powers of ten."
     x, rates, losses = answer, np.asarray(rates, float), np.asarray(losses, float)
-    good = rates[losses <= 1.1*np.nanmin(losses)]
+    good = rates[losses < (np.nanmin(losses) + np.log(2))/2]
     if np.isclose(x, good.max()/good.min(), rtol=.01): return
     if x == len(good): return 'That is how many rates are good; the question is how far apart the outermost lie.'
     if np.isclose(x, good.max() - good.min(), rtol=.01): return 'Rates are compared by factors: divide the largest by the smallest.'
     if np.isclose(x, rates.max()/rates.min(), rtol=.01): return 'That spans all rates, the bad ones too.'
-    return 'Keep the rates whose loss is at most 1.1 times the lowest, then divide the largest of them by the smallest.'
+    return 'Keep the rates whose loss is nearer to the lowest than to that of guessing, then divide the largest of them by the smallest.'
 
 @Question('lr-cost', 'a share of the training', [
     'The finder counts its steps: `found.steps`.',
