@@ -229,9 +229,7 @@ def test_lesson(lab, name, capsys):
     n.leave()
 
     n = lab(name, height=2400)
-    n.page.wait_for_timeout(1000)
-    for cell in n.page.locator('.jp-Cell').all(): cell.scroll_into_view_if_needed()
-    n.page.wait_for_timeout(500)
+    n.page.wait_for_timeout(2000)
     assert n.errors() == [] and n.broken() == []
     assert n.cell('dial(').locator('img:visible').count() == 1
     n.cell('dial(').scroll_into_view_if_needed()
