@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from . import metrics
-from .core import InputError, atomic, read_json, rng, shown, write_json
+from .core import InputError, atomic, read_json, rng, show_once, shown, write_json
 from .datasets import fold_table, read_table
 from .images import Recipe
 from .loaders import load_arrays
@@ -275,7 +275,7 @@ class Comparison:
             axs[0, 1].set(xscale='log', xlabel='training images', ylabel=r['arms'][0]['metric'].replace('_', ' '))
             axs[0, 1].set_xticks(sizes, map(str, sizes)); axs[0, 1].set_xticks([], minor=True)
             axs[0, 1].legend(fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
-        return fig
+        return show_once(fig)
 
     def _repr_html_(self):
         from html import escape

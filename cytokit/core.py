@@ -6,14 +6,15 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 
 # %% auto #0
 __all__ = ['InputError', 'shown', 'rng', 'seed_all', 'atomic', 'to_json', 'write_json', 'read_json', 'file_digest', 'digest',
-           'versions', 'git_commit', 'cache_dir', 'set_quiet', 'in_notebook', 'progress', 'workers', 'parallel_map']
+           'versions', 'git_commit', 'cache_dir', 'set_quiet', 'in_notebook', 'progress', 'workers', 'parallel_map',
+           'show_once']
 
 # %% ../nbs/00_core.ipynb #233074e7
 import hashlib, io, json, multiprocessing, os, platform, random, signal, subprocess, sys, tempfile, threading, time, warnings
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 import numpy as np
@@ -217,7 +218,7 @@ def _log_bar():
             if _last_line is None: _last_line = now
             waited = now - _last_line
             tenths = 10*self.n//self.total if self.total else 0
-            if waited >= 30 or waited >= 5 and tenths > self.tenths or last and self.written not in (None, self.n):
+            if waited >= 30 or waited >= 10 and tenths > self.tenths or last and self.written not in (None, self.n):
                 self.fp.write(f'{self}\n')
                 self.fp.flush()
                 _last_line, self.tenths, self.written = now, tenths, self.n
@@ -278,3 +279,18 @@ def parallel_map(
     if min(n_workers or os.cpu_count() or 1, len(items)) < 2: return [f(o) for o in progress(items, desc)]
     first = [f(o) for o in items[:processes]]  # what it imports, forked processes have
     with workers(n_workers, processes) as ex: return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc, total=len(items), initial=len(first)))
+
+# %% ../nbs/00_core.ipynb #c5123568
+def _close(fig, **kwargs):
+    import matplotlib
+    if 'inline' in matplotlib.get_backend():
+        from matplotlib import pyplot
+        pyplot.close(fig)
+    return {}
+
+def show_once(
+    fig, # A matplotlib figure
+): # The same figure
+    "Make a notebook show `fig` once, on the last line of a cell too."
+    fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the picture
+    return fig

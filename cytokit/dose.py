@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 import numpy as np, pandas as pd
 from . import metrics
-from .core import InputError, cache_dir, digest, parallel_map, progress, rng, shown
+from .core import InputError, cache_dir, digest, parallel_map, progress, rng, show_once, shown
 from .formats import Image, read_image
 from .images import Recipe
 from .loaders import load_arrays
@@ -84,7 +84,7 @@ class DoseCurve:
         said = dict(train='training', valid='validation', both='training and validation')[self.where]
         ax.set(xlabel=f'{self.fault.replace("_", " ")} in {said} images ({self.unit})', ylabel='balanced accuracy', ylim=(min(0, t.low.min()), 1.02))
         ax.legend(fontsize=8, frameon=False)
-        return fig
+        return show_once(fig)
 
 # %% ../nbs/10a_dose.ipynb #a2a01e03
 def dose_curve(

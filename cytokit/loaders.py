@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
-from .core import InputError, cache_dir, digest, file_digest, parallel_map, rng, shown
+from .core import InputError, cache_dir, digest, file_digest, parallel_map, rng, show_once, shown
 import torch
 import torch.nn.functional as F
 from fastai.data.core import DataLoaders
@@ -228,7 +228,7 @@ def preview(
             ax.imshow(((im - low)/(high - low)).permute(1, 2, 0)[..., :3 if len(im) > 2 else 1].clip(0, 1), cmap='gray', vmin=0, vmax=1); ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(kind if isinstance(kind, str) else 'Augment')
     axs[0, 0].set_title('original', fontsize=10)
-    return fig
+    return show_once(fig)
 
 # %% ../nbs/05_loaders.ipynb #3ec2b2e8
 class Loader:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Callable
 import numpy as np
 import torch
-from .core import InputError, seed_all, shown
+from .core import InputError, seed_all, show_once, shown
 
 # %% ../nbs/08_lr_finder.ipynb #d7fdc899
 def _clone(o):
@@ -245,7 +245,7 @@ class Found:
         if self.lr is not None: ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=f'recommended, {self.low:.2g} to {self.high:.2g}')
         ax.set(xscale='log', xlabel='learning rate of the last parameter group', ylabel='loss on a batch kept aside')
         if seen.any(): ax.legend(fontsize=7, ncols=2, loc='upper left')
-        return fig
+        return show_once(fig)
 
 # %% ../nbs/08_lr_finder.ipynb #b9d6fb69
 def _judged(rates, losses, start):
@@ -354,6 +354,6 @@ def pick(
         a.axvline(rate, color='black', ls='--', lw=1)
         b.plot(train(rate), color='black')
         b.set(xlabel='step of the training', ylabel='loss', ylim=(0, None), title=f'trained at {rate:.2g}')
-        return fig
+        return show_once(fig)
     ends = np.log10(found.rates[[0, -1]])
     return dial(draw, 'The curve of the finder and a short training at the rate picked', rate=W.FloatLogSlider(value=start, min=ends[0], max=ends[1], step=.25, continuous_update=False, readout_format='.1e', description='rate'))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage
 from . import __version__
-from .core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, shown
+from .core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, show_once, shown
 import torch
 from .formats import hushed
 from .images import Recipe, _scale, normalise
@@ -213,4 +213,4 @@ def patch_preview(
             if 0 < b[0].mean() < 1: ax.contour(b[0], [.5], colors='#E69F00', linewidths=1)
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(kind if isinstance(kind, str) else 'Augment')
-    return fig
+    return show_once(fig)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
-from .core import InputError, atomic, progress, read_json, rng, shown, write_json
+from .core import InputError, atomic, progress, read_json, rng, show_once, shown, write_json
 import torch
 from .datasets import read_table, split_table
 from .images import Recipe, _pixels, fit_recipe, normalise
@@ -292,7 +292,7 @@ class Segmentation:
             y = np.arange(len(t)) + .15*(1 - 2*k)
             c.errorbar(t[who], y, xerr=[t[who] - t[f'{who}_low'], t[f'{who}_high'] - t[who]], fmt=marker, label=who, color=('#0072B2', '#D55E00')[k])
         c.set(yticks=range(len(t)), yticklabels=t['score'].str.replace('_', ' '), xlim=(0, 1.02), xlabel='validation score, 95 % interval'); c.legend(fontsize=8, loc='lower left')
-        return fig
+        return show_once(fig)
 
     def view(self,
         n:int=3, # Images of each sort
@@ -313,7 +313,7 @@ class Segmentation:
             show_pair(x, _truth(t, self.kind), ax, '#E69F00'); show_pair(x, self.objects(x), ax, '#56B4E9')
             ax.set_title(f'{Path(table["image"].iloc[i]).name[:24]}\n{key.replace("_", " ")} {scores[i]:.2f}', fontsize=8)
         fig.suptitle('truth orange, UNet blue', fontsize=9)
-        return fig
+        return show_once(fig)
 
     def _repr_html_(self): return self.table.to_html(index=False, float_format='{:.3f}'.format) + f'<p>{self.verdict}</p>'
 

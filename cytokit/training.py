@@ -16,7 +16,7 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import InputError, atomic, digest, file_digest, git_commit, progress, read_json, rng, seed_all, shown, versions, write_json
+from .core import InputError, atomic, digest, file_digest, git_commit, progress, read_json, rng, seed_all, show_once, shown, versions, write_json
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -529,6 +529,6 @@ class Run:
         a.set(xlabel='epoch', ylabel='cross-entropy'); a.legend()
         b.plot(h['epoch'], h['balanced_accuracy'], '--', color='C1', label='validation'); b.axhline(self.result['chance'], color='grey', lw=1, label='guessing')
         b.set(xlabel='epoch', ylabel='balanced accuracy', ylim=(0, 1.02)); b.legend(loc='lower right')
-        return fig
+        return show_once(fig)
 
     def _repr_html_(self): return self.table.to_html(index=False, float_format='{:.3f}'.format)
