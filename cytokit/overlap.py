@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np, pandas as pd
 from scipy.special import stdtrit
 from .core import InputError, rng, shown
-from .metrics import Interval, _draws, _group_numbers, _note
+from .metrics import Interval, _draws, _group_numbers, _note, wilson
 
 # %% ../nbs/07a_overlap.ipynb #97c5ef87
 def _checked(truth, predicted, soft=False):
@@ -268,6 +268,11 @@ def _half_width(point, reps, n_groups):
     return stdtrit(max(1., v**2/max(spread, 1e-300)), .975)*v**.5 if n_groups > 1 else np.inf
 
 # %% ../nbs/07a_overlap.ipynb #742a1f45
+def _range(score, n_arms):
+    "Lowest and highest value of a score, or of a difference."
+    if not score.startswith('count'): return (0., 1.) if n_arms == 1 else (-1., 1.)
+    return 0. if n_arms == 1 and score != 'count_error' else -np.inf, np.inf
+
 def _interval(arms, score, over, n_boot, seed):
     arms = [_arm(a, score, over) for a in arms]
     first, every = arms[0][0], [t for a in arms for t in a]
@@ -281,7 +286,7 @@ def _interval(arms, score, over, n_boot, seed):
     point = [p[0] for p in of(np.ones((1, n)))]
     reps = [np.concatenate(x) for x in zip(*(of(_draws(r, np.zeros(n, int), min(step, n_boot - i))) for i in range(0, n_boot, step)))]
     mean, half = float(sum(p.mean() for p in point)), _half_width(point, reps, n)
-    low, high = (float(mean + x if score.startswith('count') else np.clip(mean + x, 0. if len(arms) == 1 else -1., 1.)) for x in (-half, half))
+    low, high = wilson(mean, half, *_range(score, len(arms)))
     n_seeds = min(map(len, arms))
     note = '; '.join(filter(None, [_note(np.zeros(len(g), int), g, n_seeds), 'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
     return Interval(mean, low, high, tuple(point[0].tolist()) if len(arms) == 1 else (), f'{score} over {over}', len(g), n, n_seeds, note)
@@ -294,7 +299,7 @@ def score_interval(
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
 )->Interval: # With its 95 % interval; its `metric` says over what
-    "The score of a set with an interval over images, or over groups of them."
+    "The score of a set with an interval over images, or over groups of them: Student's t on their variance, in Wilson's form, so that it keeps to the range of the score."
     return _interval([table], score, over, n_boot, seed)
 
 def score_difference(
