@@ -355,4 +355,5 @@ def score_sizes(
         return {'size': names, 'n_truth': true, 'n_predicted': hit + made_up, f'tp_{key}': hit}
     t = _rows(pairs, images, count)
     t = t[t['n_truth'] + t['n_predicted'] > 0].reset_index(drop=True)
+    t['size'] = pd.Categorical(t['size'], names, ordered=True)
     return pd.concat([t, pd.DataFrame(_scores(_counts(t)))], axis=1)
