@@ -200,13 +200,15 @@ def test_foreign_images_are_named(two_kinds, tmp_path):
 def test_a_run_from_before_says_nothing_of_foreign_images(two_kinds, tmp_path):
     import shutil
     home, _ = two_kinds
-    shutil.copytree(home/'run', tmp_path/'old')
-    (tmp_path/'old'/'images.csv').unlink()
-    r = json.loads((tmp_path/'old'/'result.json').read_text()); r.pop('parts'); (tmp_path/'old'/'result.json').write_text(json.dumps(r))
-    r = command('segment', 'predict', 'old', home/'foreign', '--out', 'out', cwd=tmp_path)
+    old = shutil.copytree(home/'run', home/'old')  # beside the images: a run knows them by relative paths
+    (old/'images.csv').unlink()
+    result = json.loads((old/'result.json').read_text())
+    result.pop('parts')
+    (old/'result.json').write_text(json.dumps(result))
+    r = command('segment', 'predict', 'old', 'foreign', '--out', tmp_path/'out', cwd=home)
     assert r.returncode == 0 and 'outside' not in r.stdout + r.stderr, r.stderr
     assert 'distance' not in pd.read_csv(tmp_path/'out'/'images.csv')
-    assert command('segment', 'evaluate', 'old', cwd=tmp_path).returncode == 0
+    assert command('segment', 'evaluate', 'old', cwd=home).returncode == 0
 
 def test_a_damaged_table_of_images_is_one_line(two_kinds, tmp_path):
     import shutil
