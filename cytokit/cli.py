@@ -295,6 +295,7 @@ def segment_train(
     run = segmentation.segment(table, out=out, recipe=_recipe(64, norm, low, high, 'pad', channels), valid=valid, kind=kind, target=target, preset=preset, encoder=encoder, weights=weights, loss=loss,
                                epochs=epochs, seconds=seconds, patch=patch, batch_size=batch_size, lr=lr, seed=seed, augment=augment, patience=patience, precision=precision)
     print(f'Masks of kind {run.kind}: {run.asked["why"]}. --kind says otherwise.' if not kind else f'Masks of kind {run.kind}, as asked.')
+    if len(run.parts): print(segmentation.parts_text(run.result['parts']))
     _show(run, json)
 
 @_segment.command('predict')
@@ -302,13 +303,14 @@ def segment_predict(run:SegmentRun, images:Annotated[list[Path], typer.Argument(
                     tta:_o(bool, '--tta', help='Average eight positions, and write where they disagree (TIFF).') = False):
     "Turn images into objects: labels, measurements, outlines."
     from cytokit.images import find_images
-    from cytokit.segmentation import Segmentation
+    from cytokit.segmentation import Segmentation, outside_text
     files = [f for p in images for f in (find_images(p) if p.is_dir() and not (p/'zarr.json').exists() and not (p/'.zgroup').exists() and not (p/'.zarray').exists() else [p])]
     if not files: raise InputError(f'{shown(images[0])}: no image in it')
     d = Segmentation(run).predict(files, out, tta)
     bad = list(d['error'].dropna()) if 'error' in d else []
     if 'objects' in d and len(d) > len(bad): print(f'{d["objects"].sum():.0f} objects in {len(d) - len(bad)} images, {d["objects"].min():.0f} to {d["objects"].max():.0f} an image')
     print(f'{len(d) - len(bad)} images predicted in {shown(out)}')
+    if line := outside_text(d): print(f'{line} All: {shown(out/"images.csv")}')
     for line in bad: print(f'cytokit: {line}', file=sys.stderr)
     if bad: raise typer.Exit(2)
 
@@ -317,9 +319,11 @@ def segment_evaluate(run:SegmentRun, source:Annotated[Optional[Path], typer.Argu
                      masks:Masks = None, json:Json = None, csv:_o(Optional[Path], '--csv', help='Write the scores, a row an image, to this file.') = None):
     "Score a UNet and the classical recipe on other pairs."
     from cytokit.core import atomic
-    from cytokit.segmentation import Segmentation
+    from cytokit.segmentation import Segmentation, parts_text
     e = Segmentation(run).evaluate(source, masks)
-    print(e.table.to_string(index=False, float_format='{:.3f}'.format)); print(e.verdict)
+    print(e.table.to_string(index=False, float_format='{:.3f}'.format))
+    if len(e.parts): print(parts_text(e.result['parts']))
+    print(e.verdict)
     if json: write_json(json, e.result)
     if csv:
         pixels, objects = e.scored['unet']

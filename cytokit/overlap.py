@@ -6,7 +6,7 @@ Docs: https://cytokit.github.io/cytokit/overlap.html.md"""
 
 # %% auto #0
 __all__ = ['THRESHOLDS', 'dice', 'iou', 'soft_dice', 'Overlap', 'overlap', 'match_objects', 'score_objects', 'score_pixels',
-           'score_interval', 'score_difference', 'ap_curve']
+           'score_interval', 'score_difference', 'ap_curve', 'score_sizes']
 
 # %% ../nbs/07a_overlap.ipynb #221c436a
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np, pandas as pd
 from scipy.special import stdtrit
 from .core import InputError, rng, shown
-from .metrics import Interval, _draws, _group_numbers, _note
+from .metrics import Interval, _draws, _group_numbers, _note, wilson
 
 # %% ../nbs/07a_overlap.ipynb #97c5ef87
 def _checked(truth, predicted, soft=False):
@@ -185,6 +185,7 @@ def _object_scores(c):
     s, at = {}, [k[3:] for k in c if k.startswith('tp_')]
     for name, part in dict(ap=lambda tp: n + m - tp, precision=lambda tp: m, recall=lambda tp: n, f1=lambda tp: (n + m)/2).items():
         s |= {f'{name}_{k}': _share(c[f'tp_{k}'], part(c[f'tp_{k}']), n + m) for k in at}
+    if 'aji_union' not in c: return s  # objects of one size, see `score_sizes`
     first = dict(mean_ap=np.mean([s[f'ap_{k}'] for k in at], 0), aji=_share(c['aji_common'], c['aji_union'], n + m), pq=_share(c['pq_iou'], (n + m)/2, n + m),
         sq=_share(c['pq_iou'], c['pq_tp'], n + m), rq=_share(c['pq_tp'], (n + m)/2, n + m))
     return first | dict(count_error=m - n, count_error_abs=np.abs(m - n), count_error_rel=np.abs(m - n)/np.maximum(n, 1)) | s
@@ -268,6 +269,11 @@ def _half_width(point, reps, n_groups):
     return stdtrit(max(1., v**2/max(spread, 1e-300)), .975)*v**.5 if n_groups > 1 else np.inf
 
 # %% ../nbs/07a_overlap.ipynb #742a1f45
+def _range(score, n_arms):
+    "Lowest and highest value of a score, or of a difference."
+    if not score.startswith('count'): return (0., 1.) if n_arms == 1 else (-1., 1.)
+    return 0. if n_arms == 1 and score != 'count_error' else -np.inf, np.inf
+
 def _interval(arms, score, over, n_boot, seed):
     arms = [_arm(a, score, over) for a in arms]
     first, every = arms[0][0], [t for a in arms for t in a]
@@ -281,7 +287,7 @@ def _interval(arms, score, over, n_boot, seed):
     point = [p[0] for p in of(np.ones((1, n)))]
     reps = [np.concatenate(x) for x in zip(*(of(_draws(r, np.zeros(n, int), min(step, n_boot - i))) for i in range(0, n_boot, step)))]
     mean, half = float(sum(p.mean() for p in point)), _half_width(point, reps, n)
-    low, high = (float(mean + x if score.startswith('count') else np.clip(mean + x, 0. if len(arms) == 1 else -1., 1.)) for x in (-half, half))
+    low, high = wilson(mean, half, *_range(score, len(arms)))
     n_seeds = min(map(len, arms))
     note = '; '.join(filter(None, [_note(np.zeros(len(g), int), g, n_seeds), 'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
     return Interval(mean, low, high, tuple(point[0].tolist()) if len(arms) == 1 else (), f'{score} over {over}', len(g), n, n_seeds, note)
@@ -294,7 +300,7 @@ def score_interval(
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
 )->Interval: # With its 95 % interval; its `metric` says over what
-    "The score of a set with an interval over images, or over groups of them."
+    "The score of a set with an interval over images, or over groups of them: Student's t on their variance, in Wilson's form, so that it keeps to the range of the score."
     return _interval([table], score, over, n_boot, seed)
 
 def score_difference(
@@ -319,3 +325,35 @@ def ap_curve(
     s = {k: np.mean(v) for k, v in (_scores(c) if over == 'images' else _scores({k: v.sum() for k, v in c.items()})).items()}
     at = [k[3:] for k in c if k.startswith('tp_')]
     return pd.DataFrame(dict(threshold=[float(k)/100 for k in at]) | {name: [s[f'{name}_{k}'] for k in at] for name in ('ap', 'precision', 'recall', 'f1')})
+
+# %% ../nbs/07a_overlap.ipynb #857ea340
+def _size_names(edges):
+    "Words for the ranges between edges, in pixels."
+    between = [f'{a:g} to {b:g} px' for a, b in zip(edges, edges[1:])]
+    return [f'under {edges[0]:g} px', *between, f'{edges[-1]:g} px and more']
+
+def _sizes(area, edges):
+    "The place of each object's range."
+    return np.searchsorted(edges, 2*np.sqrt(area/np.pi), side='right')
+
+# %% ../nbs/07a_overlap.ipynb #3b2591e7
+def score_sizes(
+    pairs, # Pairs (truth, predicted) of instance labels, (H, W) integers; a generator will do
+    images=None, # Name of each image; None for 0, 1, …
+    edges=(12, 24, 40), # Diameters where a range ends and the next begins, in pixels, rising
+    threshold:float=.5, # Least IoU of a match
+)->pd.DataFrame: # A row an image and size that occurs in it: image, size, n_truth, n_predicted, matches, and their ap, precision, recall, f1
+    "Score the objects of each size, image by image; `score_interval` over 'objects' pools the rows of one size."
+    edges = np.asarray(edges, float)
+    if edges.ndim != 1 or not len(edges) or not (np.diff(edges) > 0).all() or not edges[0] > 0: raise InputError(f'edges: expected diameters in pixels, rising, such as (12, 24, 40), got {shown(edges)}')
+    names, key = _size_names(edges), f'{100*_fraction(threshold):g}'
+    def count(truth, predicted):
+        o = overlap(truth, predicted)
+        matched = _match(o, threshold)
+        extra = np.setdiff1d(np.arange(len(o.predicted)), o.j[matched])
+        true, hit, made_up = (np.bincount(_sizes(a, edges), minlength=len(names)) for a in (o.truth_area, o.truth_area[o.i[matched]], o.predicted_area[extra]))
+        return {'size': names, 'n_truth': true, 'n_predicted': hit + made_up, f'tp_{key}': hit}
+    t = _rows(pairs, images, count)
+    t = t[t['n_truth'] + t['n_predicted'] > 0].reset_index(drop=True)
+    t['size'] = pd.Categorical(t['size'], names, ordered=True)
+    return pd.concat([t, pd.DataFrame(_scores(_counts(t)))], axis=1)

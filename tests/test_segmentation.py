@@ -165,3 +165,73 @@ def test_nuclei_in_a_minute(tmp_path):
     table.attrs = dict(name='nuclei', root=str(SHARED), task='mask')
     r = segment(table, out=tmp_path/'run', preset='tiny', epochs=3, steps=25)
     assert r.kind == 'instance' and r.result['scores']['unet']['dice']['mean'] > .7
+
+def command(*args, cwd):
+    "`cytokit ...` as a process of its own."
+    return subprocess.run([sys.executable, '-c', 'from cytokit.cli import entry; entry()', *map(str, args)], cwd=cwd, capture_output=True, text=True)
+
+@pytest.fixture(scope='session')
+def two_kinds(tmp_path_factory):
+    "A folder with a trained run: cells on dark and on bright background, small and large, and foreign images."
+    home = tmp_path_factory.mktemp('kinds')
+    for d in ('set/images', 'set/masks', 'new/images', 'new/masks', 'foreign'): (home/d).mkdir(parents=True)
+    for part, n in (('set', 40), ('new', 8)):
+        for i in range(n):
+            size, k = (80, 1) if i % 4 < 2 else (40, 2)
+            img, lab = make_cells(f'{part} {i}', size=size, n_cells=10*size//80, overlap=.2)
+            img, lab = (np.kron(a, np.ones((k, k), a.dtype)) for a in (img, lab))
+            Image.fromarray(img if i % 2 else img.max() - img).save(home/part/'images'/f'{i}.png'); Image.fromarray(lab).save(home/part/'masks'/f'{i}.png')
+    for i in range(5): Image.fromarray(ndimage.gaussian_filter(np.random.default_rng(i).integers(0, 2**16, (200, 150, 3)).astype('f4'), (2, 2, 0)).clip(0, 255).astype('u1')).save(home/'foreign'/f'photo{i}.png')
+    r = command('segment', 'train', 'set', '--out', 'run', '--kind', 'instance', '--preset', 'tiny', '--epochs', 4, '--patch', 64, '--json', 'train.json', cwd=home)
+    assert r.returncode == 0, r.stderr
+    return home, r.stdout
+
+def test_foreign_images_are_named(two_kinds, tmp_path):
+    home, _ = two_kinds
+    r = command('segment', 'predict', 'run', 'new/images', 'foreign', '--out', tmp_path/'out', cwd=home)
+    assert r.returncode == 0, r.stderr
+    d = pd.read_csv(tmp_path/'out'/'images.csv')
+    foreign = d['image'].str.contains('foreign')
+    assert (d['distance'] > 1)[foreign].all() and (d['distance'] > 1)[~foreign].mean() <= .25
+    assert d['outside'].notna()[foreign].all()
+    line = [o for o in r.stdout.splitlines() if 'outside what was trained on' in o]
+    assert len(line) == 1 and 'photo0.png' in line[0] and 'photo4.png' not in line[0] and 'images.csv' in line[0]
+
+def test_a_run_from_before_says_nothing_of_foreign_images(two_kinds, tmp_path):
+    import shutil
+    home, _ = two_kinds
+    old = shutil.copytree(home/'run', home/'old')  # beside the images: a run knows them by relative paths
+    (old/'images.csv').unlink()
+    result = json.loads((old/'result.json').read_text())
+    result.pop('parts')
+    (old/'result.json').write_text(json.dumps(result))
+    r = command('segment', 'predict', 'old', 'foreign', '--out', tmp_path/'out', cwd=home)
+    assert r.returncode == 0 and 'outside' not in r.stdout + r.stderr, r.stderr
+    assert 'distance' not in pd.read_csv(tmp_path/'out'/'images.csv')
+    assert command('segment', 'evaluate', 'old', cwd=home).returncode == 0
+
+def test_a_damaged_table_of_images_is_one_line(two_kinds, tmp_path):
+    import shutil
+    home, _ = two_kinds
+    shutil.copytree(home/'run', tmp_path/'bad')
+    for text in ('', 'image,split\na.png,train\n', '\0\1', 'size_long,colour_x\n1,a\n2,b\n'):
+        (tmp_path/'bad'/'images.csv').write_text(text)
+        r = command('segment', 'predict', 'bad', home/'foreign', '--out', 'out', cwd=tmp_path)
+        assert r.returncode == 2 and len(r.stderr.splitlines()) == 1 and 'images.csv' in r.stderr, r.stderr
+
+def test_scores_by_kind_and_size(two_kinds):
+    home, said = two_kinds
+    r = command('segment', 'evaluate', 'run', 'new', '--json', 'new.json', cwd=home)
+    assert r.returncode == 0, r.stderr
+    for text, result in ((said, json.loads((home/'train.json').read_text())), (r.stdout, json.loads((home/'new.json').read_text()))):
+        parts = pd.DataFrame(result['parts'])
+        kinds, sizes = parts[parts['by'] == 'kind of image'], parts[parts['by'] == 'size of object']
+        assert set(kinds['part']) == {'grey, bright background', 'grey, dark background'} and len(sizes) >= 2
+        assert kinds['images'].sum() == result['images' if 'images' in result else 'n_valid']
+        assert kinds['objects'].sum() == sizes['objects'].sum()                        # every true object has a size
+        total = result['scores']['unet']['ap_50']['mean']
+        assert abs((kinds['unet']*kinds['images']).sum()/kinds['images'].sum() - total) < 1e-9  # the kinds make up the whole
+        assert all(p in text for p in parts['part'])
+        assert ((0 <= parts['unet_low']) & (parts['unet_low'] <= parts['unet']) & (parts['unet'] <= parts['unet_high']) & (parts['unet_high'] <= 1)).all()
+        for scores in result['scores'].values():
+            for k, i in scores.items(): assert 0 <= i['low'] <= i['mean'] <= i['high'] and (k.startswith('count') or i['high'] <= 1), (k, i)
