@@ -109,6 +109,15 @@ def linked(out, folder, keep=lambda name: True):
         if keep(p.stem): (out/p.name).symlink_to(p)
     return out
 
+def photo_crops(out, most=600, side=64):
+    "Pieces of photographs: some are cloth of one weave, some a wall."
+    r = rng(0, 'photo crops')
+    for i, p in enumerate(sorted((DATA/'clothing10').rglob('*.jpg'))[:most]):
+        photo = Image.open(p).convert('RGB')
+        x, y = (int(r.integers(0, n - side + 1)) for n in photo.size)
+        save(photo.crop((x, y, x + side, y + side)), out/f'{i:04d}.png')
+    return [out]
+
 def with_masks(images, masks):
     def make(out): return [linked(out/'images', images), '--masks', linked(out/'masks', masks)]
     return make
@@ -124,8 +133,9 @@ def lesions(out):
     mine = set(t.file[t.has_lesion == 1].map(lambda f: Path(f).stem))
     return [linked(out/'images', 'open_ms_lesions/FLAIR', mine.__contains__), '--masks', linked(out/'masks', 'open_ms_lesions/lesion', mine.__contains__)]
 
-SETS = dict(bccd_cells=bccd_cells, bccd_small=bccd_small, bccd_padded=bccd_padded, malaria_like=malaria_like, white_cells=white_cells, photographs=photographs,
+SETS = dict(bccd_cells=bccd_cells, bccd_small=bccd_small, bccd_padded=bccd_padded, malaria_like=malaria_like, white_cells=white_cells, photographs=photographs, photo_crops=photo_crops,
     brain_contrast=brain_contrast, nuclei=nuclei, lesions=lesions,
+    photo_folder=lambda out: [DATA/'clothing10'/'train'],
     smears=lambda out: [linked(out, 'bccd/images')],
     tissue=with_masks('ptbp_t1_tissue/images', 'ptbp_t1_tissue/labels'),
     membrane=with_masks('isbi_membrane/train/image', 'isbi_membrane/train/label'),
