@@ -177,6 +177,7 @@ def main():
     for name in a.sets:
         with tempfile.TemporaryDirectory() as tmp:
             folder = (a.keep or Path(tmp).resolve())/name
+            folder.mkdir(parents=True, exist_ok=True)
             args = json.loads((folder/'args.json').read_text()) if (folder/'args.json').exists() else [str(v) for v in SETS[name](folder/'set')]
             (folder/'args.json').write_text(json.dumps(args))
             more, total = counted(name, checked(args, folder))
