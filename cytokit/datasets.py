@@ -14,7 +14,7 @@ import csv, io, lzma, os, re, shutil, stat, tarfile, tempfile, warnings, zipfile
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 import numpy as np, pandas as pd
-from .core import InputError, atomic, cache_dir, digest, file_digest, parallel_map, plain_cell, progress, read_bytes, read_json, rng, safe_cell, shown, write_json
+from .core import InputError, as_utf8, atomic, cache_dir, digest, file_digest, parallel_map, plain_cell, progress, read_bytes, read_json, rng, safe_cell, shown, write_json
 from .images import find_images, is_image
 
 # %% ../nbs/03_datasets.ipynb #9b16937f
@@ -69,7 +69,7 @@ def _folder_rows(folder, group):
     for p, r in paths:
         if has_split and r[0].lower() not in _SPLIT: raise InputError(f'{shown(folder)}: has a train folder, and beside it {shown(r[0])}; keep only train, valid and test there')
         if len(r) < 2 + has_split: raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class')
-        rows.append((str(p), r[has_split], _find(group, p.relative_to(folder).as_posix()) if group else '', r[0] if has_split else ''))
+        rows.append((str(p), as_utf8(r[has_split]), as_utf8(_find(group, p.relative_to(folder).as_posix())) if group else '', r[0] if has_split else ''))
     return rows
 
 def _find(pattern, name):

@@ -12,6 +12,7 @@ __all__ = ['PACKAGED', 'Classifier', 'n_parameters', 'small_cnn', 'build', 'find
 import copy, difflib, hashlib, math, os, re, urllib.error, urllib.request
 from collections import Counter
 from contextlib import nullcontext
+from importlib import import_module
 from itertools import pairwise, zip_longest
 from numbers import Integral
 from pathlib import Path
@@ -122,15 +123,19 @@ def _build_backbone(arch, n_in, n_out, mean, std, padding='', size=224, weights=
     return Classifier(_Pretrained(net, n_in, spec['mean'], spec['std']), getattr(net, 'head_hidden_size', None) or net.num_features, spec)
 
 # %% ../nbs/06_models.ipynb #259db0ee
-_BUILDERS = dict(small=small_cnn, backbone=_build_backbone)
+_BUILDERS = {'small': ('cytokit.models', 'small_cnn'), 'backbone': ('cytokit.models', '_build_backbone'),
+             'unet': ('cytokit.unet', 'unet'), 'encoder-unet': ('cytokit.unet', '_build_encoder_unet')}  # kind -> module, imported when it is asked for, and function
 
 def build(
     spec:dict, # The `.spec` of a model
 )->Classifier: # The same structure, with random weights
     "Rebuild the structure that `spec` describes; offline."
     if not isinstance(spec, dict) or str(spec.get('kind')) not in _BUILDERS: raise InputError(f'spec must be a dict with kind one of {", ".join(_BUILDERS)}; got {shown(spec)}')
-    try: return _BUILDERS[spec['kind']](**{k: v for k, v in spec.items() if k != 'kind'})
-    except TypeError as e: raise InputError(f'spec does not describe a {spec["kind"]} model ({shown(e)})') from None
+    module, name = _BUILDERS[spec['kind']]
+    make = getattr(import_module(module), name)
+    try: return make(**{k: v for k, v in spec.items() if k != 'kind'})
+    except InputError: raise
+    except Exception as e: raise InputError(f'spec does not describe a {spec["kind"]} model ({shown(e)})') from e
 
 # %% ../nbs/06_models.ipynb #89ad47cb
 def _read_tensors(path):
