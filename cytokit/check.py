@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
 from .core import InputError, atomic, read_json, shown, write_json
-from .datasets import read_table
+from .datasets import read_csv, read_table, write_csv
 from .formats import hushed, read_image
 from .images import find_images, is_image
 from .quality import COLUMNS, SEVERITIES, _fellows, duplicate_findings, duplicates, findings_table, image_findings, measure_all
@@ -57,9 +57,7 @@ def _sources(source, masks, table):
 SILENCE = 'cytokit_silence.csv'
 
 def _read_silence(path):
-    try: d = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError: raise InputError(f'{shown(path)}: no such file') from None
-    except (OSError, ValueError, pd.errors.ParserError) as e: raise InputError(f'{shown(path)}: cannot be read as CSV ({shown(str(e), 80)})') from None
+    d = read_csv(path, dtype=str, keep_default_na=False)
     if not {'check', 'file', 'reason'} <= set(d.columns): raise InputError(f'{shown(path)}: needs the columns check, file, reason; has {", ".join(map(shown, d.columns))}')
     bare = d['reason'].str.strip() == ''
     if bare.any(): raise InputError(f'{shown(path)}: row {bare.to_numpy().argmax() + 2} has no reason; say why it may stay')
@@ -131,8 +129,12 @@ def _earlier(against):
     if Path(against).is_dir():
         q = check(against)
         return _names(q.findings, against)
-    d = read_json(against)
+    d = read_json(against, 2**27)
     if not (isinstance(d, dict) and isinstance(d.get('findings'), list) and 'source' in d): raise InputError(f'{shown(against)}: not the JSON of a check; give what `cytokit check --json` wrote, or a folder')
+    text = lambda v: isinstance(v, str) and '\0' not in v
+    wrong = [f for f in d['findings'] if not (isinstance(f, dict) and text(f.get('file')) and text(f.get('check')))]
+    if wrong: raise InputError(f'{shown(against)}: a finding must name a check and a file, got {shown(repr(wrong[0]), 80)}; give what `cytokit check --json` wrote')
+    if not text(d['source']): raise InputError(f'{shown(against)}: source must be a path, got {shown(repr(d["source"]), 80)}')
     return _names(pd.DataFrame(d['findings'], columns=COLUMNS), d['source'])
 
 def _changes(q, earlier):
@@ -186,7 +188,7 @@ class Quality:
         path = Path(path or Path(self.source)/SILENCE)
         d = _read_silence(path) if path.is_file() else pd.DataFrame(columns=['check', 'file', 'reason'])
         if not str(reason).strip(): raise InputError('reason is empty; say why the finding may stay')
-        with atomic(path) as t: pd.concat([d, pd.DataFrame([dict(check=check, file=file, reason=reason)])]).to_csv(t, index=False)
+        write_csv(path, pd.concat([d, pd.DataFrame([dict(check=check, file=file, reason=reason)])]), exact=True)
 
     def to_json(self, path):
         "Figures and findings."
@@ -203,12 +205,12 @@ class Quality:
     def to_plan(self, path):
         "The plan as CSV, paths relative to it."
         root = Path(path).resolve().parent
-        with atomic(path) as t: self.plan().assign(image=lambda d: [os.path.relpath(p, root) for p in d['image']]).to_csv(t, index=False)
+        write_csv(path, self.plan().assign(image=lambda d: [os.path.relpath(p, root) for p in d['image']]), exact=True)
 
     def to_html(self, path):
         "One page that needs nothing else."
         page = _page(self)
-        with atomic(path) as t: Path(t).write_text(page, encoding='utf8')
+        with atomic(path) as t: Path(t).write_text(page, encoding='utf-8', errors='backslashreplace')
 
     def __repr__(self): return f'{self.headline()}\n{self.summary.to_string(index=False)}' if len(self.findings) else self.headline()
     def _repr_html_(self): return f'<p>{html.escape(self.headline())}</p>' + (self.summary.to_html(index=False, border=0) if len(self.findings) else '')

@@ -13,7 +13,7 @@ import csv, math, os, re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
-from .core import InputError, atomic, file_digest, parallel_map, progress, shown, versions, write_json
+from .core import InputError, atomic, file_digest, parallel_map, progress, safe_cell, shown, versions, write_json
 from .formats import Image, read_image, _check_size
 
 # %% ../nbs/01_images.ipynb #70fbb568
@@ -383,9 +383,9 @@ def write_slices(
             written.append(dict(image=_save(s.array, out, name), target=row['target'] if _given(row.get('target')) else '', group=group, **({'split': row['split']} if _given(row.get('split')) else {})))
         done.append(dict(image=row['image'], sha256=_fingerprint(Path(row['image'])), group=group, axis=recipe.axis, index=[s.meta['index'] for s in slices]))
     write_json(out/'recipe.json', dict(recipe=asdict(recipe), volumes=done, versions=versions()))
-    with atomic(out/'table.csv') as t, open(t, 'w', newline='', encoding='utf-8') as f:
+    with atomic(out/'table.csv') as t, open(t, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         w = csv.DictWriter(f, list(dict.fromkeys(k for r in written for k in r)), restval='')
-        w.writeheader(); w.writerows(written)
+        w.writeheader(); w.writerows({k: safe_cell(v) for k, v in r.items()} for r in written)
     return out/'table.csv'
 
 # %% ../nbs/01_images.ipynb #8ac1a780

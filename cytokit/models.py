@@ -6,12 +6,13 @@ Docs: https://cytokit.github.io/cytokit/models.html.md"""
 
 # %% auto #0
 __all__ = ['LITE0', 'PACKAGED', 'Classifier', 'n_parameters', 'small_cnn', 'build', 'imagenet_weights', 'find_weights',
-           'match_weights', 'backbone', 'param_groups', 'fold_norms', 'save_model', 'load_model']
+           'match_weights', 'backbone', 'param_groups', 'fold_norms', 'save_tensors', 'save_model', 'load_model']
 
 # %% ../nbs/06_models.ipynb #884a59f6
 import copy, difflib, hashlib, importlib.util, math, os, re, urllib.error, urllib.request
 from collections import Counter
 from contextlib import nullcontext, suppress
+from importlib import import_module
 from itertools import pairwise, zip_longest
 from numbers import Integral
 from pathlib import Path
@@ -122,21 +123,26 @@ def _build_backbone(arch, n_in, n_out, mean, std, padding='', size=224, weights=
     return Classifier(_Pretrained(net, n_in, spec['mean'], spec['std']), getattr(net, 'head_hidden_size', None) or net.num_features, spec)
 
 # %% ../nbs/06_models.ipynb #259db0ee
-_BUILDERS = dict(small=small_cnn, backbone=_build_backbone)
+_BUILDERS = {'small': ('cytokit.models', 'small_cnn'), 'backbone': ('cytokit.models', '_build_backbone'),
+             'unet': ('cytokit.unet', 'unet'), 'encoder-unet': ('cytokit.unet', '_build_encoder_unet')}  # kind -> module, imported when it is asked for, and function
 
 def build(
     spec:dict, # The `.spec` of a model
 )->'Classifier': # The same structure, with random weights
     "Rebuild the structure that `spec` describes; offline."
     if not isinstance(spec, dict) or str(spec.get('kind')) not in _BUILDERS: raise InputError(f'spec must be a dict with kind one of {", ".join(_BUILDERS)}; got {shown(spec)}')
-    try: return _BUILDERS[spec['kind']](**{k: v for k, v in spec.items() if k != 'kind'})
-    except TypeError as e: raise InputError(f'spec does not describe a {spec["kind"]} model ({shown(e)})') from None
+    module, name = _BUILDERS[spec['kind']]
+    make = getattr(import_module(module), name)
+    try: return make(**{k: v for k, v in spec.items() if k != 'kind'})
+    except InputError: raise
+    except Exception as e: raise InputError(f'spec does not describe a {spec["kind"]} model ({shown(e)})') from e
 
 # %% ../nbs/06_models.ipynb #89ad47cb
 def _read_tensors(path):
     "Tensors by name and the metadata of a safetensors file."
     path = Path(path)
     if path.suffix != '.safetensors': raise InputError(f'{shown(path)}: weights must be a .safetensors file (a .pt, .pth or .bin file is a pickle and can run code); convert it where you trust it, with safetensors.torch.save_file')
+    if path.exists() and not path.is_file(): raise InputError(f'{shown(path)}: not a plain file; expected a .safetensors file')
     try:
         with safetensors.safe_open(path, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
     except FileNotFoundError: raise InputError(f'{shown(path)}: no such file') from None
@@ -366,6 +372,20 @@ def fold_norms(
     wanted, got = (getattr(m, 'features', m)(x) for m in (model, folded))
     return folded if torch.allclose(wanted, got, rtol=1e-3, atol=1e-4*float(wanted.abs().max())) else model
 
+# %% ../nbs/06_models.ipynb #36e4524c
+def save_tensors(
+    path, # The file to write
+    tensors:dict, # Tensor by name, contiguous, on the CPU
+    metadata:dict, # Text by name
+):
+    "Write a safetensors file, whole or not at all; a full disk is an `OSError`, as of any other file."
+    with atomic(path) as t:
+        try: save_file(tensors, t, metadata=metadata)
+        except safetensors.SafetensorError as e:
+            number = re.search(r'os error (\d+)', str(e))
+            if not number: raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+
 # %% ../nbs/06_models.ipynb #dc6030aa
 def save_model(
     folder, # Made if missing
@@ -375,7 +395,7 @@ def save_model(
     "Write model.safetensors and model.json, each whole or not at all."
     folder = Path(folder)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    with atomic(folder/'model.safetensors') as t: save_file(tensors, t, metadata=dict(format='pt', sha256=_fingerprint(tensors)))
+    save_tensors(folder/'model.safetensors', tensors, dict(format='pt', sha256=_fingerprint(tensors)))
     write_json(folder/'model.json', dict(spec=model.spec, extra=extra))
 
 # %% ../nbs/06_models.ipynb #f25f0227

@@ -9,12 +9,12 @@ __all__ = ['LABEL_KINDS', 'show_pair', 'read_labels', 'pairs', 'labels_kind', 'm
            'load_pair']
 
 # %% ../nbs/04f_pairs.ipynb #57e50f48
-import logging, os, re, stat, threading, warnings, zipfile
+import io, logging, os, re, stat, threading, warnings, zipfile
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import InputError, parallel_map, read_json, shown
+from .core import InputError, parallel_map, read_bytes, read_json, shown
 from .datasets import _SPLIT, _TAG, _absolute, _find, _stem, _table, pair_table, read_table
 from .formats import read_image
 from .images import Recipe, _pixels, _plane, find_images, is_image, normalise, to_rgb8
@@ -91,6 +91,12 @@ def _runs(rle, shape):
     x, y = np.divmod(_spans((np.cumsum(n) - n)[1::2], n[1::2]), h)
     return np.sort(y*w + x)
 
+# %% ../nbs/04f_pairs.ipynb #aa7865d0
+def _unpacked(z, i):
+    "One file of a zip, no more bytes than the zip declares: one that holds more would unpack to any size."
+    if i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED): raise InputError(f'{shown(i.filename, 80)}: packed in another way than ImageJ packs; save it again')
+    with z.open(i) as f: return f.read(i.file_size)
+
 # %% ../nbs/04f_pairs.ipynb #19eb11fa
 _FLAT = {'LINE': 'line', 'FREELINE': 'line', 'POLYLINE': 'line', 'ANGLE': 'angle', 'POINT': 'point', 'NOROI': 'mark', 'UNKNOWN': 'shape of unknown type', 'TEXT': 'text', 'ARROW': 'arrow', 'IMAGE': 'picture'}
 
@@ -108,14 +114,14 @@ def _roi_parts(data):
     return [[np.stack([x + w/2*(1 + np.cos(a)), y + h/2*(1 + np.sin(a))], 1)]]
 
 def _roi_objects(path, shape, image):
-    if path.stat().st_size > 2**28: raise InputError(f'it has {path.stat().st_size >> 20} MB, more than 256; outlines need less')
-    if path.suffix.lower() == '.roi': raw = [(path.name, path.read_bytes())]
+    packed = read_bytes(path, 2**28)
+    if path.suffix.lower() == '.roi': raw = [(path.name, packed)]
     else:
-        with zipfile.ZipFile(path) as z:
+        with zipfile.ZipFile(io.BytesIO(packed)) as z:
             files = [i for i in z.infolist() if i.filename.lower().endswith('.roi') and not i.filename.startswith('__MACOSX')]
             if not files: raise InputError("it holds no .roi file; expected a zip from ImageJ's ROI manager")
             if sum(i.file_size for i in files) > 2**28: raise InputError(f'it unpacks to {sum(i.file_size for i in files) >> 20} MB, more than 256; outlines need less')
-            raw = [(i.filename, z.read(i)) for i in files]
+            raw = [(i.filename, _unpacked(z, i)) for i in files]
     return _each(lambda r: (_fill_all(_roi_parts(r[1]), shape), None, False), raw, lambda i, r: f'ROI {shown(r[0], 80)}'), shape
 
 def _each(f, items, name):
@@ -130,7 +136,7 @@ _lock = threading.Lock()
 
 @lru_cache(4)
 def _parsed(path, size, time):
-    d = read_json(path)
+    d = read_json(path, 2**29)
     bad = lambda: InputError(f'JSON of another kind ({shown("its keys are " + ", ".join(map(str, d)) if isinstance(d, dict) else f"a {type(d).__name__}", 100)}); expected COCO (images, annotations) or GeoJSON (features)')
     if isinstance(d, dict) and isinstance(d.get('images'), list) and isinstance(d.get('annotations'), list): return 'coco', _coco(d)
     features = d.get('features') if isinstance(d, dict) and 'features' in d else d if isinstance(d, list) else [d]
@@ -159,7 +165,9 @@ def _ring(points, flat=False):
 
 def _class_of(f):
     c = (f.get('properties') or {}).get('classification') or {}
-    return c.get('name') or ': '.join(c.get('names') or []) or None
+    name = c.get('name') or ': '.join(c.get('names') or []) or None
+    if name is not None and not isinstance(name, str): raise InputError(f'the name of a class must be text, got {shown(repr(name), 40)}')
+    return name
 
 def _geo_object(f, shape):
     g = f['geometry']

@@ -111,7 +111,9 @@ def load_pixels(
                 for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, recipe, kind, classes, target), rows[i:i + 16])):
                     if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the recipe (1 or 3)')
                     facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=scale, middles=m.tolist(), channels=n, targets=t.shape[2]))
-                    x.astype(facts[-1]['dtype']).tofile(fx); t.tofile(ft); bar.update()
+                    fx.write(x.astype(facts[-1]['dtype']).data)
+                    ft.write(t.data)
+                    bar.update()
         (temp/'sizes.json').write_text(json.dumps(dict(sizes=facts, channels=n)))
         if not keep:
             got = _open_pixels(temp)
@@ -119,6 +121,9 @@ def load_pixels(
         if home.exists(): shutil.rmtree(home)
         os.replace(temp, home)
         _throw_out(keep=home)
+    except OSError as e:
+        if e.filename: raise
+        raise OSError(e.errno, e.strerror, str(home)) from e
     finally: shutil.rmtree(temp, ignore_errors=True)
     return _open_pixels(home)
 

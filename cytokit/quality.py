@@ -12,8 +12,9 @@ __all__ = ['SEVERITIES', 'CERTAINTIES', 'CHECKS', 'COLUMNS', 'ROW', 'SAME', 'SID
 import contextlib, hashlib, itertools, json, math, os, re, sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 import numpy as np, pandas as pd
-from .core import InputError, cache_dir, parallel_map, progress, shown, workers
+from .core import InputError, as_utf8, cache_dir, parallel_map, progress, shown, workers
 from .formats import hushed, read_image
 from .machine import keep_pages
 
@@ -29,7 +30,16 @@ class Check:
     cure:str # What to do: an imperative
     certainty:str='likely' # Of `CERTAINTIES`, where a finding does not say its own
 
-CHECKS = {}
+class _Registry(dict):
+    "Checks by name; those of masks, splits, labels and volumes come with their module, when one of them is asked for."
+    homes = dict(mask='cytokit.masks', split='cytokit.splits', label='cytokit.labels', volume='cytokit.volumes')
+    def __missing__(self, name):
+        home = self.homes.get(str(name).partition('_')[0])
+        if home: import_module(home)
+        if name not in self: raise InputError(f'{shown(name)}: no check has this name')
+        return self[name]
+
+CHECKS = _Registry()
 COLUMNS = ['file', 'check', 'severity', 'certainty', 'value', 'median', 'threshold', 'group', 'other', 'message']
 
 def finding(
@@ -300,6 +310,8 @@ _VERSION = 9  # of the rows; a new one makes the kept ones void
 def _pack(row): return json.dumps({k: v for k, v in row.items() if k != 'dct'}), row['dct'].tobytes() if 'dct' in row else b''
 def _unpack(text, dct): return json.loads(text) | ({'dct': np.frombuffer(dct, 'f2').reshape(16, 16)} if dct else {})
 
+def _key(path): return as_utf8(os.path.abspath(path))
+
 class _Kept:
     "Rows on disk. Where that cannot be, all is measured anew."
     def __init__(self, on):
@@ -313,11 +325,11 @@ class _Kept:
         found = {}
         if not self.db: return found
         for i in range(0, len(paths), 500):
-            part = {os.path.abspath(p): p for p in paths[i:i + 500]}
+            part = {_key(p): p for p in paths[i:i + 500]}
             try: rows = self.db.execute(f'select * from rows where file in ({",".join("?"*len(part))})', list(part)).fetchall()
             except sqlite3.Error: return found
             for name, size, time, text, dct in rows:
-                try: s = os.stat(name)
+                try: s = os.stat(part[name])
                 except OSError: continue
                 if (s.st_size, s.st_mtime_ns) == (size, time): found[part[name]] = _unpack(text, dct) | {'file': str(part[name])}
         return found
@@ -325,7 +337,7 @@ class _Kept:
         if not self.db: return
         def line(r):
             s = os.stat(r['file'])
-            return os.path.abspath(r['file']), s.st_size, s.st_mtime_ns, *_pack(r)
+            return _key(r['file']), s.st_size, s.st_mtime_ns, *_pack(r)
         try:
             self.db.execute('begin')
             self.db.executemany('insert or replace into rows values (?,?,?,?,?)', [line(r) for r in rows if os.path.isfile(r['file'])])
@@ -653,6 +665,7 @@ def image_findings(
     "What is wrong with single images, by robust scores within a group and a physical limit beside them."
     out = [finding(r.file, 'unreadable', r.error[:200]) for r in rows[rows['error'] != ''].itertuples()]
     d = rows[rows['error'] == ''].reset_index(drop=True)
+    if not len(d): return findings_table(out)
     g = (rows['fellows'].to_numpy() if 'fellows' in rows else _fellows(rows, groups))[(rows['error'] == '').to_numpy()]
     add = lambda mask, check, what, value, threshold, median=None: out.extend(
         finding(d['file'][i], check, what(i), value[i], threshold if np.isscalar(threshold) else threshold[i], math.nan if median is None else median[i], g[i]) for i in np.flatnonzero(mask))

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
 from .core import InputError, shown
-from .models import _BUILDERS, _net, _read_tensors, _settings, _spread, _three, _whole, find_weights, match_weights
+from .models import _net, _read_tensors, _settings, _spread, _three, _whole, find_weights, match_weights
 
 # %% ../nbs/06b_unet.ipynb #b2db7339
 def _pad(x, step):
@@ -97,8 +97,6 @@ def unet(
     spec = dict(kind='unet', n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, depth=depth, fold=fold, residual=bool(residual))
     return Segmenter(_UNet(*[spec[k] for k in ('n_in', 'n_out', 'width', 'depth', 'fold', 'residual')]), fold*2**depth, spec)
 
-_BUILDERS['unet'] = unet
-
 # %% ../nbs/06b_unet.ipynb #b406c8f1
 def reach(
     model:'Segmenter', # On the CPU
@@ -137,8 +135,6 @@ def _build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, 
     spec = dict(kind='encoder-unet', arch=arch, n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, mean=_three('mean', mean), std=_three('std', std), weights=weights, padding=padding)
     body = _OnEncoder(arch, n_in, n_out, width, spec['mean'], spec['std'], padding)
     return Segmenter(body, 2**len(body.encoder.feature_info.channels()), spec)
-
-_BUILDERS['encoder-unet'] = _build_encoder_unet
 
 # %% ../nbs/06b_unet.ipynb #2d76b16c
 def encoder_unet(

@@ -25,7 +25,7 @@ from .machine import PRECISIONS, best_precision, held_memory, keep_pages, peak_m
 from .models import fold_norms
 from .patches import PatchLoader
 from .tiles import predict_large
-from .training import _Epochs, _fit_epochs, precise_norm
+from .training import _Epochs, _fit_epochs, check_numbers, precise_norm
 from .unet import PRESETS, encoder_unet, reach, unet
 
 # %% ../nbs/10d_unet_fit.ipynb #b53c0bc2
@@ -58,9 +58,10 @@ class SegmentSettings:
             need(getattr(self, k) in known, k, f'one of {", ".join(str(o) for o in known if o)}')
         if not (self.preset or self.encoder or self.weights): object.__setattr__(self, 'encoder', 'textures')
         if self.preset and (self.encoder or self.weights): raise InputError(f'preset={self.preset} is a plain UNet without encoder and weights; leave out one or the other')
-        for k in ('epochs', 'batch_size', 'patch'): need(isinstance(getattr(self, k), int) and getattr(self, k) > 0, k, 'a whole number above 0')
-        need(self.patch >= 32, 'patch', 'at least 32 pixels')
-        for k in ('seconds', 'steps', 'patience', 'lr'): need(getattr(self, k) is None or getattr(self, k) > 0, k, 'above 0')
+        check_numbers(self)
+        need(isinstance(self.patch, int) and 32 <= self.patch <= 4096, 'patch', 'a whole number from 32 to 4096 pixels')
+        most = 2**26//self.patch**2
+        need(self.batch_size <= most, 'batch_size', f'at most {most} with patches of {self.patch} pixels')
 
 # %% ../nbs/10d_unet_fit.ipynb #def2b049
 def _soft_dice_loss(p, y):
