@@ -17,15 +17,18 @@ setup: .venv/ready
 
 demo: setup
 	rm -rf demo
-	cytokit sample mri demo/mri --n 160
-	cytokit sample textures demo/textures --n 160
-	cytokit compare demo/mri --size 48 --epochs 6 --seeds 2 --out demo/contest-mri
-	cytokit compare demo/textures --size 48 --epochs 6 --seeds 2 --out demo/contest-textures
+	cytokit sample mri demo/mri --n 400
+	cytokit check demo/mri --html demo/check.html
+	cytokit compare demo/mri --size 48 --epochs 6 --seeds 2 --valid 0.5 --out demo/comparison-mri
+	cytokit sample textures demo/textures --n 320
+	cytokit compare demo/textures --size 48 --epochs 6 --seeds 2 --valid 0.5 --out demo/comparison-textures
 	cytokit train demo/mri --arm small --size 48 --epochs 8 --out demo/run
-	cytokit predict demo/run demo/mri/control/*.png --csv demo/predictions.csv
+	cytokit predict demo/run demo/mri/control --csv demo/predictions.csv
 	cytokit sample cells demo/cells --n 60 --dial masks=true --dial per_plate=2 --dial overlap=0.3
 	cytokit segment train demo/cells --preset tiny --patch 96 --epochs 20 --out demo/unet
-	@echo "Figures: demo/contest-mri/figure.png, demo/contest-textures/figure.png, demo/run/figure.png, demo/unet/figure.png. Next: make lab"
+	@echo "Look at this page:"
+	@python -m cytokit.tour demo
+	@echo "Next: make lab"
 
 # With a browser the lessons run in it, by pytest, and need not run twice.
 test: setup
