@@ -199,7 +199,7 @@ def _of_the_kit(function):
     from cytokit.datasets import shuffle_targets
     names = getattr(getattr(function, '__code__', None), 'co_names', ())
     calls = [getattr(function, '__globals__', {}).get(n) for n in names]
-    return function is shuffle_targets or shuffle_targets in calls or 'shuffle_targets' in names
+    return 'shuffle_targets' in names or any(f is shuffle_targets for f in [function, *calls])
 
 @Question('shuffled-control', 'a function that takes a table and returns a table', [
     'What stays the same: the images, their order, and how many patients each class has. What moves: which patient has which label.',
