@@ -122,6 +122,8 @@ def _tell(result):
     print(result.table.to_string(index=False, float_format='{:.3f}'.format))
     for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note'), result.result.get('note'), *result.result.get('flat', [])):
         if line: print(line)
+    for a in result.result.get('arms', []):
+        if a.get('lr_note'): print(f'{a["name"]}: {a["lr_note"]}')
     r = result.result
     if 'estimate_seconds' in r: print(f'Estimated {r["estimate_seconds"]:.0f} s' + (f' and {r["estimate_mb"]:.0f} MB beside the program' if 'estimate_mb' in r else '') + f'; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
     result.plot().savefig(result.folder/'figure.png', dpi=110)
@@ -221,18 +223,18 @@ def lr(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, frozen
        figure:_o(Optional[Path], '--figure', help='Write the curve to this PNG file.') = None,
        image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None,
        size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, fit:Fit = 'pad', channels:Channels = None,
-       batch_size:Batch = 16, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True, valid:Valid = .25,
+       epochs:Epochs = 15, batch_size:Batch = 16, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True, valid:Valid = .25,
        weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
-    "Find the learning rate for a training, without training. Exit code 1 when it cannot be told."
+    "Say which learning rate a training would use, and why. Exit code 1 when the finder cannot tell."
     _check_figure(figure)
     import matplotlib
     matplotlib.use('Agg')
     from cytokit import training
-    found = training.find_rate(_table(source, image, target, group, plan), arm, _recipe(size, norm, low, high, fit, channels), valid, batch_size=batch_size, seed=seed, augment=augment,
-                               balance=balance, weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision)
-    print(found)
-    if figure: found.plot().savefig(figure, dpi=110)
-    if found.lr is None: raise typer.Exit(1)
+    rate = training.find_rate(_table(source, image, target, group, plan), arm, _recipe(size, norm, low, high, fit, channels), valid, epochs=epochs, batch_size=batch_size, seed=seed, augment=augment,
+                              balance=balance, weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision)
+    print(rate)
+    if figure: rate.plot().savefig(figure, dpi=110)
+    if rate.found.lr is None: raise typer.Exit(1)
 
 @contextlib.contextmanager
 def _workers(address):

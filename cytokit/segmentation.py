@@ -28,7 +28,7 @@ from .overlap import score_difference, score_interval, score_objects, score_pixe
 from .pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
 from .patches import load_pixels
 from .tiles import _named, _ready, objects_large, open_large, predict_large
-from .training import expect, make, new_run, read_run, reading, weights_digest
+from .training import expect, make, new_run, read_run, reading, resume, weights_digest
 from .unet_fit import SegmentSettings, _network, fit_segmenter, predict_maps, predictor
 
 # %% ../nbs/11_segmentation.ipynb #b46b33b0
@@ -83,7 +83,7 @@ def segment(
     if s.target is None: s = replace(s, target='classes' if kind == 'class' else 'foreground' if kind == 'binary' else 'distance')
     if (s.target == 'classes') != (kind == 'class'): raise InputError(f'target={s.target} does not go with labels of kind {kind}; leave it out, or say kind=')
     with torch.random.fork_rng(devices=[]): _network(s, recipe.channels, 2)  # missing weights are told before anything is written
-    return run_segment(new_run('segment', table, out, settings=asdict(s), recipe=asdict(recipe), kind=kind, why=why, classes=names, weights_digest=weights_digest(s)))
+    return resume(new_run('segment', table, out, settings=asdict(s), recipe=asdict(recipe), kind=kind, why=why, classes=names, weights_digest=weights_digest(s)))
 
 # %% ../nbs/11_segmentation.ipynb #f0150c4d
 def _truth(labels, kind): return labels if kind == 'class' else to_instances(labels, kind)

@@ -6,9 +6,9 @@ Docs: https://cytokit.github.io/cytokit/training.html.md"""
 
 # %% auto #0
 __all__ = ['ARMS', 'USUAL', 'VERBS', 'check_numbers', 'Settings', 'make_model', 'arm_recipe', 'precise_norm', 'Clock',
-           'steps_left', 'Pace', 'Rate', 'decide_rate', 'scores', 'features', 'estimate', 'fit', 'expect', 'reading',
-           'new_run', 'read_run', 'make', 'resume', 'rerun', 'differences', 'check_memory', 'prepare', 'weights_digest',
-           'pin', 'train', 'find_rate', 'class_numbers', 'run_train', 'prediction_table', 'Run']
+           'steps_left', 'Pace', 'Rate', 'decide_rate', 'scores', 'features', 'estimate', 'fit', 'replay_of', 'expect',
+           'reading', 'new_run', 'read_run', 'make', 'resume', 'rerun', 'differences', 'check_memory', 'prepare',
+           'weights_digest', 'pin', 'train', 'find_rate', 'class_numbers', 'run_train', 'prediction_table', 'Run']
 
 # %% ../nbs/09_training.ipynb #22aa5b6a
 import copy, json, math, os, shutil, time
@@ -29,7 +29,7 @@ from fastai.optimizer import Adam
 import fastai.callback.schedule  # gives a Learner its fit_one_cycle
 from . import metrics
 from .lr_finder import Found, find_lr
-from .machine import PRECISIONS, best_precision, held_memory, keep_pages, memory, peak_memory
+from .machine import PRECISIONS, best_precision, computing, held_memory, keep_pages, memory, n_cores, peak_memory, usual_threads
 from .images import Recipe, fit_recipe, load
 from .datasets import check_table, classes, read_csv, read_table, save_table, split_table, table_digest, write_csv
 from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
@@ -477,12 +477,13 @@ def estimate(
         with torch.set_grad_enabled(not frozen), torch.autograd.graph.saved_tensors_hooks(saved, lambda t: t): loss = nn.functional.cross_entropy(model(xb.to(dev)), yb.to(dev))
         if not frozen: loss.backward()
         times.append((time.perf_counter() - t)/len(xb))
+    if s.seconds: s = replace(s, epochs=1, lr=s.lr or 1.)  # the least that is done, without a sweep
     each, n, m = float(np.median(times[1:] or times)), len(dls.train.index), len(dls.valid.index)
     steps = s.epochs*len(dls.train)*(4 if frozen else 1)
     images = 4*n + m if frozen else s.epochs*(n + (m + min(n, 128))/3) + (4*n + m)/3*s.pretrained + (80*min(s.batch_size, n) if s.lr is None else 0)  # an image forward costs a third of a step's
     weights = 4*n_parameters(model)
     grown = max((held_memory() or 0) - held, 2*weights + sum(seen.values()))  # weights and gradients; two moments and the rest of the set are to come
-    return dict(step_seconds=each*s.batch_size, estimate_seconds=s.seconds or images*each + .0015*steps, estimate_mb=(grown + (0 if frozen else weights) + max(0, dls.train.x.nbytes - sum(xb.nbytes for xb, _ in batches)))/1e6)
+    return dict(step_seconds=each*s.batch_size, estimate_seconds=max(s.seconds or 0, images*each + .0015*steps), estimate_mb=(grown + (0 if frozen else weights) + max(0, dls.train.x.nbytes - sum(xb.nbytes for xb, _ in batches)))/1e6)
 
 # %% ../nbs/09_training.ipynb #801b37cd
 def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', only_rate=False, n_views=4, clock=None, replay=None):
@@ -552,6 +553,13 @@ def fit(
     if tell: cost['peak_mb'] = max(0, peak_memory() - held)/1e6 if held else None
     return model.cpu().eval(), dict(state, seconds=clock.spent, **cost)
 
+# %% ../nbs/09_training.ipynb #f12aa8d1
+def replay_of(
+    info:dict, # As `fit` returns it, of a training with a budget
+)->dict: # For `fit(replay=...)`; `seconds` is what it took
+    "What a training with a budget decided on the way, so that it can be repeated without a clock."
+    return {k: info[k] for k in ('lr', 'lr_note', 'plan', 'seconds')}
+
 # %% ../nbs/09_training.ipynb #34ab99aa
 def expect(
     d, # A dict out of a file
@@ -579,6 +587,7 @@ def new_run(
     verb:str, # 'train' or 'compare'
     table:pd.DataFrame, # Checked, with its split
     out:str|Path|None=None, # Folder to make; None: `runs/DATE_VERB_NAME`
+    threads:int|None=None, # That torch computes with; None: as usual, see `cytokit.machine.usual_threads`
     **asked, # What else `run.json` must hold
 )->Path: # The folder, holding run.json and split.csv
     "Begin a run: nothing is written over, and a run that is killed here has not begun."
@@ -587,7 +596,7 @@ def new_run(
     folder = Path(out) if out else Path('runs')/f'{stamp}_{verb}_{name}'
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f'{shown(folder)}: exists already; choose another folder, or `cytokit resume` it if it is a run that was cut short')
-    asked = dict(verb=verb, name=name, created=stamp, **asked, data=table_digest(table), versions=versions(), commit=git_commit())
+    asked = dict(verb=verb, name=name, created=stamp, **asked, threads=threads or usual_threads(), data=table_digest(table), versions=versions(), commit=git_commit())
     new = folder.with_name(f'.tmp-{uuid4().hex}')
     try:
         _begin(new, table, asked)
@@ -626,27 +635,36 @@ VERBS = {'train': 'cytokit.training', 'compare': 'cytokit.compare', 'segment': '
 def resume(
     folder, # A run folder
 ): # What the verb returns: a `Run` or a `Comparison`
-    "Finish a run that was cut short. A finished run is only read."
-    verb = read_run(folder)['verb']
-    return getattr(import_module(VERBS[verb]), f'run_{verb}')(Path(folder))
+    "Do a run, or finish one that was cut short, with the threads that it began with. A finished run is only read."
+    asked = read_run(folder)
+    run = getattr(import_module(VERBS[asked['verb']]), f'run_{asked["verb"]}')
+    with computing(asked.get('threads')): return run(Path(folder))
 
 def rerun(
     folder, # A finished run
     out:str|Path|None=None, # Folder for the repeat; None: beside it, with `_rerun` in its name
 ): # (what the verb returns, list of the figures that differ)
-    "Repeat a run from its folder alone. On the same machine and versions, on CPU, every figure but the times is the same."
+    """Repeat a run from its folder alone: with its threads and precision, and where it had a budget of seconds by its plan.
+    On the same machine and versions, on CPU, every figure but the times is the same."""
     folder, asked = Path(folder), read_run(folder)
     if not (folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
     table = read_table(folder/'split.csv')
     table.attrs['name'] = asked['name']
     if table_digest(table) != asked['data']: raise InputError(f'{shown(folder)}: the images or targets changed since this run was made; the same run cannot be repeated on other data')
     now = versions()
-    other = [shown(f'{k} {v} → {now.get(k)}') for k, v in asked['versions'].items() if now.get(k) != v]
+    other = [shown(f'version: {k} {v} → {now.get(k)}') for k, v in asked['versions'].items() if now.get(k) != v]
+    threads = asked.get('threads')
+    if threads and threads > (most := max(n_cores(), usual_threads())):
+        other.append(f'threads {threads} → {most}: this machine has no more cores, and sums are rounded otherwise')
+        threads = most
     n = 1
     while not out and (p := folder.with_name(f'{folder.name}_rerun{n}')).exists(): n += 1
-    new = new_run(asked['verb'], table, out or p, **{k: v for k, v in asked.items() if k not in ('verb', 'name', 'created', 'data', 'versions', 'commit')}, repeats=str(folder.resolve()))
+    first = read_json(folder/'result.json')
+    new_here = ('verb', 'name', 'created', 'data', 'versions', 'commit', 'threads', 'repeats', 'replay')
+    again = {k: v for k, v in asked.items() if k not in new_here}
+    new = new_run(asked['verb'], table, out or p, threads, **again, repeats=str(folder.resolve()), replay=first.get('replay'))
     got = resume(new)
-    return got, [*differences(read_json(folder/'result.json'), read_json(new/'result.json')), *(f'version: {o}' for o in other)]
+    return got, [*differences(first, read_json(new/'result.json')), *other]
 
 def differences(
     a, b, # Two results as read from JSON
@@ -715,7 +733,7 @@ def train(
     check_memory(len(table), recipe, s)
     recipe = arm_recipe(s, recipe)
     make_model(s, recipe.channels, len(names))  # missing weights are told before anything is written
-    return run_train(new_run('train', table, out, settings=asdict(s), recipe=asdict(recipe), classes=names, weights_digest=weights_digest(s)))
+    return resume(new_run('train', table, out, settings=asdict(s), recipe=asdict(recipe), classes=names, weights_digest=weights_digest(s)))
 
 # %% ../nbs/09_training.ipynb #e952be5c
 def find_rate(
@@ -730,7 +748,8 @@ def find_rate(
     table, names, recipe = prepare(source, recipe, valid, s.seed)
     check_memory(len(table), recipe, s)
     y, rows = table['target'].astype(str).map(names.index).to_numpy(), {k: np.flatnonzero(table['split'] == k) for k in ('train', 'valid')}
-    return fit(load_arrays(table, arm_recipe(s, recipe)), y, rows['train'], rows['valid'], s, len(names), only_rate=True)
+    x = load_arrays(table, arm_recipe(s, recipe))
+    with computing(usual_threads()): return fit(x, y, rows['train'], rows['valid'], s, len(names), only_rate=True)
 
 # %% ../nbs/09_training.ipynb #21797dc4
 def class_numbers(
@@ -757,13 +776,14 @@ def run_train(folder):
     y = class_numbers(table, names, folder/'run.json')
     x = load_arrays(table, recipe)
     rows = {k: np.flatnonzero(table['split'] == k) for k in ('train', 'valid')}
-    model, info = fit(x, y, rows['train'], rows['valid'], s, len(names), folder/'checkpoint.safetensors', f'{asked["name"]}, {s.arm}', tell=True)
+    model, info = fit(x, y, rows['train'], rows['valid'], s, len(names), folder/'checkpoint.safetensors', f'{asked["name"]}, {s.arm}', tell=True, replay=asked.get('replay'))
     write_csv(folder/'history.csv', pd.DataFrame(info['history']))
     p, yv = scores(model, x[rows['valid']]), y[rows['valid']]
     write_csv(folder/'predictions.csv', prediction_table(table['image'].iloc[rows['valid']], p, names, table['target'].iloc[rows['valid']]))
     groups = table['group'].iloc[rows['valid']].to_numpy() if 'group' in table else None
     result = dict(arm=s.arm, n_train=len(rows['train']), n_valid=len(rows['valid']), classes=names, epochs=len(info['history']), learning_rate=info['lr'],
                   lr_note=info['lr_note'], n_parameters=n_parameters(model), train_seconds=info['seconds'], precision=best_precision(s.precision), chance=1/len(names), **{k: info[k] for k in ('estimate_seconds', 'estimate_mb', 'peak_mb')})
+    if s.seconds: result |= dict(budget_seconds=s.seconds, replay=replay_of(info))
     for m in ('balanced_accuracy', 'auc', 'macro_f1'): result[m] = asdict(metrics.bootstrap(yv, p[None], groups, m))
     save_model(folder, model, classes=names, recipe=asdict(recipe))
     write_json(folder/'result.json', result)
