@@ -125,7 +125,7 @@ def _earlier(against):
     if Path(against).is_dir():
         q = check(against)
         return _names(q.findings, against)
-    d = read_json(against, 2**27)
+    d = read_json(against, 2**26)
     if not (isinstance(d, dict) and isinstance(d.get('findings'), list) and 'source' in d): raise InputError(f'{shown(against)}: not the JSON of a check; give what `cytokit check --json` wrote, or a folder')
     text = lambda v: isinstance(v, str) and '\0' not in v
     wrong = [f for f in d['findings'] if not (isinstance(f, dict) and text(f.get('file')) and text(f.get('check')))]

@@ -321,7 +321,7 @@ class Segmentation:
         table = _run_table(self.folder)
         table = table[table['split'] == 'valid'].reset_index(drop=True)
         key = 'ap_50' if self.kind == 'instance' else 'dice'
-        scores = read_csv(self.folder/'predictions.csv', ['image'], [key])
+        scores = read_csv(self.folder/'predictions.csv', ['image'], [key], limit=2**28)
         scores = scores.groupby('image', sort=False)[key].mean().to_numpy()
         if len(scores) != len(table): raise InputError(f'{shown(self.folder/"predictions.csv")}: has {len(scores)} images, split.csv {len(table)} for validation; damaged')
         order = np.argsort(scores, kind='stable')
