@@ -372,7 +372,7 @@ def main(
         return 2
     _state['debug'] = False
     try: return app(args, prog_name='cytokit', standalone_mode=False) or 0
-    except typer.Exit as e: return e.exit_code
+    except typer.Exit as e: return tell('stopped') and 130 if e.exit_code == 130 else e.exit_code  # typer's way to say Ctrl-C
     except (KeyboardInterrupt, typer.Abort): return tell('stopped') and 130
     except BrokenPipeError: return 0
     except Exception as e:
