@@ -443,6 +443,7 @@ def rerun(
     "Repeat a run from its folder alone. On the same machine and versions, on CPU, every figure but the times is the same."
     folder, asked = Path(folder), read_run(folder)
     if not (folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
+    before = resume(folder).result  # a finished run is only read, and refused where it is damaged
     table = read_table(folder/'split.csv')
     table.attrs['name'] = asked['name']
     if table_digest(table) != asked['data']: raise InputError(f'{shown(folder)}: the images or targets changed since this run was made; the same run cannot be repeated on other data')
@@ -452,7 +453,7 @@ def rerun(
     while not out and (p := folder.with_name(f'{folder.name}_rerun{n}')).exists(): n += 1
     new = new_run(asked['verb'], table, out or p, **{k: v for k, v in asked.items() if k not in ('verb', 'name', 'created', 'data', 'versions', 'commit')}, repeats=str(folder.resolve()))
     got = resume(new)
-    return got, [*differences(read_json(folder/'result.json'), read_json(new/'result.json')), *(f'version: {o}' for o in other)]
+    return got, [*differences(before, read_json(new/'result.json')), *(f'version: {o}' for o in other)]
 
 def differences(
     a, b, # Two results as read from JSON

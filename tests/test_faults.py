@@ -338,7 +338,7 @@ def test_dials(kind, dial, tmp_path, capsys):
 @pytest.mark.parametrize('seed', [2**70, -2**70])
 def test_sample_of_any_seed(seed, tmp_path): assert main(['sample', 'textures', str(tmp_path/'x'), '--n', '2', '--seed', str(seed)]) == 0
 
-@pytest.mark.parametrize('args', [['lr', 'x', '--figure', 'x.nonsense'], ['lr', 'x', '--figure', 'x'], ['segment', 'view', 'segment', '--out', 'x.nonsense']], ids=' '.join)
+@pytest.mark.parametrize('args', [['lr', 'x', '--figure', 'x.nonsense'], ['lr', 'x', '--figure', 'y'], ['segment', 'view', 'segment', '--out', 'x.nonsense']], ids=' '.join)
 def test_figure_of_no_kind(args, runs, capsys, monkeypatch):
     monkeypatch.chdir(runs)
     assert '.png' in one_line(capsys, main(args))
@@ -373,13 +373,13 @@ def test_no_csv_holds_a_formula(tmp_path, capsys, monkeypatch):
     assert main(['predict', '../../run', '=HYPERLINK(1).png', '--csv', '../../p.csv']) == 0
     monkeypatch.chdir(tmp_path)
     assert main(['compare', 'x', *TINY, '--arms', 'majority,logistic', '--seeds', '1', '--out', 'c']) == 0
+    assert main(['rerun', 'run']) == 0  # it reads its own table again
     (Path('x')/'=1+1'/'0.png').write_bytes(b'broken')
     assert main(['check', 'x', '--plan', 'x/=1+1/plan.csv']) == 0
     for f in ('run/split.csv', 'run/predictions.csv', 'c/split.csv', 'c/predictions.csv', 'p.csv', 'x/=1+1/plan.csv'):
         bad = [c for c in cells(f) if runs_in_a_spreadsheet(c)]
         assert not bad, (f, bad)
     assert "'=HYPERLINK(1).png" in cells('p.csv')
-    assert main(['rerun', 'run']) in (0, 1)  # it reads its own table again; the images changed only in the check
     plan = Path('x/=1+1/plan.csv').read_text()
     assert main(['train', 'x', *TINY, '--plan', 'x/=1+1/plan.csv', '--out', 'planned', '--json', 'r.json']) == 0, plan
     assert json.loads(Path('r.json').read_text())['classes'] == sorted(['=1+1', '-x', 'plain'])
