@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
-from .core import InputError, atomic, read_json, shown, write_json
+from .core import InputError, as_utf8, atomic, read_json, shown, write_json
 from .datasets import read_csv, read_table, write_csv
 from .formats import hushed, read_image
 from .images import find_images, is_image
@@ -196,7 +196,9 @@ class Quality:
         "The measured rows."
         import fastparquet
         d = self.rows.assign(dct=[b'' if d is None or isinstance(d, float) else d.tobytes() for d in self.rows['dct']])
-        with atomic(path) as t: fastparquet.write(str(t), d.astype({k: object for k in d if d[k].dtype == 'str'}))
+        text = {k: [as_utf8(v) if isinstance(v, str) else v for v in d[k]] for k in d if d[k].dtype == 'str' or k == 'file'}
+        d = d.assign(**{k: pd.Series(v, d.index, dtype=object) for k, v in text.items()})
+        with atomic(path) as t: fastparquet.write(str(t), d)
 
     def to_plan(self, path):
         "The plan as CSV, paths relative to it."

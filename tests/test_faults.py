@@ -164,7 +164,7 @@ def test_segment_predict_of_names_that_are_not_utf8(runs, monkeypatch):
     os.rename(save(runs/'s'/'b.png', shape=(64, 64)), os.fsencode(runs/'s') + b'/\xe9.png')
     monkeypatch.chdir(runs)
     assert main(['segment', 'predict', 'segment', 's', '--out', 'out']) == 0
-    assert sorted(os.listdir(os.fsencode(runs/'out'))) == [b'\xe9.geojson', b'\xe9_labels.tif', b'\xe9_objects.csv']
+    assert {b'\xe9.geojson', b'\xe9_labels.tif', b'\xe9_objects.csv'} <= set(os.listdir(os.fsencode(runs/'out')))
 
 # ---- a terminal, or a file, that holds few characters
 
