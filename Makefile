@@ -4,7 +4,7 @@ BIN = .venv/bin
 BROWSER := $(shell for b in chromium chromium-browser google-chrome; do command -v $$b; done; true)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test lab lessons lock newest clean
+.PHONY: setup demo test fuzz lab lessons lock newest clean
 
 setup: .venv/ready
 
@@ -34,6 +34,10 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --skip-folder-re '^($(if $(BROWSER),lessons|)[_.])'
 	OMP_NUM_THREADS=1 pytest -n 2
+
+# Spoiled files for ten minutes, other ones each time; what breaks a parser is printed with the way to repeat it.
+fuzz: setup
+	CYTOKIT_FUZZ_SECONDS=600 OMP_NUM_THREADS=1 pytest tests/test_fuzz.py -x -q
 
 lab: lessons
 	jupyter lab --LabApp.default_url=/lab/tree/lessons

@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
-from .core import InputError, atomic, read_json, shown, write_json
+from .core import InputError, as_utf8, atomic, read_json, shown, write_json
 from .datasets import read_csv, read_table, write_csv
 from .formats import hushed, read_image
 from .images import find_images, is_image
@@ -129,7 +129,7 @@ def _earlier(against):
     if Path(against).is_dir():
         q = check(against)
         return _names(q.findings, against)
-    d = read_json(against, 2**27)
+    d = read_json(against, 2**26)
     if not (isinstance(d, dict) and isinstance(d.get('findings'), list) and 'source' in d): raise InputError(f'{shown(against)}: not the JSON of a check; give what `cytokit check --json` wrote, or a folder')
     text = lambda v: isinstance(v, str) and '\0' not in v
     wrong = [f for f in d['findings'] if not (isinstance(f, dict) and text(f.get('file')) and text(f.get('check')))]
@@ -200,7 +200,9 @@ class Quality:
         "The measured rows."
         import fastparquet
         d = self.rows.assign(dct=[b'' if d is None or isinstance(d, float) else d.tobytes() for d in self.rows['dct']])
-        with atomic(path) as t: fastparquet.write(str(t), d.astype({k: object for k in d if d[k].dtype == 'str'}))
+        text = {k: [as_utf8(v) if isinstance(v, str) else v for v in d[k]] for k in d if d[k].dtype == 'str' or k == 'file'}
+        d = d.assign(**{k: pd.Series(v, d.index, dtype=object) for k, v in text.items()})
+        with atomic(path) as t: fastparquet.write(str(t), d)
 
     def to_plan(self, path):
         "The plan as CSV, paths relative to it."

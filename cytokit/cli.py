@@ -377,7 +377,10 @@ def main(
         print(f'cytokit: {shown(text, 600)}', file=sys.stderr)
         return 2
     _state['debug'] = False
-    try: return app(args, prog_name='cytokit', standalone_mode=False) or 0
+    try:
+        code = app(args, prog_name='cytokit', standalone_mode=False) or 0
+        if code == 130: tell('stopped')  # typer keeps Ctrl-C to itself, and returns this
+        return code
     except typer.Exit as e: return e.exit_code
     except (KeyboardInterrupt, typer.Abort): return tell('stopped') and 130
     except BrokenPipeError: return 0

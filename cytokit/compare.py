@@ -289,7 +289,7 @@ class Comparison:
     @property
     def predictions(self)->pd.DataFrame:
         "A row an image, seed, arm and fraction."
-        return read_csv(self.folder/'predictions.csv', dtype={'target': str, 'predicted': str})
+        return read_csv(self.folder/'predictions.csv', limit=2**28, dtype={'target': str, 'predicted': str})
 
     def plot(self):
         "Each arm with its interval and its seeds; and the curve over data size, if it was asked for."

@@ -378,10 +378,11 @@ def read_csv(
     path, # A CSV that cytokit wrote, or a stranger changed
     columns=(), # Names that must be there
     numbers=(), # Names that must be there and hold numbers
+    limit:int=2**25, # Most bytes that are read: 32 MiB
     **kwargs, # For pandas
 )->pd.DataFrame: # Text as `write_csv` was given it
     "Read a table; `InputError` names the file and what is wrong with it."
-    raw = read_bytes(path, 2**28)
+    raw = read_bytes(path, limit)
     try: d = pd.read_csv(io.BytesIO(raw), encoding_errors='surrogateescape', **kwargs)
     except (ValueError, OverflowError) as e: raise InputError(f'{shown(path)}: cannot be read as CSV ({shown(e, 80)})') from None
     gone = [c for c in (*columns, *numbers) if c not in d]

@@ -281,7 +281,9 @@ class Segmentation:
         self.history = read_csv(self.folder/'history.csv', numbers=('epoch', 'train_loss', 'valid_loss', 'dice'))
         self.verdict, self.kind, self.names = self.result['verdict'], self.result['kind'], self.asked['classes']
         self.recipe = make(Recipe, self.asked['recipe'], self.folder/'run.json')
-        self.split = make(Split, self.result['split'], self.folder/'result.json') if self.result['split'] else None
+        self.split = make(Split, self.result['split'], file) if self.result['split'] else None
+        wrong = [k for k, v in (self.result['split'] or {}).items() if not isinstance(v, (int, float, type(None)))]
+        if wrong: raise InputError(f'{shown(file)}: {wrong[0]} of split must be a number, got {shown(repr(self.result["split"][wrong[0]]), 60)}; damaged')
 
     @property
     def table(self)->pd.DataFrame:
@@ -328,7 +330,10 @@ class Segmentation:
         return Evaluation(pairs_of, *_who(table), self.kind, len(self.names or [1]), _kinds(table, self.recipe))
 
     def _rival(self):
-        if p := self.result['classical']: return lambda x: classical(x, make(Classical, p, self.folder/'result.json'))
+        file = self.folder/'result.json'
+        def with_parameters(x):
+            with reading(file): return classical(x, make(Classical, self.result['classical'], file))
+        if self.result['classical']: return with_parameters
         table = _run_table(self.folder)
         few = [load_pair(r, self.recipe, self.kind, self.names) for r in table[table['split'] == 'train'].head(40).to_dict('records')]
         return _rival([x for x, _ in few], [t for _, t in few], self.kind)[0]
@@ -344,6 +349,7 @@ class Segmentation:
         self.reference  # a damaged one is told before anything is written
         if out.exists() and not out.is_dir(): raise InputError(f'{shown(out)}: is a file; give a folder to write into')
         out.mkdir(parents=True, exist_ok=True)
+        self.predictor  # a network that cannot be read is told once, and not of each image
         for p in progress([Path(p) for p in images], 'Predicting'):
             name = p.stem if p.stem not in taken else f'{p.stem}_{len(taken)}'
             taken.add(name)
@@ -415,7 +421,7 @@ class Segmentation:
         table = _run_table(self.folder)
         table = table[table['split'] == 'valid'].reset_index(drop=True)
         key = 'ap_50' if self.kind == 'instance' else 'dice'
-        scores = read_csv(self.folder/'predictions.csv', ['image'], [key])
+        scores = read_csv(self.folder/'predictions.csv', ['image'], [key], limit=2**28)
         scores = scores.groupby('image', sort=False)[key].mean().to_numpy()
         if len(scores) != len(table): raise InputError(f'{shown(self.folder/"predictions.csv")}: has {len(scores)} images, split.csv {len(table)} for validation; damaged')
         order = np.argsort(scores, kind='stable')

@@ -648,6 +648,7 @@ def rerun(
     On the same machine and versions, on CPU, every figure but the times is the same."""
     folder, asked = Path(folder), read_run(folder)
     if not (folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
+    before = resume(folder).result  # a finished run is only read, and refused where it is damaged
     table = read_table(folder/'split.csv')
     table.attrs['name'] = asked['name']
     if table_digest(table) != asked['data']: raise InputError(f'{shown(folder)}: the images or targets changed since this run was made; the same run cannot be repeated on other data')
@@ -659,12 +660,11 @@ def rerun(
         threads = most
     n = 1
     while not out and (p := folder.with_name(f'{folder.name}_rerun{n}')).exists(): n += 1
-    first = read_json(folder/'result.json')
     new_here = ('verb', 'name', 'created', 'data', 'versions', 'commit', 'threads', 'repeats', 'replay')
     again = {k: v for k, v in asked.items() if k not in new_here}
-    new = new_run(asked['verb'], table, out or p, threads, **again, repeats=str(folder.resolve()), replay=first.get('replay'))
+    new = new_run(asked['verb'], table, out or p, threads, **again, repeats=str(folder.resolve()), replay=before.get('replay'))
     got = resume(new)
-    return got, [*differences(first, read_json(new/'result.json')), *other]
+    return got, [*differences(before, read_json(new/'result.json')), *other]
 
 def differences(
     a, b, # Two results as read from JSON

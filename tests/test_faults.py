@@ -2,7 +2,7 @@
 
 Where a process matters (its encoding, its memory, its signals, its disk), the command runs as one; the rest goes through `main`.
 """
-import json, os, resource, shutil, signal, subprocess, sys, time, zipfile
+import contextlib, json, os, resource, shutil, signal, subprocess, sys, time, zipfile
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from cytokit.cli import main
@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
     d = tmp_path_factory.mktemp('trained')
     assert main(['train', str(two_classes(d/'x')), *TINY, '--out', str(d/'train')]) == 0
     assert main(['compare', str(d/'x'), *TINY, '--arms', 'majority,small', '--seeds', '1', '--out', str(d/'compare')]) == 0
-    assert main(['sample', 'cells', str(d/'cells'), '--n', '6', '--dial', 'masks=true']) == 0
+    assert main(['sample', 'cells', str(d/'cells'), '--n', '6', '--dial', 'masks=true', '--dial', 'per_plate=2']) == 0
     assert main(['segment', 'train', str(d/'cells'), '--preset', 'tiny', '--patch', '32', '--epochs', '1', '--precision', 'float32', '--out', str(d/'segment')]) == 0
     return d
 
@@ -66,30 +66,40 @@ def large(path):
     with open(path, 'wb') as f: f.write(b'[' + b'[],'*30_000_000 + b'[]]')
 def folder(path): path.unlink(missing_ok=True); path.mkdir()
 
-MEMORY = [(resource.RLIMIT_AS, 6 << 30)]  # torch maps much that it never touches
+@contextlib.contextmanager
+def bounded(gib=2):
+    "Inside, no more than so much memory beyond what there is, and it does not hang."
+    held = int(Path('/proc/self/statm').read_text().split()[0])*resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (held + (gib << 30), before[1]))
+    def hangs(*_): raise AssertionError('it hangs')
+    signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(120)
+    try: yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
+VERB_OF = dict(train=['predict', 'train', 'x', '--csv', 'p.csv'], segment=['segment', 'view', 'segment'])
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs /proc and pipes')
 @pytest.mark.parametrize('make', [fifo, zeros, large, folder], ids=lambda f: f.__name__)
-@pytest.mark.parametrize('name', ['run.json', 'model.json', 'result.json', 'history.csv'])
-def test_run_folder_with_what_is_no_plain_file(make, name, runs):
-    make(runs/'train'/name)
-    assert name in refused(run('predict', 'train', 'x', '--csv', 'p.csv', cwd=runs, limits=MEMORY, timeout=120))
+@pytest.mark.parametrize('kind, name', [('train', n) for n in ('run.json', 'model.json', 'result.json', 'history.csv', 'model.safetensors')] + [('segment', 'split.csv'), ('segment', 'predictions.csv')])
+def test_run_folder_with_what_is_no_plain_file(make, kind, name, runs, capsys, monkeypatch):
+    monkeypatch.chdir(runs)
+    make(runs/kind/name)
+    if make is large and name.endswith('.csv'): (runs/kind/name).write_bytes(b'image,target,group,split,' + b'a,'*150_000_000)
+    with bounded(): assert name in one_line(capsys, main(VERB_OF[kind]))
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs /proc and pipes')
 @pytest.mark.parametrize('make', [fifo, zeros, large, folder], ids=lambda f: f.__name__)
 @pytest.mark.parametrize('option, name', [('--against', 'a.json'), ('--silence', 's.csv'), ('--table', 't.csv')])
-def test_check_with_what_is_no_plain_file(make, option, name, tmp_path):
+def test_check_with_what_is_no_plain_file(make, option, name, tmp_path, capsys, monkeypatch):
     if (option, make) == ('--against', folder): return  # an earlier state of the set, given as its folder
+    monkeypatch.chdir(tmp_path)
     two_classes(tmp_path/'x'); make(tmp_path/name)
-    assert name in refused(run('check', 'x', option, name, cwd=tmp_path, limits=[(resource.RLIMIT_AS, 3 << 30)], timeout=60))
-
-@pytest.mark.parametrize('make', [fifo, zeros, folder], ids=lambda f: f.__name__)
-@pytest.mark.parametrize('name', ['model.safetensors', 'split.csv', 'predictions.csv'])
-def test_other_files_of_a_run(make, name, runs, capsys):
-    verb = dict(train=['predict', runs/'train', runs/'x', '--csv', runs/'p.csv'], segment=['segment', 'view', runs/'segment'])['train' if name.startswith('model') else 'segment']
-    make(runs/('train' if name.startswith('model') else 'segment')/name)
-    capsys.readouterr()
-    signal.alarm(120)
-    try: assert name in one_line(capsys, main(list(map(str, verb))))
-    finally: signal.alarm(0)
+    with bounded(3): assert name in one_line(capsys, main(['check', 'x', option, name]))
 
 @pytest.mark.parametrize('make', [fifo, zeros], ids=lambda f: f.__name__)
 def test_plan_and_masks_that_are_no_plain_files(make, tmp_path, capsys):
@@ -98,13 +108,13 @@ def test_plan_and_masks_that_are_no_plain_files(make, tmp_path, capsys):
         one_line(capsys, main([*map(str, args), '--out', str(tmp_path/'run')]))
 
 def test_roi_zip_that_lies_about_its_sizes(tmp_path):
-    "Two megabytes of zeros squeezed a thousandfold, declared as a hundred bytes."
+    "A gigabyte of zeros squeezed a thousandfold, declared as a hundred bytes."
     save(tmp_path/'x'/'images'/'a.png'); (tmp_path/'x'/'masks').mkdir()
     path = tmp_path/'x'/'masks'/'a.zip'
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as z:
-        with z.open('a.roi', 'w', force_zip64=True) as f:
-            for _ in range(512): f.write(bytes(2**22))
-    raw, size = path.read_bytes(), (2**31).to_bytes(4, 'little')
+        with z.open('a.roi', 'w') as f:
+            for _ in range(256): f.write(bytes(2**22))
+    raw, size = path.read_bytes(), (2**30).to_bytes(4, 'little')
     at = raw.rindex(b'PK\1\2')
     assert raw[at+24:at+28] == size
     path.write_bytes(raw[:at+24] + (100).to_bytes(4, 'little') + raw[at+28:])
@@ -121,7 +131,7 @@ def strange(folder):
     for c in 'ab': os.rename(folder/c/'0.png', os.fsencode(folder/c) + b'/\xe9t\xe9.png')
     return folder
 
-def test_names_that_are_not_utf8(runs):
+def test_names_that_are_not_utf8(runs, capsys, monkeypatch):
     strange(runs/'s')
     done = run('check', 's', '--html', 'a.html', '--json', 'a.json', '--plan', 'plan.csv', '--parquet', 'a.parquet', cwd=runs)
     assert done.returncode == 0 and not done.stderr, done.stderr.decode()
@@ -129,24 +139,32 @@ def test_names_that_are_not_utf8(runs):
     assert done.returncode == 0, done.stderr.decode()
     d = pd.read_csv(runs/'p.csv')
     assert len(d) == 12 and d['image'].str.contains('udce9t').sum() == 2
-    done = run('train', 's', *TINY, '--plan', 'plan.csv', '--out', 'run', '--json', 'r.json', cwd=runs)
-    assert done.returncode == 0, done.stderr.decode()
-    assert run('rerun', 'run', '--out', 'again', cwd=runs).returncode == 0
+    monkeypatch.chdir(runs)
+    assert main(['train', 's', *TINY, '--plan', 'plan.csv', '--out', 'run', '--json', 'r.json']) == 0
+    assert main(['rerun', 'run', '--out', 'again']) == 0
     (runs/'plan2.csv').write_bytes(b'image,action\ns/a/\xe9t\xe9.png,drop\n')
-    assert run('train', 's', *TINY, '--plan', 'plan2.csv', '--out', 'run2', '--json', 'r2.json', cwd=runs).returncode == 0
+    assert main(['train', 's', *TINY, '--plan', 'plan2.csv', '--out', 'run2', '--json', 'r2.json']) == 0
     n = [sum(json.loads((runs/f).read_text())[k] for k in ('n_train', 'n_valid')) for f in ('r.json', 'r2.json')]
     assert n == [12, 11]
 
-def test_bad_file_whose_name_is_not_utf8(runs):
+def test_a_class_whose_name_is_not_utf8(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    two_classes(tmp_path/'x')
+    os.rename(b'x/a', b'x/\xe9')
+    assert main(['train', 'x', *TINY, '--out', 'run', '--json', 'r.json']) == 0
+    assert json.loads(Path('r.json').read_text())['classes'] == ['\\udce9', 'b']
+
+def test_bad_file_whose_name_is_not_utf8(runs, capsys, monkeypatch):
     (runs/'s').mkdir(); Path(os.fsdecode(os.fsencode(runs/'s') + b'/\xe9.png')).write_bytes(b'x'); save(runs/'s'/'b.png')
-    err = refused(run('predict', 'train', 's', '--csv', 'p.csv', cwd=runs))
+    monkeypatch.chdir(runs)
+    err = one_line(capsys, main(['predict', 'train', 's', '--csv', 'p.csv']))
     assert 'udce9' in err and pd.read_csv(runs/'p.csv')['predicted'].notna().sum() == 1
 
-def test_segment_predict_of_names_that_are_not_utf8(runs):
+def test_segment_predict_of_names_that_are_not_utf8(runs, monkeypatch):
     os.rename(save(runs/'s'/'b.png', shape=(64, 64)), os.fsencode(runs/'s') + b'/\xe9.png')
-    done = run('segment', 'predict', 'segment', 's', '--out', 'out', cwd=runs)
-    assert done.returncode == 0, done.stderr.decode()
-    assert sorted(os.listdir(os.fsencode(runs/'out'))) == [b'\xe9.geojson', b'\xe9_labels.tif', b'\xe9_objects.csv']
+    monkeypatch.chdir(runs)
+    assert main(['segment', 'predict', 'segment', 's', '--out', 'out']) == 0
+    assert {b'\xe9.geojson', b'\xe9_labels.tif', b'\xe9_objects.csv'} <= set(os.listdir(os.fsencode(runs/'out')))
 
 # ---- a terminal, or a file, that holds few characters
 
@@ -155,20 +173,19 @@ def test_output_in_few_characters(encoding, tmp_path):
     two_classes(tmp_path/'細胞 x')
     done = run('compare', '細胞 x', *TINY, '--arms', 'majority,logistic', '--seeds', '1', '--json', 'r.json', cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert done.returncode == 0 and (tmp_path/'r.json').exists() and b'majority' in done.stdout, done.stderr.decode()
-    assert '細胞'.encode('ascii', 'backslashreplace') in refused(run('train', '細胞', cwd=tmp_path, PYTHONIOENCODING=encoding)).encode()
+    assert '細胞'.encode('ascii', 'backslashreplace') in refused(run('check', '細胞', cwd=tmp_path, PYTHONIOENCODING=encoding)).encode()
 
 # ---- killed, full, stopped
 
-def test_run_that_was_killed_as_it_began(tmp_path):
-    "Killed between split.csv and run.json: the same command begins it, or `resume` goes on with it."
+def test_run_that_was_killed_as_it_began(tmp_path, capsys, monkeypatch):
+    "Killed between split.csv and run.json: `resume` says so, and the same command begins it."
     two_classes(tmp_path/'x')
     code = ('import os, sys, cytokit.core as core, cytokit.training as t\nfrom cytokit.cli import main\n'
             't.write_json = lambda *a: os._exit(9)\nmain(sys.argv[1:])')
     args = ['train', 'x', *TINY, '--out', 'run']
     assert subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, capture_output=True).returncode == 9
-    resume, again = run('resume', 'run', cwd=tmp_path), run(*args, cwd=tmp_path)
-    assert 'no run.json' in refused(resume) or resume.returncode == 0
-    assert again.returncode == 0, again.stderr.decode()
+    monkeypatch.chdir(tmp_path)
+    assert 'no run.json' in one_line(capsys, main(['resume', 'run'])) and main(args) == 0
 
 def test_an_empty_folder_may_be_given(tmp_path, capsys):
     (tmp_path/'run').mkdir(); (tmp_path/'link').symlink_to(tmp_path/'real'); (tmp_path/'real').mkdir()
@@ -177,7 +194,7 @@ def test_an_empty_folder_may_be_given(tmp_path, capsys):
         assert {'run.json', 'split.csv', 'result.json'} <= set(os.listdir(tmp_path/name))
     assert sorted(p.name for p in tmp_path.iterdir()) == ['link', 'real', 'run', 'x']
 
-@pytest.mark.parametrize('kib', [1, 20, 60])
+@pytest.mark.parametrize('kib', [1, 60])
 def test_disk_full_in_train(kib, tmp_path):
     "As a full disk: no file may grow beyond so many KiB (a checkpoint has more)."
     two_classes(tmp_path/'x')
@@ -207,7 +224,7 @@ def test_ctrl_c(verb, sign, tmp_path):
 
 # ---- damaged run folders
 
-BROKEN = {'empty': b'', 'half': None, 'list': b'[]', 'number': b'7', 'object': b'{}', 'nulls': b'\0'*64, 'latin': 'é'.encode('latin1'), 'words': b'a,b\nc,d\n', 'nan': b'NaN'}
+BROKEN = {'half': None, 'list': b'[]', 'object': b'{}', 'latin': 'é'.encode('latin1'), 'words': b'a,b\nc,d\n'}
 READERS = {
     'train': [['predict', 'RUN', 'x', '--csv', 'p.csv'], ['resume', 'RUN'], ['rerun', 'RUN', '--out', 'again']],
     'compare': [['resume', 'RUN'], ['rerun', 'RUN', '--out', 'again']],
@@ -247,8 +264,7 @@ def test_run_with_one_value_missing_or_of_another_type(kind, name, runs, capsys,
     path = runs/kind/name
     good = path.read_text()
     places = [p for p in values(json.loads(good)) if not set(p) & {'versions', 'spec'}]
-    for i, place in enumerate(places):
-        if len(places) > 40 and i % 3: continue
+    for i, place in enumerate(places[::max(1, len(places)//8)]):  # test_fuzz.py tries the others
         d = at = json.loads(good)
         for k in place[:-1]: at = at[k]
         new = ['x', None, 7, [], {}][i % 5]
@@ -321,7 +337,7 @@ def test_dials(kind, dial, tmp_path, capsys):
 @pytest.mark.parametrize('seed', [2**70, -2**70])
 def test_sample_of_any_seed(seed, tmp_path): assert main(['sample', 'textures', str(tmp_path/'x'), '--n', '2', '--seed', str(seed)]) == 0
 
-@pytest.mark.parametrize('args', [['lr', 'x', '--figure', 'x.nonsense'], ['lr', 'x', '--figure', 'x'], ['segment', 'view', 'segment', '--out', 'x.nonsense']], ids=' '.join)
+@pytest.mark.parametrize('args', [['lr', 'x', '--figure', 'x.nonsense'], ['lr', 'x', '--figure', 'y'], ['segment', 'view', 'segment', '--out', 'x.nonsense']], ids=' '.join)
 def test_figure_of_no_kind(args, runs, capsys, monkeypatch):
     monkeypatch.chdir(runs)
     assert '.png' in one_line(capsys, main(args))
@@ -356,13 +372,13 @@ def test_no_csv_holds_a_formula(tmp_path, capsys, monkeypatch):
     assert main(['predict', '../../run', '=HYPERLINK(1).png', '--csv', '../../p.csv']) == 0
     monkeypatch.chdir(tmp_path)
     assert main(['compare', 'x', *TINY, '--arms', 'majority,logistic', '--seeds', '1', '--out', 'c']) == 0
+    assert main(['rerun', 'run']) == 0  # it reads its own table again
     (Path('x')/'=1+1'/'0.png').write_bytes(b'broken')
     assert main(['check', 'x', '--plan', 'x/=1+1/plan.csv']) == 0
     for f in ('run/split.csv', 'run/predictions.csv', 'c/split.csv', 'c/predictions.csv', 'p.csv', 'x/=1+1/plan.csv'):
         bad = [c for c in cells(f) if runs_in_a_spreadsheet(c)]
         assert not bad, (f, bad)
     assert "'=HYPERLINK(1).png" in cells('p.csv')
-    assert main(['rerun', 'run']) in (0, 1)  # it reads its own table again; the images changed only in the check
     plan = Path('x/=1+1/plan.csv').read_text()
     assert main(['train', 'x', *TINY, '--plan', 'x/=1+1/plan.csv', '--out', 'planned', '--json', 'r.json']) == 0, plan
     assert json.loads(Path('r.json').read_text())['classes'] == sorted(['=1+1', '-x', 'plain'])
