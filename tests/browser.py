@@ -65,11 +65,12 @@ def chromium():
 
 class Notebook:
     "A notebook, open in JupyterLab."
-    def __init__(self, browser, address, name, height=1600):
+    def __init__(self, browser, address, name, height=1600, unfold=True):
         self.page = browser.new_page(viewport=dict(width=1200, height=height))
         self.page.goto(address.format(name))
         self.page.wait_for_selector('.jp-Notebook .jp-Cell', timeout=60_000)
         self.page.wait_for_function(IDLE, timeout=60_000)
+        if unfold: self.command('notebook:show-all-cell-code')  # folded code is not in the page
 
     def command(self, name, **args):
         "Run one of JupyterLab's commands; returns when it has finished."

@@ -56,6 +56,7 @@ def test_notebook_is_clean_and_small(nb, tmp_path):
     from nbdev.clean import nbdev_clean
     copy = tmp_path/nb.name
     copy.write_text(nb.read_text())
+    (tmp_path/'pyproject.toml').write_text((ROOT/'pyproject.toml').read_text())  # says which metadata is kept
     nbdev_clean(str(copy))
     assert json.loads(copy.read_text()) == json.loads(nb.read_text()), 'run nbdev-clean'
     assert nb.stat().st_size < (1_000_000 if 'lessons' in nb.parts else 300_000)
@@ -79,6 +80,19 @@ def test_every_figure_has_alternative_text(nb):
         kinds = [kind for o in c.get('outputs', []) for kind in o.get('data', {})]
         if any(kind.startswith('image/') for kind in kinds):
             assert re.search(r'#\| fig-alt: .{15,}', ''.join(c['source'])), ''.join(c['source'])[:200]
+
+@pytest.mark.parametrize('nb', [p for p in NBS if 'lessons' in p.parts], ids=ids)
+def test_set_up_and_drawing_are_folded_in_a_lesson(nb):
+    "In JupyterLab and on the docs site alike; its first line, which JupyterLab shows, says what lies there."
+    folded = 0
+    for c in json.loads(nb.read_text())['cells']:
+        source = ''.join(c['source'])
+        hidden = c['metadata'].get('jupyter', {}).get('source_hidden', False)
+        assert hidden == ('#| code-fold: true' in source), source[:200]
+        assert hidden == source.startswith('#| code-summary: '), source[:200]
+        if c['cell_type'] == 'code' and ('plt.subplots(' in source or 'import matplotlib' in source): assert hidden, source[:200]
+        folded += hidden
+    assert folded > 3
 
 def test_readme_is_the_index():
     from cytokit_readme import readme
