@@ -17,7 +17,7 @@ from .core import InputError, as_utf8, atomic, read_json, shown, write_json
 from .datasets import read_csv, read_table, write_csv
 from .formats import hushed, read_image
 from .images import find_images, is_image
-from .quality import COLUMNS, SEVERITIES, _fellows, duplicate_findings, duplicates, findings_table, image_findings, measure_all
+from .quality import CERTAINTIES, COLUMNS, GRAVEST, SEVERITIES, _fellows, duplicate_findings, duplicates, findings_table, image_findings, measure_all
 
 # %% ../nbs/04e_check.ipynb #384d39f3
 _not_classes = re.compile(r'(images?|masks?|labels?|outlines?|segmentations?|targets?|annotations?|raw|gt)(_\w+)?', re.I)
@@ -142,7 +142,7 @@ def _changes(q, earlier):
     return dict(new=sorted(now - earlier), gone=sorted(earlier - now), same=len(now & earlier))
 
 # %% ../nbs/04e_check.ipynb #d8545a36
-_dropped = 'unreadable blank not_finite exact_duplicate split_duplicate'.split()
+_dropped = 'unreadable blank not_finite exact_duplicate split_duplicate label_conflict'.split()
 _fixed = 'wrong_extension odd_mode odd_depth mask_'.split()
 
 def _action(f):
@@ -164,11 +164,13 @@ class Quality:
         self.table, self.seconds, self.against, self.image_of = table, seconds, None, {}
 
     @property
-    def summary(self): # A row a check: severity, check, files, example
+    def summary(self): # A row a check: severity, check, certainty (the highest), files, example
         "How many files each check names."
-        d = self.findings.groupby(['severity', 'check'], sort=False).agg(files=('file', 'nunique'), example=('file', 'first')).reset_index()
+        d = self.findings.groupby(['severity', 'check'], sort=False).agg(
+            certainty=('certainty', lambda c: min(c, key=CERTAINTIES.index)), files=('file', 'nunique'), example=('file', 'first')).reset_index()
         d['example'] = d['example'].map(os.path.basename)
-        return d.sort_values(['severity', 'files'], key=lambda c: c.map(SEVERITIES.index) if c.name == 'severity' else -c, kind='stable', ignore_index=True)
+        order = d.assign(severity=d['severity'].map(SEVERITIES.index), later=~d['check'].isin(GRAVEST), files=-d['files'])
+        return d.loc[order.sort_values(['severity', 'later', 'files'], kind='stable').index].reset_index(drop=True)
 
     def headline(self):
         n = {s: self.findings['file'][self.findings['severity'] == s].nunique() for s in SEVERITIES}
@@ -318,7 +320,7 @@ def _page(q):
     with hushed():
         for r in order.itertuples():
             f = d[(d['check'] == r.check) & (d['severity'] == r.severity)]
-            parts.append(dict(check=r.check, words=r.check.replace('_', ' '), severity=r.severity, files=r.files, why=CHECKS[r.check].why, cure=CHECKS[r.check].cure, cards=_cards(q, r.check, f),
+            parts.append(dict(check=r.check, words=r.check.replace('_', ' '), severity=r.severity, certainty=r.certainty, files=r.files, why=CHECKS[r.check].why, cure=CHECKS[r.check].cure, cards=_cards(q, r.check, f),
                               strip=_strip(q, r.check, f), set_wide=[x.message for x in f.head(6).itertuples() if not is_image(x.file)]))
     return Environment(autoescape=True).from_string(_HTML).render(
         q=q, parts=parts, headline=q.headline(), version=__version__, lines=d.head(1000).to_dict('records'), more=max(0, len(d) - 1000),
@@ -328,7 +330,7 @@ def _page(q):
 _HTML = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>Check of {{ q.source }}</title><style>
 :root{--e:#b3261e;--w:#9a5b00;--i:#1b5e8c;--line:#d9dde2;--soft:#f5f6f8}
 *{box-sizing:border-box}body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1180px;padding:1.2rem;color:#1c2127;background:#fff}
-h1{font-size:1.5rem;margin:.2rem 0;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:0 0 .2rem}.lead{font-size:1.05rem;margin:.2rem 0 1rem}
+h1{font-size:1.5rem;margin:.2rem 0;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:0 0 .2rem}h2 small{font-weight:400;color:#5b636c}.lead{font-size:1.05rem;margin:.2rem 0 1rem}
 .tag{display:inline-block;border-radius:.8rem;padding:0 .6rem;color:#fff;font-size:.8rem;vertical-align:.1rem}.error{background:var(--e)}.warning{background:var(--w)}.info{background:var(--i)}
 nav{display:flex;flex-wrap:wrap;gap:.4rem;margin:0 0 1.2rem}nav a{border:1px solid var(--line);border-radius:.4rem;padding:.15rem .55rem;text-decoration:none;color:inherit;background:var(--soft)}nav a:focus,nav a:hover{border-color:#555}
 section{border-top:1px solid var(--line);padding:1rem 0}.why{margin:.1rem 0 .7rem;color:#3c444d}.row{display:flex;gap:1rem;flex-wrap:wrap;align-items:flex-start}
@@ -342,12 +344,12 @@ details>summary{cursor:pointer;margin:.6rem 0}footer{color:#5b636c;font-size:.85
 <nav aria-label="Checks">{% for p in parts %}<a href="#{{ p.severity }}-{{ p.check }}"><span class="tag {{ p.severity }}">{{ p.files }}</span> {{ p.words }}</a>{% endfor %}</nav>
 {% if q.against is not none %}<section><h2>Since the earlier check</h2><p>{{ q.against.gone|length }} findings are gone, {{ q.against.new|length }} are new, {{ q.against.same }} remain.</p>
 {% if q.against.new %}<details><summary>The new ones</summary><ul>{% for c, f in q.against.new[:200] %}<li>{{ c }}: {{ f }}</li>{% endfor %}</ul></details>{% endif %}</section>{% endif %}
-{% for p in parts %}<section id="{{ p.severity }}-{{ p.check }}"><h2><span class="tag {{ p.severity }}">{{ p.severity }}</span> {{ p.words }}: {{ p.files }} {{ 'file' if p.files == 1 else 'files' }}</h2>
+{% for p in parts %}<section id="{{ p.severity }}-{{ p.check }}"><h2><span class="tag {{ p.severity }}">{{ p.severity }}</span> {{ p.words }}: {{ p.files }} {{ 'file' if p.files == 1 else 'files' }} <small>{{ p.certainty }}</small></h2>
 <p class="why">Why it matters: {{ p.why }}. What to do: {{ p.cure }}.</p>{% for m in p.set_wide %}<p class="what">{{ m }}</p>{% endfor %}
 <div class="row">{% if p.strip %}<img class="strip" src="{{ p.strip }}" alt="Histogram of all files; the flagged are marked in orange">{% endif %}{% if p.cards %}<div class="cards">{% for c in p.cards %}<div class="card"><p class="name">{{ c.name }}</p><div class="pics">
 <figure>{% if c.one %}<img loading="lazy" src="{{ c.one }}" alt="{{ c.name }}">{% else %}<div class="broken">no picture</div>{% endif %}<figcaption>{{ p.words }}</figcaption></figure>
 {% if c.two %}<figure><img loading="lazy" src="{{ c.two }}" alt="{{ c.kind }}: {{ c.other }}"><figcaption>{{ c.kind }}{{ ': ' + c.other if c.other }}</figcaption></figure>{% endif %}</div><p class="what">{{ c.what }}</p></div>{% endfor %}</div>{% endif %}</div></section>{% endfor %}
-{% if lines %}<section><details><summary>All findings as a table{% if more %} (the first 1000; {{ more }} more are in the JSON){% endif %}</summary><div class="scroll"><table><thead><tr><th>file</th><th>check</th><th>message</th></tr></thead><tbody>
-{% for r in lines %}<tr><td class="f">{{ short(r.file) }}</td><td><span class="tag {{ r.severity }}">{{ r.check }}</span></td><td>{{ r.message }}</td></tr>{% endfor %}</tbody></table></div></details></section>{% endif %}
+{% if lines %}<section><details><summary>All findings as a table{% if more %} (the first 1000; {{ more }} more are in the JSON){% endif %}</summary><div class="scroll"><table><thead><tr><th>file</th><th>check</th><th>how sure</th><th>message</th></tr></thead><tbody>
+{% for r in lines %}<tr><td class="f">{{ short(r.file) }}</td><td><span class="tag {{ r.severity }}">{{ r.check }}</span></td><td>{{ r.certainty }}</td><td>{{ r.message }}</td></tr>{% endfor %}</tbody></table></div></details></section>{% endif %}
 {% if q.silenced|length %}<section><details><summary>{{ q.silenced|length }} silenced findings</summary><ul>{% for r in q.silenced.head(300).to_dict('records') %}<li>{{ r.check }}: {{ short(r.file) }} ({{ r.reason }})</li>{% endfor %}</ul></details></section>{% endif %}
 <footer>cytokit {{ version }}. Pictures of a pair share one intensity window where they are compared for brightness or focus. Originals were not changed.</footer></body></html>'''

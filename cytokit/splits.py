@@ -20,7 +20,8 @@ from .quality import CHECKS, Check, finding, findings_table
 # %% ../nbs/04b_splits.ipynb #1a754767
 CHECKS.update(
     split_group=Check('error', 'the score then measures how well the group is recognised', 'split by group with split_table'),
-    split_duplicate=Check('error', 'what was learned by heart is counted as understood', 'put both into one part, or drop one'),
+    split_duplicate=Check('error', 'what was learned by heart is counted as understood', 'put both into one part, or drop one', 'sure'),
+    label_conflict=Check('error', 'one of the two is wrong, and both are learned', 'look at both; relabel one, or drop both', 'sure'),
     split_neighbours=Check('error', 'neighbouring slices are nearly the same picture', 'give the volume or patient as group and split by it'),
     split_class_missing=Check('error', 'it is not learned, or not judged', 'split anew with split_table, or leave the class out'),
     split_class_rare=Check('warning', 'its score is mostly chance', 'add images of it, or join it with a class like it'),
@@ -89,17 +90,35 @@ def _group_leaks(t):
         yield finding(d.image[d.split == small].iloc[0], 'split_group', f'group {shown(g)!r} is in ' + ' and '.join(f'{s} ({k})' for s, k in n.items()), n.iloc[-1], 0,
                       group=g, other=d.image[d.split == large].iloc[0])
 
+# %% ../nbs/04b_splits.ipynb #ad6968d4
+_copy_of = dict(exact='', near=' (nearly the same pixels)', turned=' (turned or mirrored)', inverted=' (dark and bright exchanged)')
+
+def _certain(correlation):
+    return 'sure' if correlation >= .95 else 'possible' if correlation != correlation else 'likely'
+
+def _same_images(pairs, of):
+    "The pairs whose two images are both in the table: file, other, kind, distance, correlation, and what `of` says of each."
+    for p in pairs.itertuples():
+        said = [of.get(os.path.abspath(str(f))) for f in (p.file, p.other)]
+        if all(isinstance(s, str) for s in said): yield p.file, p.other, p.kind, p.distance, getattr(p, 'correlation', 1.), *said
+
 def _duplicate_leaks(t, pairs):
-    part = dict(zip(map(os.path.abspath, map(str, t.image)), t.split))
-    best = {}
-    for a, b, kind, d in zip(*(pairs[c] for c in ('file', 'other', 'kind', 'distance'))):
-        s = [part.get(os.path.abspath(str(p))) for p in (a, b)]
-        if not all(isinstance(x, str) for x in s) or s[0] == s[1]: continue
-        if s[0] == 'train' or (s[0] == 'valid' and s[1] == 'test'): a, b, s = b, a, s[::-1]
-        if a not in best or d < best[a][3]: best[a] = (b, kind, s, d)
-    how = dict(exact='is the same picture as', near='is nearly the same picture as', turned='is, turned or mirrored, the same picture as', inverted='is, with dark and bright exchanged, the same picture as')
-    for a, (b, kind, s, d) in best.items():
-        yield finding(a, 'split_duplicate', f'this {s[0]} image {how.get(kind, "shows the same as")} {shown(os.path.basename(str(b)))} in {s[1]}', d, 40, group=kind, other=b, severity='warning' if d > 40 else None)
+    rank, best = ['train', 'valid', 'test'], {}
+    for file, other, kind, distance, r, part, other_part in _same_images(pairs, dict(zip(map(os.path.abspath, map(str, t.image)), t.split))):
+        if part == other_part: continue
+        if rank.index(part) < rank.index(other_part): file, other, part, other_part = other, file, other_part, part
+        if file not in best or distance < best[file][2]: best[file] = other, kind, distance, r, part, other_part
+    for file, (other, kind, distance, r, part, other_part) in best.items():
+        what = f'the same image is in {other_part} and in {part}: the score is not honest{_copy_of.get(kind, "")}: {shown(os.path.basename(str(other)))}'
+        yield finding(file, 'split_duplicate', what, distance, 0, group=kind, other=other, certainty=_certain(r))
+
+def _label_conflicts(t, pairs):
+    label = dict(zip(map(os.path.abspath, map(str, t.image)), t.target.map(str)))
+    for file, other, kind, distance, r, mine, theirs in _same_images(pairs, label):
+        if mine == theirs: continue
+        for a, b, ya, yb in ((file, other, mine, theirs), (other, file, theirs, mine)):
+            what = f'the same image has two labels: {shown(ya)!r} here, {shown(yb)!r} in {shown(os.path.basename(str(b)))}{_copy_of.get(kind, "")}'
+            yield finding(a, 'label_conflict', what, distance, 0, group=yb, other=b, certainty=_certain(r))
 
 # %% ../nbs/04b_splits.ipynb #55a41417
 _PARTS = {'train', 'training', 'val', 'valid', 'validation', 'test', 'testing'}
@@ -292,14 +311,25 @@ def _thin(t, y):
     n = t.unit.groupby(y).nunique()
     return _some(t[y.isin(n.index[n >= 4])])
 
+def _many_sizes(t):
+    "Whether nearly each image has a size of its own, as crops by box have."
+    return {'height', 'width'} <= set(t) and len(t[['height', 'width']].drop_duplicates()) > .2*len(t)
+
 def _shortcut_findings(t):
+    "One finding, of all families of measurements that tell the classes."
     t = _thin(t, t.target).reset_index(drop=True)
     if t.target.nunique() < 2: return
-    need = .2 + 1/math.sqrt(t.unit.nunique())
-    for f, names in FAMILIES.items():
+    need, found = .2 + 1/math.sqrt(t.unit.nunique()), []
+    for family, names in FAMILIES.items():
         s = _told(t, names, t.target, t.unit)
-        if s and s[0] >= (limit := s[3] + need*(1 - s[3])) and s[1] > s[3]:
-            yield finding('', 'split_shortcut', f'the class can be told from {f} alone ({", ".join(c for c in names if c in t)}): balanced accuracy {s[0]:.2f} ({s[1]:.2f} to {s[2]:.2f}), chance {s[3]:.2f}, {t.unit.nunique()} units', s[0], limit, median=s[3], group=f)
+        if s and s[0] >= (limit := s[3] + need*(1 - s[3])) and s[1] > s[3]: found.append((family, *s, limit))
+    if not found: return
+    best, *others = sorted(found, key=lambda f: -f[1])
+    what = f'the class can be told from {best[0]} alone: balanced accuracy {best[1]:.2f} ({best[2]:.2f} to {best[3]:.2f}), chance {best[4]:.2f}, {t.unit.nunique()} units'
+    if others: what += '; also from ' + ', '.join(f'{f[0]} ({f[1]:.2f})' for f in others)
+    crops = 'size' in [f[0] for f in found] and _many_sizes(t)
+    if crops: what += '. Nearly every image has a size of its own, as crops by box have: then size may be the biology, and sharpness, noise and bytes follow from it'
+    yield finding('', 'split_shortcut', what, best[1], best[5], median=best[4], group=' '.join(f[0] for f in found), severity='info' if crops else None, certainty='possible' if crops else None)
 
 def _sites(t, own):
     "Columns that may say where images come from."
@@ -381,5 +411,6 @@ def split_findings(
     sites = _sites(t, list(table))
     out = [*_group_leaks(t), *(_duplicate_leaks(t, pairs) if pairs is not None and len(pairs) else ()), *_neighbour_leaks(t, rows), *_size_findings(t),
            *_drift_findings(t, ('target_value', 'foreground')), *_told_apart_findings(t), *_site_findings(t, sites)]
+    if task == 'class' and pairs is not None: out += _label_conflicts(t, pairs)
     if task == 'class': out += [*_class_findings(t), *_share_findings(t), *_shortcut_findings(t), *_confounded_findings(t, sites)]
     return findings_table(out)
