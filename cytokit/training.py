@@ -43,7 +43,7 @@ class Settings:
     "All that is asked of one training; JSON-able."
     arm:str='small'            # One of `ARMS`; `-rgb8`: through 8 bits and three channels, at the backbone's own size
     epochs:int=10              # Passes over the training images
-    seconds:float|None=None    # Budget instead of `epochs`: as many epochs as fit into it, at least one
+    seconds:float|None=None    # Budget instead of `epochs`, from the start of `fit`: see `Clock`; one epoch is done at least
     lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: found
     batch_size:int=32          # Images a step
     seed:int=0                 # Decides weights, order and augmentation
