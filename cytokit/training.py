@@ -12,7 +12,7 @@ __all__ = ['ARMS', 'USUAL', 'VERBS', 'check_numbers', 'Settings', 'make_model', 
 
 # %% ../nbs/09_training.ipynb #22aa5b6a
 import copy, json, math, os, shutil, time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from importlib import import_module
@@ -65,7 +65,7 @@ class Settings:
     "All that is asked of one training; JSON-able."
     arm:str='small'            # One of `ARMS`; `-rgb8`: through 8 bits and three channels, at the backbone's own size
     epochs:int=10              # Passes over the training images
-    seconds:float|None=None    # Budget instead of `epochs`: as many epochs as fit into it, at least one
+    seconds:float|None=None    # Budget instead of `epochs`, from the start of `fit`: see `Clock`; one epoch is done at least
     lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: found
     batch_size:int=32          # Images a step; more than there are is all of them
     seed:int=0                 # Decides weights, order and augmentation
@@ -144,7 +144,8 @@ def precise_norm(
     momenta = [m.momentum for m in norms]
     for m in norms: m.reset_running_stats(); m.momentum = None
     model.train()
-    with torch.compiler.set_stance('force_eager'):
+    compiled = any(m._compiled_call_impl for m in model.modules())  # only then: the switch loads the compiler, a second or more
+    with torch.compiler.set_stance('force_eager') if compiled else nullcontext():
         for b in x.chunk(math.ceil(len(x)/batch_size)): model(b)
     for m, o in zip(norms, momenta): m.momentum = o
 
@@ -196,7 +197,7 @@ class Pace:
         self.clock, self.n, self.guess, self.closing, self.plan = clock, n, look, closing, [list(o) for o in plan]
         self.done, self.left, self.position = 0, None, 0.  # steps done, steps left (None: not planned yet), 0 to 1
         self.step, self.look = None, None  # seconds of a step, and of what ends an epoch: None until measured
-        self.counted, self.since = 0, 0.  # steps and their seconds since the last decision
+        self.counted, self.since = -1, 0.  # steps and their seconds since the last decision; the first step of all is not counted
         known = dict(self.plan)
         for i in range(done + 1):
             self.left = known.get(i, self.left)
@@ -210,16 +211,16 @@ class Pace:
         self.done += 1
 
     def took(self, seconds):
-        "Note the seconds of the last step."
+        "Note the seconds of the last step; the first of all also loads libraries and says nothing of the others."
         self.counted += 1
-        self.since += seconds
+        if self.counted: self.since += seconds
 
     def looked(self, seconds):
         "Note the seconds of the last end of an epoch."
         self.look = seconds if self.look is None else (self.look + seconds)/2
 
     def due(self)->bool:
-        "Whether there is something new to decide on: a fiftieth of the budget, or the first three steps."
+        "Whether there is something new to decide on: a fiftieth of the budget, or three steps."
         if self.clock.plan is not None: return True
         if self.left is None: return self.counted >= 3
         return self.since >= self.clock.seconds/50
@@ -232,11 +233,11 @@ class Pace:
         self.plan.append([self.done, left])
 
     def _by_time(self):
-        if self.counted:
+        if self.counted > 0:
             now = self.since/self.counted
             self.step = now if self.step is None else (self.step + now)/2
             self.counted, self.since = 0, 0.
-        if self.step is None: return self.left
+        if self.step is None: return 0 if self.done >= self.n and self.clock.spent > self.clock.seconds else self.left
         look = self.guess*self.step if self.look is None else self.look
         seconds = self.clock.seconds - self.clock.spent - self.closing*self.step
         left = steps_left(seconds, self.step, look, self.n, self.done % self.n)
@@ -338,7 +339,7 @@ class _Pacer(Callback):
         if self.pace.left == 0: raise CancelTrainException
     def after_epoch(self):
         if self.ended is None: return  # an epoch of before the checkpoint
-        if self.pace.due() or self.pace.done == self.n_iter: self.pace.decide()
+        if self.pace.due() or self.pace.done == self.pace.n: self.pace.decide()
         if self.pace.left == 0: raise CancelFitException
 
 # %% ../nbs/09_training.ipynb #8305245a

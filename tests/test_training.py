@@ -107,7 +107,7 @@ def test_early_stopping_goes_back_to_the_best(textures, tmp_path):
 def test_budget_of_seconds_sets_the_epochs(textures, tmp_path):
     from cytokit.images import Recipe
     from cytokit.training import train
-    short, long = (train(textures, 'small', tmp_path/f'{s}', Recipe(size=16), seconds=s).result for s in (1e-3, 4))
+    short, long = (train(textures, 'small', tmp_path/f'{s}', Recipe(size=16), seconds=s).result for s in (1e-3, 8))
     assert short['epochs'] == 1
     assert long['epochs'] > 1
 
