@@ -10,7 +10,7 @@ __all__ = ['ARMS', 'USUAL', 'VERBS', 'Settings', 'make_model', 'arm_recipe', 'pr
            'train', 'find_rate', 'run_train', 'prediction_table', 'Run']
 
 # %% ../nbs/09_training.ipynb #22aa5b6a
-import copy, json, math, os, time
+import copy, json, math, os, sys, time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib import import_module
@@ -29,7 +29,7 @@ from . import metrics
 from .lr_finder import Found, find_lr
 from .machine import PRECISIONS, best_precision, held_memory, keep_pages, peak_memory
 from .images import Recipe, fit_recipe, load
-from .datasets import check_table, classes, read_table, save_table, split_table, table_digest
+from .datasets import check_table, classes, group_question, read_table, save_table, split_table, table_digest
 from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
 from .models import backbone, fold_norms, load_model, n_parameters, param_groups, save_model, small_cnn
 
@@ -416,6 +416,7 @@ def prepare(
     "The checked table, its classes, and the recipe fitted on the training images."
     table = source if isinstance(source, pd.DataFrame) else read_table(source)
     if table.attrs.get('task', 'class') != 'class': raise InputError(f'{shown(table.attrs.get("name", "table"))}: targets must be classes, got {table.attrs["task"]}')
+    if question := group_question(table): print(f'cytokit: {question}', file=sys.stderr)
     table = check_table(split_table(table, valid=valid, seed=seed))
     return table, classes(table), fit_recipe(list(table.loc[table['split'] == 'train', 'image']), recipe or Recipe())
 
