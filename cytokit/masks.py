@@ -438,6 +438,10 @@ def _of_shapes(d, kind, bad, near):
 MERGED = 1.1 # least score
 
 # %% ../nbs/04a_masks.ipynb #81f58c66
+def _enough_to_place(r):
+    "Whether the objects of a row are so many, and stand out so far from their surroundings, that their place can be told."
+    return r.objects >= 5 and not r.faint > .2*r.objects and abs(r.contrast) > 3*r.noise
+
 def _of_place(d, near, bad):
     m, z = _score(d.fit, near, ~d.file.isin(bad), .04)
     shift = np.hypot(d.dy, d.dx)
@@ -447,7 +451,11 @@ def _of_place(d, near, bad):
     for i in np.flatnonzero(~d.file.isin(bad) & (turned | moved | odd)):
         r = d.loc[i]
         if turned[i] and not (moved[i] and r.fit_shifted > r.fit_turned): yield finding(r.file, 'mask_flipped', f'turned or mirrored its outlines run along the slopes of the image (correlation {r.fit_turned:.2f}), as it is they do not ({r.fit:.2f})', r.fit, .6*m[i], m[i])
-        elif moved[i]: yield finding(r.file, 'mask_shifted', f'moved by {r.dy:g} rows and {r.dx:g} columns it fits the image better (correlation {r.fit_shifted:.2f} for {r.fit:.2f})', shift[i], 2.5, 0)
+        elif moved[i]:
+            what = f'moved by {r.dy:g} rows and {r.dx:g} columns it fits the image better (correlation {r.fit_shifted:.2f} for {r.fit:.2f})'
+            enough = _enough_to_place(r)
+            if not enough: what += f'; but its {int(r.objects)} objects are too few or too faint to be sure'
+            yield finding(r.file, 'mask_shifted', what, shift[i], 2.5, 0, severity=None if enough else 'warning', certainty=None if enough else 'possible')
         elif odd[i]:
             j, best = _owner(d, i)
             if j is not None and best > max(r.fit, 0) + .2: yield finding(r.file, 'mask_swapped', f'its image fits the mask {shown(Path(d.file[j]).name)} better (correlation {best:.2f} of thumbnails)', r.fit, .75*m[i], m[i], other=d.file[j])

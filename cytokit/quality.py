@@ -157,7 +157,9 @@ def _inside(g, most=2**18):
     inside = ~_surroundings(g.astype('f4'), most=most)
     if inside.all() or inside.mean() < .3: return None
     parts, n = ndimage.label(inside)
-    return inside if np.bincount(parts.ravel())[1:].max() > .95*inside.sum() else None
+    if np.bincount(parts.ravel())[1:].max() < .95*inside.sum(): return None
+    deep = ndimage.binary_erosion(inside, iterations=max(1, min(g.shape)//24), border_value=1)  # without the soft edge
+    return deep if deep.mean() > .15 else inside
 
 def _octaves_inside(g, inside):
     "Energies (4,) of the octaves of a plane, of its pixels inside only."

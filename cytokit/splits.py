@@ -13,13 +13,14 @@ from functools import lru_cache
 import numpy as np, pandas as pd
 from scipy.special import betaincinv
 from .core import InputError, parallel_map, rng, shown
-from .datasets import _attrs
+from .datasets import _attrs, group_question
 from .formats import hushed, read_image
 from .quality import CHECKS, Check, finding, findings_table
 
 # %% ../nbs/04b_splits.ipynb #1a754767
 CHECKS.update(
     split_group=Check('error', 'the score then measures how well the group is recognised', 'split by group with split_table'),
+    group_forgotten=Check('warning', 'a score is too good where images of one patient are in both parts', 'say the group, or silence this if the names mean nothing', 'possible'),
     split_duplicate=Check('error', 'what was learned by heart is counted as understood', 'put both into one part, or drop one', 'sure'),
     label_conflict=Check('error', 'one of the two is wrong, and both are learned', 'look at both; relabel one, or drop both', 'sure'),
     split_neighbours=Check('error', 'neighbouring slices are nearly the same picture', 'give the volume or patient as group and split by it'),
@@ -411,6 +412,7 @@ def split_findings(
     sites = _sites(t, list(table))
     out = [*_group_leaks(t), *(_duplicate_leaks(t, pairs) if pairs is not None and len(pairs) else ()), *_neighbour_leaks(t, rows), *_size_findings(t),
            *_drift_findings(t, ('target_value', 'foreground')), *_told_apart_findings(t), *_site_findings(t, sites)]
+    if question := group_question(table): out.append(finding('', 'group_forgotten', question))
     if task == 'class' and pairs is not None: out += _label_conflicts(t, pairs)
     if task == 'class': out += [*_class_findings(t), *_share_findings(t), *_shortcut_findings(t), *_confounded_findings(t, sites)]
     return findings_table(out)

@@ -11,7 +11,7 @@ __all__ = ['ARMS', 'USUAL', 'VERBS', 'check_numbers', 'Settings', 'make_model', 
            'weights_digest', 'pin', 'train', 'find_rate', 'class_numbers', 'run_train', 'prediction_table', 'Run']
 
 # %% ../nbs/09_training.ipynb #22aa5b6a
-import copy, json, math, os, shutil, time
+import copy, json, math, os, shutil, sys, time
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
@@ -31,7 +31,7 @@ from . import metrics
 from .lr_finder import Found, find_lr
 from .machine import PRECISIONS, best_precision, computing, held_memory, keep_pages, memory, n_cores, peak_memory, usual_threads
 from .images import Recipe, fit_recipe, load
-from .datasets import check_table, classes, read_csv, read_table, save_table, split_table, table_digest, write_csv
+from .datasets import check_table, classes, group_question, read_csv, read_table, save_table, split_table, table_digest, write_csv
 from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
 from .models import backbone, fold_norms, load_model, n_parameters, param_groups, save_model, save_tensors, small_cnn
 
@@ -704,6 +704,7 @@ def prepare(
     "The checked table, its classes, and the recipe fitted on the training images."
     table = source if isinstance(source, pd.DataFrame) else read_table(source)
     if table.attrs.get('task', 'class') != 'class': raise InputError(f'{shown(table.attrs.get("name", "table"))}: targets must be classes, got {table.attrs["task"]}')
+    if question := group_question(table): print(f'cytokit: {question}', file=sys.stderr)
     table = check_table(split_table(table, valid=valid, seed=seed))
     return table, classes(table), fit_recipe(list(table.loc[table['split'] == 'train', 'image']), recipe or Recipe())
 
