@@ -95,7 +95,7 @@ def judge(
     "Whether `answer` is right, and what to say."
     q = _find(name)
     if isinstance(q, str): return False, q
-    if _unanswered(answer): return None, f'Put {q.wants} in place of the dots, and run the cell again.'
+    if _unanswered(answer): return None, f'Put in place of the dots: {q.wants}. Then run the cell again.'
     if missing := [p for p in q.needs if p not in given]:
         return False, f'This check also needs `{missing[0]}`: write `{q.call}`.'
     try: mine = q.read(answer)

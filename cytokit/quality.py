@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 import numpy as np, pandas as pd
+from threadpoolctl import threadpool_limits
 from .core import InputError, as_utf8, cache_dir, parallel_map, progress, shown, workers
 from .formats import hushed, read_image
 from .machine import keep_pages
@@ -500,7 +501,8 @@ def _confirmed(pairs, noise, most=8):
     "Of pairs (columns file, other, view, distance) the `most` nearest of each file, with the column correlation; NaN where a file can no longer be read."
     near = pairs.sort_values('distance', kind='stable').groupby('file', sort=False).head(most)
     files = list(dict.fromkeys([*near['file'], *near['other']]))
-    seen = dict(zip(files, parallel_map(_thumbnail, files, 'comparing pixels')))
+    with threadpool_limits(1, 'blas'):  # matrices this small only wait for each other's threads
+        seen = dict(zip(files, parallel_map(_thumbnail, files, 'Comparing pixels')))
     def one(p):
         if seen[p.file] is None or seen[p.other] is None: return math.nan
         return _pixel_correlation(seen[p.other], seen[p.file], p.view, max(noise.get(p.file, 0), noise.get(p.other, 0)))
