@@ -180,7 +180,7 @@ def counted(name, found):
         rows.append(dict(set=name, check=check, severity=severity, files=len(files), about_the_set=int((own.file == '').sum()), true=len(true),
                          false_share=(len(files) - len(true))/n, example=own.message.iloc[0]))
     bad = d[d.severity.isin(['error', 'warning'])]
-    false = {n for f, c in zip(bad.file, bad.check) if f and (n := Path(f).name) not in truly(name, c, [n])}
+    false = {Path(f).name for f, c in zip(bad.file, bad.check) if f and not truly(name, c, [Path(f).name])}
     return rows, dict(set=name, n=n, accused=len(false), share=len(false)/n)
 
 def main():

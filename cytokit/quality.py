@@ -486,7 +486,8 @@ def _pixel_correlation(one, two, view, noise):
     a, b, in_a, in_b = smaller(a), smaller(b), smaller(in_a) > .99, smaller(in_b) > .99
     b, in_b = _oriented(b, view)*(-1 if view >= 8 else 1), _oriented(in_b, view)
     level = lambda x, ok: np.where(ok, x - x[ok].mean(), 0) if ok.any() else x
-    dy, dx = _shift(level(a, in_a), level(b, in_b))
+    both = in_a & in_b  # recompression hides that the surroundings were constant
+    dy, dx = _shift(level(a, both), level(b, both))
     (a, b), (in_a, in_b) = _moved(a, b, dy, dx), _moved(in_a, in_b, dy, dx)
     ok = in_a & in_b
     if ok.sum() < 50: return 0.
@@ -698,8 +699,10 @@ def image_findings(
         return hit
     level = lambda name: lambda v, m: f'{name} {v:.3g}, its fellows {m:.3g}'
     floor = np.minimum(d['lowest'], 0)
-    usual_high = 3*d['high'].groupby(g).transform(lambda v: v.quantile(.95, 'lower')).to_numpy()  # white walls of photographs
-    saturated = judge('saturated', d['high'].to_numpy(), 1, np.maximum(.01, usual_high - d['high'].groupby(g).transform('median').to_numpy()), lambda v, m: f'{v:.1%} of its pixels stand at the top of the scale, of its fellows {m:.1%}')
+    high = d['high'].groupby(g)
+    usual, most = high.transform('median').to_numpy(), high.transform(lambda v: v.quantile(.95, 'lower')).to_numpy()
+    least_high = np.where(usual < .01, np.maximum(.01, 3*most - usual), .01)  # white walls of photographs
+    saturated = judge('saturated', d['high'].to_numpy(), 1, least_high, lambda v, m: f'{v:.1%} of its pixels stand at the top of the scale, of its fellows {m:.1%}')
     dark = judge('dark', log(d['p99'] - floor), -1, math.log(2), level('its bright parts (99th percentile) reach'), show=np.exp)
     white = (d['noise_half'] < .75*d['noise']).to_numpy()  # white noise loses half of its σ when pixels are joined; texture keeps it
     noisy = judge('noisy', log(d['noise'] + d['step'].fillna(0)), 1, math.log(2), level('its noise (σ) is'), white, np.exp)
