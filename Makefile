@@ -4,7 +4,7 @@ BIN = .venv/bin
 BROWSER := $(shell for b in chromium chromium-browser google-chrome; do command -v $$b; done; true)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test lab lock newest clean
+.PHONY: setup demo test lab lessons lock newest clean
 
 setup: .venv/ready
 
@@ -32,8 +32,23 @@ test: setup
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --skip-folder-re '^($(if $(BROWSER),lessons|)[_.])'
 	OMP_NUM_THREADS=1 pytest -n 2
 
-lab: setup
-	jupyter lab nbs
+lab: lessons
+	jupyter lab --LabApp.default_url=/lab/tree/lessons
+
+# The student's copies, without outputs. A lesson that is there already is somebody's work and stays as it is.
+LESSONS := $(patsubst nbs/%,%,$(wildcard nbs/lessons/*.ipynb))
+
+lessons: $(LESSONS) .venv/etc/ipython/startup/50-cytokit.py
+
+$(LESSONS): | setup
+	@mkdir -p lessons
+	@jupyter nbconvert --log-level=WARN --clear-output --to notebook --stdout nbs/$@ > $@.part
+	@sed -e 's#](\.\./\([0-9]\)#](../nbs/\1#g' -e 's#\.\./\.\./\.\./shared#../../shared#g' $@.part > $@.new
+	@rm $@.part && mv $@.new $@ && echo $@
+
+# Read by each kernel when it starts: a cell that is run too early is told which one comes first.
+.venv/etc/ipython/startup/50-cytokit.py: | setup
+	@mkdir -p $(@D) && echo "__import__('cytokit.widgets')" > $@
 
 # The lock file from what settings.ini asks for, newest versions that run on this Python (best the oldest 3.11, PYTHON=/usr/bin/python3.11 on Debian 12); then run the tests.
 lock:

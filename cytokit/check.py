@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
 from .core import InputError, atomic, read_json, shown, write_json
-from .datasets import read_table
+from .datasets import read_csv, read_table, write_csv
 from .formats import hushed, read_image
 from .images import find_images, is_image
 from .quality import COLUMNS, SEVERITIES, _fellows, duplicate_findings, duplicates, findings_table, image_findings, measure_all
@@ -57,9 +57,7 @@ def _sources(source, masks, table):
 SILENCE = 'cytokit_silence.csv'
 
 def _read_silence(path):
-    try: d = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError: raise InputError(f'{shown(path)}: no such file') from None
-    except (OSError, ValueError, pd.errors.ParserError) as e: raise InputError(f'{shown(path)}: cannot be read as CSV ({shown(str(e), 80)})') from None
+    d = read_csv(path, dtype=str, keep_default_na=False)
     if not {'check', 'file', 'reason'} <= set(d.columns): raise InputError(f'{shown(path)}: needs the columns check, file, reason; has {", ".join(map(shown, d.columns))}')
     bare = d['reason'].str.strip() == ''
     if bare.any(): raise InputError(f'{shown(path)}: row {bare.to_numpy().argmax() + 2} has no reason; say why it may stay')
@@ -75,12 +73,12 @@ def _silenced(found, rules):
 # %% ../nbs/04e_check.ipynb #6c1d865e
 def check(
     source, # A folder of images, a CSV as `read_table` reads it, or a file
-    masks=None, # A folder of masks, paired with the images by name
-    table=None, # A CSV with columns image, target[, group, split] for the images in `source`, or a table of `read_table`
-    against=None, # An earlier state of the set: the JSON of its check, or its folder
-    groups=None, # Who is compared with whom: a name a file, in the order of the files; None: folder, type and size
-    silence=None, # A CSV of accepted findings; None: `cytokit_silence.csv` in `source`, if there is one
-    executor=None, # Anything with the `map` of `concurrent.futures`; None: `cytokit.core.workers`
+    masks:str|Path|None=None, # A folder of masks, paired with the images by name
+    table:str|Path|pd.DataFrame|None=None, # A CSV with columns image, target[, group, split] for the images in `source`, or a table of `read_table`
+    against:str|Path|None=None, # An earlier state of the set: the JSON of its check, or its folder
+    groups:list|np.ndarray|None=None, # Who is compared with whom: a name a file, in the order of the files; None: folder, type and size
+    silence:str|Path|None=None, # A CSV of accepted findings; None: `cytokit_silence.csv` in `source`, if there is one
+    executor:object|None=None, # Anything with the `map` of `concurrent.futures`; None: `cytokit.core.workers`
     keep:bool=True, # Take measured rows from the cache, and add to it
 ): # A `Quality`
     "Find what is wrong with images, masks, labels, splits and volumes."
@@ -118,17 +116,25 @@ def check(
     return q
 
 # %% ../nbs/04e_check.ipynb #243bce59
+def _relative(file, root):
+    "`file` as seen from the folder `root`; what was found about the whole set names no file and keeps none."
+    return os.path.relpath(file, root) if file else ''
+
 def _names(found, source):
     root = source if os.path.isdir(source) else os.path.dirname(source) or '.'
-    return {(c, os.path.relpath(f, root)) for c, f in zip(found['check'], found['file'])}
+    return {(c, _relative(f, root)) for c, f in zip(found['check'], found['file'])}
 
 def _earlier(against):
     "(check, file) of an earlier check."
     if Path(against).is_dir():
         q = check(against)
         return _names(q.findings, against)
-    d = read_json(against)
+    d = read_json(against, 2**27)
     if not (isinstance(d, dict) and isinstance(d.get('findings'), list) and 'source' in d): raise InputError(f'{shown(against)}: not the JSON of a check; give what `cytokit check --json` wrote, or a folder')
+    text = lambda v: isinstance(v, str) and '\0' not in v
+    wrong = [f for f in d['findings'] if not (isinstance(f, dict) and text(f.get('file')) and text(f.get('check')))]
+    if wrong: raise InputError(f'{shown(against)}: a finding must name a check and a file, got {shown(repr(wrong[0]), 80)}; give what `cytokit check --json` wrote')
+    if not text(d['source']): raise InputError(f'{shown(against)}: source must be a path, got {shown(repr(d["source"]), 80)}')
     return _names(pd.DataFrame(d['findings'], columns=COLUMNS), d['source'])
 
 def _changes(q, earlier):
@@ -149,7 +155,7 @@ PLAN = ['image', 'action', 'to', 'check', 'reason']
 # %% ../nbs/04e_check.ipynb #2513dd6b
 class Quality:
     "What a check found."
-    def __init__(self, source, findings, rows, pairs, silenced, table=None, seconds=0.):
+    def __init__(self, source, findings, rows, pairs, silenced, table:pd.DataFrame|None=None, seconds=0.):
         self.source = str(source)
         self.findings = findings # Columns file, check, severity, value, median, threshold, group, other, message; gravest first
         self.rows = rows # What `measure_all` measured, a row a file, and `fellows`, the group that it is compared with
@@ -182,7 +188,7 @@ class Quality:
         path = Path(path or Path(self.source)/SILENCE)
         d = _read_silence(path) if path.is_file() else pd.DataFrame(columns=['check', 'file', 'reason'])
         if not str(reason).strip(): raise InputError('reason is empty; say why the finding may stay')
-        with atomic(path) as t: pd.concat([d, pd.DataFrame([dict(check=check, file=file, reason=reason)])]).to_csv(t, index=False)
+        write_csv(path, pd.concat([d, pd.DataFrame([dict(check=check, file=file, reason=reason)])]), exact=True)
 
     def to_json(self, path):
         "Figures and findings."
@@ -199,12 +205,12 @@ class Quality:
     def to_plan(self, path):
         "The plan as CSV, paths relative to it."
         root = Path(path).resolve().parent
-        with atomic(path) as t: self.plan().assign(image=lambda d: [os.path.relpath(p, root) for p in d['image']]).to_csv(t, index=False)
+        write_csv(path, self.plan().assign(image=lambda d: [os.path.relpath(p, root) for p in d['image']]), exact=True)
 
     def to_html(self, path):
         "One page that needs nothing else."
         page = _page(self)
-        with atomic(path) as t: Path(t).write_text(page, encoding='utf8')
+        with atomic(path) as t: Path(t).write_text(page, encoding='utf-8', errors='backslashreplace')
 
     def __repr__(self): return f'{self.headline()}\n{self.summary.to_string(index=False)}' if len(self.findings) else self.headline()
     def _repr_html_(self): return f'<p>{html.escape(self.headline())}</p>' + (self.summary.to_html(index=False, border=0) if len(self.findings) else '')
@@ -314,7 +320,7 @@ def _page(q):
                               strip=_strip(q, r.check, f), set_wide=[x.message for x in f.head(6).itertuples() if not is_image(x.file)]))
     return Environment(autoescape=True).from_string(_HTML).render(
         q=q, parts=parts, headline=q.headline(), version=__version__, lines=d.head(1000).to_dict('records'), more=max(0, len(d) - 1000),
-        short=lambda f: os.path.relpath(f, q.source) if os.path.isabs(str(f)) == os.path.isabs(q.source) and os.path.isdir(q.source) else f)
+        short=lambda f: _relative(f, q.source) if os.path.isabs(str(f)) == os.path.isabs(q.source) and os.path.isdir(q.source) else f)
 
 # %% ../nbs/04e_check.ipynb #bdc74369
 _HTML = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>Check of {{ q.source }}</title><style>

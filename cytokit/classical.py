@@ -10,6 +10,7 @@ __all__ = ['Classical', 'classical', 'fit_classical']
 # %% ../nbs/10e_classical.ipynb #3290e882
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from typing import Callable
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
 from .core import InputError
@@ -81,7 +82,7 @@ def _divided(fg, p): return _split(_ground(_opened(fg, p), p, p.smooth is not No
 # %% ../nbs/10e_classical.ipynb #f24afaef
 def classical(
     image, # (H, W) or (H, W, C) numbers
-    params=Classical(), # The recipe
+    params:'Classical'=Classical(), # The recipe
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
     "Objects without a network: contrast, threshold, fill, open, watershed from the peaks of the distance map."
     x = np.asarray(image)
@@ -116,8 +117,8 @@ class _Bench:
 def fit_classical(
     images, # (H, W) or (H, W, C) numbers, of the training set
     truths, # Their labels, (H, W) whole numbers
-    score=None, # As in `choose_split`
-)->tuple[Classical, pd.DataFrame]: # The recipe; and what was tried: its parameters, `by` ('dice' of the foreground or the 'score' asked for), score
+    score:Callable|None=None, # As in `choose_split`
+)->'tuple[Classical, pd.DataFrame]': # The recipe; and what was tried: its parameters, `by` ('dice' of the foreground or the 'score' asked for), score
     "Fit the classical recipe to training images: between one and two hundred settings, in steps."
     images = [np.asarray(x) for x in images]
     truths = _truths(images, list(truths), lambda x: x.shape[:2], 'images')

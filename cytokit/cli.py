@@ -12,11 +12,11 @@ __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Plan'
            'segment_evaluate', 'segment_view', 'main', 'entry']
 
 # %% ../nbs/22_cli.ipynb #6e1cedfe
-import contextlib, sys, time
+import contextlib, errno, sys, time
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .core import InputError, set_quiet, shown, write_json
+from .core import InputError, check_writable, set_quiet, shown, write_json
 
 # %% ../nbs/22_cli.ipynb #7f1e3ed4
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, rich_markup_mode=None,
@@ -49,6 +49,8 @@ def _dial(text):
         except ValueError: pass
     return name, value
 
+_not_dials = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
+
 @app.command()
 def sample(
     kind:Annotated[str, typer.Argument(help='cells, mri or textures.')],
@@ -61,7 +63,10 @@ def sample(
 ):
     "Make synthetic images in class folders, with a table."
     from cytokit.samples import write_sample
-    dials = dict(map(_dial, dial or [])) | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
+    asked = dict(map(_dial, dial or []))
+    wrong = [k for k in asked if k in _not_dials]
+    if wrong: raise InputError(f'--dial {wrong[0]}: no dial; give it as {_not_dials[wrong[0]]}')
+    dials = asked | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
     print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **dials))}')
 
 # %% ../nbs/22_cli.ipynb #7d50ec0d
@@ -87,7 +92,7 @@ Seed = _o(int, '--seed', help='Decides split, weights, order and augmentation.')
 Augment = _o(str, '--augment', help='none, flips, light, dihedral, cells or strong.')
 Balance = _o(bool, '--balance/--no-balance', help='Weigh rare classes up.')
 Valid = _o(float, '--valid', help='Share held out for validation, where there is no split.')
-Weights = _o(Optional[str], '--weights', help="Pretrained weights: a safetensors file or folder, 'packaged' or 'hub'; default: CYTOKIT_WEIGHTS, or packaged.")
+Weights = _o(Optional[str], '--weights', help="Pretrained weights: 'imagenet', 'textures', 'hub', or a safetensors file or folder; default: CYTOKIT_WEIGHTS, or imagenet.")
 Arch = _o(Optional[str], '--arch', help="timm's name of the backbone.")
 Mean = _o(Optional[float], '--weights-mean', help='What the backbone expects subtracted from images from 0 to 1.')
 Std = _o(Optional[float], '--weights-std', help='And divided by.')
@@ -109,6 +114,11 @@ def _show(result, json):
     "Table, verdict and figure of a `Run` or a `Comparison`."
     import matplotlib
     matplotlib.use('Agg')
+    from cytokit.training import reading
+    with reading(result.folder): _tell(result)
+    if json: write_json(json, result.result)
+
+def _tell(result):
     print(result.table.to_string(index=False, float_format='{:.3f}'.format))
     for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note'), result.result.get('note'), result.result.get('seconds_note'), *result.result.get('flat', [])):
         if line: print(line)
@@ -116,7 +126,6 @@ def _show(result, json):
     if 'estimate_seconds' in r: print(f'Estimated {r["estimate_seconds"]:.0f} s' + (f' and {r["estimate_mb"]:.0f} MB beside the program' if 'estimate_mb' in r else '') + f'; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
     result.plot().savefig(result.folder/'figure.png', dpi=110)
     print(f'Run folder: {shown(result.folder)}')
-    if json: write_json(json, result.result)
 
 @app.command()
 def train(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small', out:Out = None, json:Json = None,
@@ -126,6 +135,7 @@ def train(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, fro
           patience:_o(Optional[int], '--patience', help='Stop after so many epochs without a lower validation loss.') = None, valid:Valid = .25,
           weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
     "Train one model on a folder of images."
+    check_writable(json)
     from cytokit import training
     _show(training.train(_table(source, image, target, group, plan), arm, out, _recipe(size, norm, low, high, fit, channels), valid, epochs=epochs, seconds=seconds,
                          batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance, patience=patience,
@@ -143,12 +153,22 @@ def compare(source:Source, arms:_o(str, '--arms', help='Comma-separated.') = 'ma
             epochs:Epochs = 15, seconds:Seconds = None, batch_size:Batch = 16, lr:Rate = None, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True,
             weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
     "A fair contest between baselines, a small CNN and transfer learning."
+    check_writable(json)
     try: shares = [float(f) for f in fractions.split(',')]
     except ValueError: raise InputError(f'--fractions {shown(fractions)}: give numbers between commas, such as 0.1,0.3,1') from None
     from cytokit import compare as contest
     _show(contest.compare(_table(source, image, target, group, plan), [a.strip() for a in arms.split(',') if a.strip()], out, _recipe(size, norm, low, high, fit, channels), seeds, shares,
                           folds, as_rgb8, valid, metric, epochs=epochs, seconds=seconds, batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance,
                           weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision), json)
+
+# %% ../nbs/22_cli.ipynb #9670b2f0
+_FIGURES = ('.png', '.svg', '.pdf', '.jpg')
+
+def _check_figure(path):
+    "Refuse a figure that could not be written, before the work."
+    if path is None: return
+    check_writable(path)
+    if path.suffix.lower() not in _FIGURES: raise InputError(f'{shown(path)}: the name of a figure ends with {", ".join(_FIGURES)}')
 
 # %% ../nbs/22_cli.ipynb #12395a80
 @app.command()
@@ -158,13 +178,14 @@ def predict(
     csv:Annotated[Path, typer.Option('--csv', help='Where the predictions go.')],
 ):
     "Predict new files with a trained model."
-    from cytokit.core import atomic
+    check_writable(csv)
+    from cytokit.datasets import write_csv
     from cytokit.images import find_images
     from cytokit.training import Run
     files = [f for p in images for f in (find_images(p) if p.is_dir() else [p])]
     if not files: raise InputError(f'{shown(images[0])}: no image in it')
     d = Run(run).predict(files)
-    with atomic(csv) as t: d.to_csv(t, index=False)
+    write_csv(csv, d)
     bad = list(d['error'].dropna()) if 'error' in d else []
     print(d['predicted'].value_counts().rename_axis('predicted').reset_index(name='images').to_string(index=False))
     print(f'{len(d) - len(bad)} images predicted in {shown(csv)}')
@@ -174,12 +195,14 @@ def predict(
 @app.command()
 def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut short.')], json:Json = None):
     "Finish a run that was cut short."
+    check_writable(json)
     from cytokit import training
     _show(training.resume(run), json)
 
 @app.command()
 def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], out:Out = None, json:Json = None):
     "Repeat a run, and say whether every figure is the same. Exit code 1 when one differs."
+    check_writable(json)
     from cytokit import training
     result, different = training.rerun(run, out)
     _show(result, json)
@@ -201,6 +224,7 @@ def lr(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, frozen
        batch_size:Batch = 16, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True, valid:Valid = .25,
        weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
     "Find the learning rate for a training, without training. Exit code 1 when it cannot be told."
+    _check_figure(figure)
     import matplotlib
     matplotlib.use('Agg')
     from cytokit import training
@@ -238,6 +262,7 @@ def check(
     fresh:_o(bool, '--fresh', help='Measure every file anew.') = False,
 ):
     "Find what is wrong with images, masks, labels and splits."
+    for path in (html, json, parquet, plan): check_writable(path)
     if fail_on not in (None, 'error', 'warning'): raise InputError(f'--fail-on {shown(fail_on)}: give error or warning')
     from cytokit.check import check as run
     if image or target or group: table = _table(table or source, image, target, group)
@@ -278,7 +303,7 @@ def segment_train(
     kind:_o(Optional[str], '--kind', help='What the masks hold: binary, class or instance; default: told by them.') = None,
     target:_o(Optional[str], '--learn', help='foreground, border or distance (tells touching objects apart), or classes; default: distance, classes for classes, foreground for binary masks.') = None,
     preset:_o(Optional[str], '--preset', help="A plain UNet instead of one on an encoder: tiny, small or base.") = None,
-    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down; default: the kit's own, packaged.") = None, weights:Weights = None,
+    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down; default: the kit's own, pretrained on textures.") = None, weights:Weights = None,
     loss:_o(str, '--loss', help='bce, dice, bce+dice, focal or boundary.') = 'bce+dice',
     norm:Norm = 'percentile', low:Low = None, high:High = None, channels:Channels = None,
     epochs:_o(int, '--epochs', help='Rounds; each sees about as many pixels as the training images have.') = 30, seconds:_o(Optional[float], '--seconds', help='Budget of time for the whole command, instead of --epochs.') = None,
@@ -288,6 +313,7 @@ def segment_train(
 ):
     "Train a UNet, choose its thresholds, score it beside a classical recipe."
     begun = time.perf_counter()
+    check_writable(json)
     from cytokit import pairs, segmentation
     table = pairs.pairs(source, masks)
     if plan:
@@ -319,7 +345,8 @@ def segment_predict(run:SegmentRun, images:Annotated[list[Path], typer.Argument(
 def segment_evaluate(run:SegmentRun, source:Annotated[Optional[Path], typer.Argument(metavar='[PATH]', help='Pairs, as `segment train` takes them; default: the part test of the run, or its validation part.')] = None,
                      masks:Masks = None, json:Json = None, csv:_o(Optional[Path], '--csv', help='Write the scores, a row an image, to this file.') = None):
     "Score a UNet and the classical recipe on other pairs."
-    from cytokit.core import atomic
+    for path in (json, csv): check_writable(path)
+    from cytokit.datasets import write_csv
     from cytokit.segmentation import Segmentation, parts_text
     e = Segmentation(run).evaluate(source, masks)
     print(e.table.to_string(index=False, float_format='{:.3f}'.format))
@@ -328,11 +355,12 @@ def segment_evaluate(run:SegmentRun, source:Annotated[Optional[Path], typer.Argu
     if json: write_json(json, e.result)
     if csv:
         pixels, objects = e.scored['unet']
-        with atomic(csv) as t: (pixels if objects is None else objects.merge(pixels, on='image')).to_csv(t, index=False)
+        write_csv(csv, pixels if objects is None else objects.merge(pixels, on='image'))
 
 @_segment.command('view')
 def segment_view(run:SegmentRun, out:_o(Optional[Path], '--out', help='The PNG to write; default: view.png in the run folder.') = None):
     "Draw the validation images that it does worst, middling and best, truth beside prediction."
+    _check_figure(out)
     import matplotlib
     matplotlib.use('Agg')
     from cytokit.segmentation import Segmentation
@@ -354,9 +382,21 @@ def main(
     except BrokenPipeError: return 0
     except Exception as e:
         if _state['debug']: raise
+        if type(e).__name__ == 'NoArgsIsHelpError':
+            print(e.ctx.get_help(), file=sys.stderr)
+            return 2
         if hasattr(e, 'format_message'): return tell(f'{e.format_message()} (see cytokit {" ".join(getattr(getattr(e, "ctx", None), "command_path", "").split()[1:])} --help)'.replace('  ', ' '))
         if isinstance(e, InputError): return tell(e)
-        if isinstance(e, OSError): return tell(f'{e.filename or ""}: {e.strerror or e}'.lstrip(': '))
+        if isinstance(e, OSError): return tell(f'{e.filename or ""}: {e.strerror or e}'.lstrip(': ') + (_FULL if e.errno in _NO_SPACE else ''))
+        if isinstance(e, MemoryError) or "can't allocate memory" in str(e) or 'out of memory' in str(e):
+            return tell('memory ran out; choose smaller images, patches or batches, or close other programs')
         raise
 
-def entry(): sys.exit(main())
+_NO_SPACE = (errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC))
+_FULL = '; free some space and start again, a run with `cytokit resume`; CYTOKIT_CACHE names another disk for the cache'
+
+def entry():
+    "The command: what its output cannot hold is escaped, such as a file name in a log file of few characters."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
+    sys.exit(main())

@@ -13,13 +13,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from . import metrics
-from .core import InputError, atomic, read_json, rng, shown, write_json
-from .datasets import fold_table, read_table
+from .core import InputError, read_json, rng, show_once, shown, write_json
+from .datasets import fold_table, read_csv, read_table, write_csv
 from .images import Recipe
 from .loaders import load_arrays
 from .machine import held_memory, keep_pages
-from .training import (ARMS as NETWORKS, Settings, _start, arm_recipe, estimate, fit, make, make_model, new_run, pin, prediction_table,
-                              prepare, read_run, scores, weights_digest)
+from .training import (ARMS as NETWORKS, Settings, _start, arm_recipe, check_memory, class_numbers, estimate, expect, fit, make, make_model, new_run, pin, prediction_table,
+                              prepare, read_run, reading, scores, weights_digest)
 from .models import n_parameters
 
 # %% ../nbs/10_compare.ipynb #e2b3027e
@@ -75,11 +75,23 @@ def subset(
     keep = [order[t == c][:max(2, round(fraction*(t == c).sum()))] for c in np.unique(t)]
     return np.sort(rows[np.concatenate(keep)])
 
+# %% ../nbs/10_compare.ipynb #244b412a
+def _check_asked(arms, seeds, fractions, folds, metric):
+    "What is asked of a comparison, by a person or by a run.json."
+    if not arms: raise InputError('arms: name at least one')
+    bad = [a for a in arms if a not in ARMS]
+    if bad: raise InputError(f'arms must be among {", ".join(ARMS)}, got {shown(bad[0])}')
+    if metric not in metrics.METRICS: raise InputError(f'metric must be one of {", ".join(metrics.METRICS)}, got {shown(metric)}')
+    if not 1 <= seeds <= 100: raise InputError(f'seeds must be 1 to 100, got {seeds}')
+    bad = [f for f in fractions if not isinstance(f, (int, float)) or not 0 < f <= 1]
+    if bad or not fractions: raise InputError(f'fractions must be above 0 and at most 1, got {shown(bad[0] if bad else "none")}')
+    if folds is not None and not 2 <= folds <= 100: raise InputError(f'folds must be 2 to 100, got {folds}')
+
 # %% ../nbs/10_compare.ipynb #6881614e
 def compare(
     source, # Folder of class folders, CSV, or a table
     arms=('majority', 'logistic', 'small', 'frozen', 'finetune'), # Of `ARMS`
-    out=None, # The run folder to make; None: `runs/DATE_compare_NAME`
+    out:str|Path|None=None, # The run folder to make; None: `runs/DATE_compare_NAME`
     recipe:Recipe|None=None, # How an image is read; None: 64 pixels, percentiles
     seeds:int=3, # How often each network is trained
     fractions=(1.,), # Shares of the training images, for the curve over data size
@@ -91,13 +103,10 @@ def compare(
 ): # The finished `Comparison`
     "Run a fair contest between arms and leave a run folder."
     arms = list(dict.fromkeys([*arms, *(['frozen-rgb8', 'finetune-rgb8'] if as_rgb8 else [])]))
-    if bad := [a for a in arms if a not in ARMS]: raise InputError(f'arms must be among {", ".join(ARMS)}, got {shown(bad[0])}')
-    if not arms: raise InputError('arms: name at least one')
-    if metric not in metrics.METRICS: raise InputError(f'metric must be one of {", ".join(metrics.METRICS)}, got {shown(metric)}')
-    if not 1 <= seeds <= 100: raise InputError(f'seeds must be 1 to 100, got {seeds}')
-    if bad := [f for f in fractions if not 0 < f <= 1]: raise InputError(f'fractions must be above 0 and at most 1, got {bad[0]}')
+    _check_asked(arms, seeds, fractions, folds, metric)
     s = pin(Settings(**settings))
     table, names, recipe = prepare(source, recipe, valid, s.seed)
+    check_memory(len(table), recipe, s)
     if folds: fold_table(table, folds, s.seed)  # says now what would go wrong later
     pretrained = [replace(s, arm=a) for a in arms if a not in BASELINES and a != 'small']
     if pretrained: make_model(pretrained[0], recipe.channels, len(names))  # missing weights are told before anything is written
@@ -143,8 +152,10 @@ def run_compare(folder):
     folder, asked = Path(folder), read_run(folder)
     if (folder/'result.json').exists(): return Comparison(folder)
     base, recipe, names = make(Settings, asked['settings'], folder/'run.json'), make(Recipe, asked['recipe'], folder/'run.json'), asked['classes']
+    try: _check_asked(*(asked[k] for k in ('arms', 'seeds', 'fractions', 'folds', 'metric')))
+    except InputError as e: raise InputError(f'{shown(folder/"run.json")}: {e}') from None
     table = read_table(folder/'split.csv')
-    y, pixels = table['target'].astype(str).map(names.index).to_numpy(), {}
+    y, pixels = class_numbers(table, names, folder/'run.json'), {}
     splits = _splits(table, asked)
     jobs = [(f, a, k, i) for f in asked['fractions'] for a in asked['arms'] for k in range(len(splits)) for i in range(asked['seeds'] if a not in BASELINES else 1)]
     cost = _cost(folder, asked, base, recipe, table, y, pixels, splits, len(names))
@@ -157,7 +168,7 @@ def run_compare(folder):
         first = _fit_path(folder, 1., arm, fold, 0)
         if arm in NETWORKS and first != path:
             done = read_json(first)
-            s = replace(s, lr=done['learning_rate'], seconds=None, epochs=round(done['epochs']*min(4, 1/fraction)))
+            with reading(first): s = replace(s, lr=done['learning_rate'], seconds=None, epochs=round(done['epochs']*min(4, 1/fraction)))
         _fit_arm(arm, pixels[r], y, subset(table, splits[fold][0], fraction, base.seed), splits[fold][1], s, len(names), path, f'{n + 1}/{len(jobs)} {arm}, all in about {cost["estimate_seconds"]/60:.0f} min')
     return _summarise(folder, asked, table, y, splits)
 
@@ -183,7 +194,7 @@ def _gather(folder, asked, n, n_splits):
     return got, history, seconds
 
 def _summarise(folder, asked, table, y, splits):
-    got, history, seconds = _gather(folder, asked, len(table), len(splits))
+    with reading(folder/'fits'): got, history, seconds = _gather(folder, asked, len(table), len(splits))
     rows = np.sort(np.concatenate([v for _, v in splits]))
     groups = table['group'].to_numpy()[rows] if 'group' in table else None
     each = lambda p: np.repeat(p[:, rows], asked['seeds']//len(p), 0)  # a baseline has no luck: each of its seeds would be the same
@@ -211,10 +222,10 @@ def _summarise(folder, asked, table, y, splits):
     result = dict(dataset=dict(name=asked['name'], n_images=len(table), n_train=int(np.mean([len(t) for t, _ in splits])), n_valid=len(rows), classes=asked['classes'],
                                n_groups=int(table['group'].nunique()) if 'group' in table else None, folds=asked['folds'], seeds=asked['seeds']),
                   arms=arms, difference=difference, curve=curve, more_data=data, verdict=said, train_seconds=seconds, peak_mb=None, **read_json(folder/'fits'/'cost.json'))
-    with atomic(folder/'history.csv') as t: pd.DataFrame(history).to_csv(t, index=False)
+    write_csv(folder/'history.csv', pd.DataFrame(history))
     d = pd.concat([prediction_table(table['image'].iloc[rows], p[rows], asked['classes'], table['target'].iloc[rows]).assign(arm=arm, fraction=fraction, seed=i)
                    for (fraction, arm), (ps, _) in got.items() for i, p in enumerate(ps)])
-    with atomic(folder/'predictions.csv') as t: d.to_csv(t, index=False)
+    write_csv(folder/'predictions.csv', d)
     write_json(folder/'result.json', result)
     for p in (folder/'fits').iterdir(): p.unlink()
     (folder/'fits').rmdir()
@@ -234,8 +245,11 @@ class Comparison:
     ):
         self.folder, self.asked = Path(folder), read_run(folder)
         if self.asked['verb'] != 'compare' or not (self.folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not a finished run of `compare`')
-        self.result = read_json(self.folder/'result.json')
+        file = self.folder/'result.json'
+        self.result = read_json(file)
+        expect(self.result, file, verdict=str, difference=(dict, type(None)), arms=list, curve=list, dataset=dict, more_data=(dict, type(None)))
         self.verdict, self.difference = self.result['verdict'], self.result['difference']
+        with reading(file): self.table.to_string()
 
     @property
     def table(self)->pd.DataFrame:
@@ -250,7 +264,7 @@ class Comparison:
     @property
     def predictions(self)->pd.DataFrame:
         "A row an image, seed, arm and fraction."
-        return pd.read_csv(self.folder/'predictions.csv', dtype={'target': str, 'predicted': str})
+        return read_csv(self.folder/'predictions.csv', dtype={'target': str, 'predicted': str})
 
     def plot(self):
         "Each arm with its interval and its seeds; and the curve over data size, if it was asked for."
@@ -275,7 +289,7 @@ class Comparison:
             axs[0, 1].set(xscale='log', xlabel='training images', ylabel=r['arms'][0]['metric'].replace('_', ' '))
             axs[0, 1].set_xticks(sizes, map(str, sizes)); axs[0, 1].set_xticks([], minor=True)
             axs[0, 1].legend(fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
-        return fig
+        return show_once(fig)
 
     def _repr_html_(self):
         from html import escape

@@ -6,14 +6,15 @@ Docs: https://cytokit.github.io/cytokit/datasets.html.md"""
 
 # %% auto #0
 __all__ = ['ACTIONS', 'CATALOGUE', 'read_table', 'pair_table', 'split_table', 'fold_table', 'check_table', 'classes',
-           'save_table', 'table_digest', 'apply_plan', 'shuffle_targets', 'catalogue_table', 'fetch']
+           'save_table', 'table_digest', 'write_csv', 'read_csv', 'apply_plan', 'shuffle_targets', 'catalogue_table',
+           'fetch']
 
 # %% ../nbs/03_datasets.ipynb #5d1c6159
 import csv, io, lzma, os, re, shutil, stat, tarfile, tempfile, warnings, zipfile, zlib
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 import numpy as np, pandas as pd
-from .core import InputError, atomic, cache_dir, digest, file_digest, parallel_map, progress, read_json, rng, shown, write_json
+from .core import InputError, as_utf8, atomic, cache_dir, digest, file_digest, parallel_map, plain_cell, progress, read_bytes, read_json, rng, safe_cell, shown, write_json
 from .images import find_images, is_image
 
 # %% ../nbs/03_datasets.ipynb #9b16937f
@@ -68,7 +69,7 @@ def _folder_rows(folder, group):
     for p, r in paths:
         if has_split and r[0].lower() not in _SPLIT: raise InputError(f'{shown(folder)}: has a train folder, and beside it {shown(r[0])}; keep only train, valid and test there')
         if len(r) < 2 + has_split: raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class')
-        rows.append((str(p), r[has_split], _find(group, p.relative_to(folder).as_posix()) if group else '', r[0] if has_split else ''))
+        rows.append((str(p), as_utf8(r[has_split]), as_utf8(_find(group, p.relative_to(folder).as_posix())) if group else '', r[0] if has_split else ''))
     return rows
 
 def _find(pattern, name):
@@ -80,10 +81,10 @@ def _find(pattern, name):
 
 # %% ../nbs/03_datasets.ipynb #0b6f6361
 def _csv_rows(path, columns, limit=2**28):
-    if path.stat().st_size > limit: raise InputError(f'{shown(path)}: larger than {limit >> 20} MB; split the table')
-    raw = path.read_bytes()
+    raw = read_bytes(path, limit)
     try: text = raw.decode('utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig', 'surrogateescape')
     except ValueError as e: raise InputError(f'{shown(path)}: not text ({shown(e)}); save it as CSV in UTF-8') from None
+    if '\0' in text: raise InputError(f'{shown(path)}: not text (it holds a zero byte); save it as CSV in UTF-8')
     try:
         for sep in ',;\t':
             reader = csv.reader(io.StringIO(text, newline=''), delimiter=sep, strict=True)
@@ -98,7 +99,7 @@ def _csv_rows(path, columns, limit=2**28):
         for row in reader:
             if not row: continue
             if len(row) < len(header) or any(row[len(header):]): raise InputError(f'{shown(path)}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; quote cells that hold a {sep!r}')
-            rows.append(['' if i is None else row[i] if j == 0 else row[i].strip() for j, i in enumerate(where)])
+            rows.append(['' if i is None else plain_cell(row[i] if j == 0 else row[i].strip()) for j, i in enumerate(where)])
     except csv.Error as e: raise InputError(f'{shown(path)}: line {reader.line_num} is not CSV ({e})') from None
     try: ''.join(x for r in rows for x in r[1:]).encode()
     except UnicodeEncodeError: raise InputError(f'{shown(path)}: not UTF-8; save it as "CSV UTF-8"') from None
@@ -227,16 +228,28 @@ def _deal(
     tries = [attempt() for _ in range(int(np.clip(20_000/len(counts), 1, 32)))]
     return min(tries, key=lambda t: t[0])[1]
 
+# %% ../nbs/03_datasets.ipynb #582bfe88
+def _refuse_copies(table, k):
+    "Where there are too few units because files are the same, say that."
+    empty = [p for p in table.image if os.path.isfile(p) and not os.path.getsize(p)]
+    if empty: raise InputError(f'{shown(empty[0])}: the file is empty (0 bytes), one of {len(empty)} in {len(table)}; get them again or remove them')
+    if _groups(table).nunique() < k: return
+    same = pd.Series(_twins(list(table.image))).duplicated(keep=False).to_numpy()
+    first = table.image[same].iloc[:2]
+    raise InputError(f'{shown(first.iloc[0])}: one of {same.sum()} images of {len(table)} that are the same as another, byte for byte; they count as one, which is too few for {k} parts: remove the copies')
+
 # %% ../nbs/03_datasets.ipynb #b2f75166
 def _counts(table, by, k):
     "Units by classes; InputError when a class cannot be in `k` parts."
     unit, task = _units(table, by), _attrs(table)['task']
     y = table.target if task == 'class' else pd.qcut(table.target.rank(method='first'), 4, labels=False) if task == 'number' and len(table) >= 8 else pd.Series(0, table.index)
     c = pd.crosstab(unit, y)
+    if len(c) < k: _refuse_copies(table, k)
     if len(c) < k: raise InputError(f'{_n(len(table), "image")} of {_n(len(c), by)} ({shown(", ".join(c.index[:3]))}): too few for {k} parts; add {by}s')
     if task == 'class':
         for name in c:
             n = (c[name] > 0).sum()
+            if n < k: _refuse_copies(table[y == name], k)
             if n < k: raise InputError(f'class {shown(name)!r} has {_n(c[name].sum(), "image")} in {_n(n, "group")}: it cannot be in {k} parts; add images of other groups, or leave the class out')
     return unit, c
 
@@ -334,7 +347,7 @@ def save_table(
     t = table.assign(image=[relative(p) for p in table.image])
     if _attrs(table)['task'] == 'mask': t['target'] = [relative(p) for p in t.target]
     if _task([str(v) for v in t.target]) != _attrs(table)['task']: t['task'] = _attrs(table)['task']
-    rows = [list(t), *t.astype(object).where(t.notna(), '').values.tolist()]
+    rows = [list(t), *([safe_cell(v) for v in row] for row in t.astype(object).where(t.notna(), '').values.tolist())]
     quoting = csv.QUOTE_ALL if any('\r' in str(x) for r in rows for x in r) else csv.QUOTE_MINIMAL
     with atomic(path) as tmp, open(tmp, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         csv.writer(f, lineterminator='\n', quoting=quoting).writerows(rows)
@@ -348,6 +361,36 @@ def table_digest(
     cols += [parallel_map(_content, table.target, 'fingerprint') if _attrs(table)['task'] == 'mask' else table.target]
     cols += [table[c].astype(object).where(table[c].notna(), None) if c in table else [None]*len(table) for c in ('group', 'split')]
     return digest(sorted([list(map(str, row)) for row in zip(*cols)]))
+
+# %% ../nbs/03_datasets.ipynb #a18728b8
+def write_csv(
+    path, # The CSV to write
+    table:pd.DataFrame, # Any columns
+    exact:bool=False, # True: file names that are not UTF-8 byte for byte, for us to read again; False: escaped, for other programs
+):
+    "Write a table as CSV, whole or not at all, so that no spreadsheet runs a cell of it."
+    t = table.copy()
+    for k, values in enumerate(table.items()):
+        if values[1].dtype.kind == 'O': t.isetitem(k, pd.Series([safe_cell(v) for v in values[1]], table.index, dtype=object))
+    with atomic(path) as tmp: t.to_csv(tmp, index=False, encoding='utf-8', errors='surrogateescape' if exact else 'backslashreplace')
+
+def read_csv(
+    path, # A CSV that cytokit wrote, or a stranger changed
+    columns=(), # Names that must be there
+    numbers=(), # Names that must be there and hold numbers
+    **kwargs, # For pandas
+)->pd.DataFrame: # Text as `write_csv` was given it
+    "Read a table; `InputError` names the file and what is wrong with it."
+    raw = read_bytes(path, 2**28)
+    try: d = pd.read_csv(io.BytesIO(raw), encoding_errors='surrogateescape', **kwargs)
+    except (ValueError, OverflowError) as e: raise InputError(f'{shown(path)}: cannot be read as CSV ({shown(e, 80)})') from None
+    gone = [c for c in (*columns, *numbers) if c not in d]
+    if gone: raise InputError(f'{shown(path)}: has no column {gone[0]}, its columns are {shown(", ".join(map(str, d)))}; damaged, or another file')
+    wrong = [c for c in numbers if d[c].dtype.kind not in 'iuf']
+    if wrong: raise InputError(f'{shown(path)}: its column {wrong[0]} must hold numbers; damaged, or another file')
+    for c in d:
+        if d[c].dtype.kind == 'O': d[c] = [plain_cell(v) if isinstance(v, str) else v for v in d[c]]
+    return d
 
 # %% ../nbs/03_datasets.ipynb #f6ee92cf
 ACTIONS = ('keep', 'fix', 'drop', 'relabel', 'move')
@@ -371,7 +414,7 @@ def apply_plan(
         n += 1
         if action == 'drop': drop.append(i)
         if action == 'fix': fix += 1
-        if action == 'relabel': t.iloc[i, t.columns.get_loc('target')] = float(to) if _attrs(table)['task'] == 'number' else to
+        if action == 'relabel': t.iloc[i, t.columns.get_loc('target')] = _numbers([to], f'{path}, row {line}')[0] if _attrs(table)['task'] == 'number' else to
         if action == 'move': t.iloc[i, t.columns.get_loc('split')] = _split_name(to, path)
     if rows and not n: raise InputError(f'{shown(path)}: none of its {len(rows)} images is in the table, the first is {shown(rows[0][0])}; relative paths start at {shown(root)}')
     if fix: warnings.warn(f'{shown(path)}: {_n(fix, "image")} to fix {"is" if fix == 1 else "are"} still in the table', stacklevel=2)
@@ -519,8 +562,8 @@ def _get(name, url, known, size, local):
 # %% ../nbs/03_datasets.ipynb #db6c7cc4
 def fetch(
     name:str, # A name in `CATALOGUE`
-    folder=None, # Where to put it; None: in the cache. It must be new or empty, or hold this very set
-    local=None, # A folder with the set's files (at FILE or NAME/FILE), in place of the network; None: `CYTOKIT_DATA` if it is set
+    folder:str|Path|None=None, # Where to put it; None: in the cache. It must be new or empty, or hold this very set
+    local:str|Path|None=None, # A folder with the set's files (at FILE or NAME/FILE), in place of the network; None: `CYTOKIT_DATA` if it is set
 )->Path: # The folder, with table.csv (for `read_table`) and source.json (licence, citation, hashes)
     "Get a public set, complete or not at all."
     if name not in CATALOGUE: raise InputError(f'{shown(name)}: not in the catalogue; did you mean {", ".join(get_close_matches(str(name), CATALOGUE, 3, .3) or CATALOGUE)}?')

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 import numpy as np, pandas as pd
 from . import metrics
-from .core import InputError, cache_dir, digest, parallel_map, progress, rng, shown
+from .core import InputError, cache_dir, digest, parallel_map, progress, rng, show_once, shown
 from .formats import Image, read_image
 from .images import Recipe
 from .loaders import load_arrays
@@ -84,13 +84,13 @@ class DoseCurve:
         said = dict(train='training', valid='validation', both='training and validation')[self.where]
         ax.set(xlabel=f'{self.fault.replace("_", " ")} in {said} images ({self.unit})', ylabel='balanced accuracy', ylim=(min(0, t.low.min()), 1.02))
         ax.legend(fontsize=8, frameon=False)
-        return fig
+        return show_once(fig)
 
 # %% ../nbs/10a_dose.ipynb #a2a01e03
 def dose_curve(
     source, # 'cells', 'mri' or 'textures' for a set of `write_sample`; or a folder of class folders, a CSV, a table
     fault:str, # A name in `FAULTS` that is not a fault of files
-    doses=None, # Numbers in the fault's unit; of copies, leaks and labels shares. None: 8 from 0 to twice the usual dose, of shares to 1. 0 is always added
+    doses:list|np.ndarray|None=None, # Numbers in the fault's unit; of copies, leaks and labels shares. None: 8 from 0 to twice the usual dose, of shares to 1. 0 is always added
     where:str='train', # Spoil the 'train' images, the 'valid' ones, or 'both'
     seeds:int=2, # Trainings a dose
     epochs:int=6, # Passes over the training images
@@ -99,7 +99,7 @@ def dose_curve(
     seed:int=0, # Of the sample, the split, the damage and the first network
     lr:float=3e-3, # Highest learning rate, the same at all doses
     **dials, # Of a sample: see `write_sample`
-)->DoseCurve:
+)->'DoseCurve':
     "Train a small network at each dose and score it. Half of the groups validate, where there is no split. The dose acts at the image's own size, before the recipe."
     doses = _check(fault, doses, where)
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1: raise InputError(f'seeds must be a whole number above 0, got {shown(seeds)}')

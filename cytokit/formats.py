@@ -100,7 +100,7 @@ def _kind(raw):
 def read_image(
     path, # An image file, or a folder that holds the slices of one DICOM series
     max_pixels:int=2**28, # Largest number of values (pixels × channels × planes) that may be decoded
-)->Image: # With the file's own numbers, axes in fixed order
+)->'Image': # With the file's own numbers, axes in fixed order
     "Read a PNG, JPEG, BMP, TIFF, NIfTI or DICOM file; `InputError` names the file when it cannot be used."
     try: path = Path(path)
     except TypeError: raise InputError(f'an image must be given by its path, not {shown(repr(path))}') from None

@@ -13,7 +13,7 @@ import csv, math, os, re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
-from .core import InputError, atomic, file_digest, parallel_map, progress, shown, versions, write_json
+from .core import InputError, atomic, file_digest, parallel_map, progress, safe_cell, shown, versions, write_json
 from .formats import Image, read_image, _check_size
 
 # %% ../nbs/01_images.ipynb #70fbb568
@@ -80,7 +80,7 @@ class Recipe:
 # %% ../nbs/01_images.ipynb #248abfbc
 def normalise(
     array:np.ndarray, # Pixels, any shape, any real dtype
-    recipe:Recipe, # `norm`, `low` and `high` are used
+    recipe:'Recipe', # `norm`, `low` and `high` are used
 )->np.ndarray: # float32, same shape
     "Intensities as `recipe.norm` says."
     a = np.asarray(array)
@@ -215,7 +215,7 @@ def _pixels(source, recipe):
 
 def load(
     path, # A file, or an `Image`
-    recipe:Recipe, # What to make of it
+    recipe:'Recipe', # What to make of it
 )->np.ndarray: # (size, size, C) float32
     "Network input from a file: read, take the plane, set channels, normalise, resize."
     a, step = _pixels(path, recipe)
@@ -225,9 +225,9 @@ def load(
 # %% ../nbs/01_images.ipynb #4e0fcf48
 def fit_recipe(
     paths, # Files of the training set
-    recipe:Recipe, # What is given is kept; `channels` None is filled, and `low` and `high` of 'zscore_set'
+    recipe:'Recipe', # What is given is kept; `channels` None is filled, and `low` and `high` of 'zscore_set'
     n:int=256, # At most this many files are read, evenly spaced in `paths`
-)->Recipe: # Complete
+)->'Recipe': # Complete
     "Count the channels (RGB whose three channels are equal counts as grey; grey among RGB becomes RGB) and find the set's mean and deviation."
     paths = list(paths)
     if not paths: raise InputError('fit_recipe needs at least one training image')
@@ -332,7 +332,7 @@ def _stem(path): return re.sub(r'(\.nii)?\.[^.]*$', '', Path(path).name, flags=r
 
 def cut_volume(
     source, # A volume: file, DICOM folder or `Image` with axes 'ZYX'
-    recipe:VolumeRecipe=VolumeRecipe(), # How to cut
+    recipe:'VolumeRecipe'=VolumeRecipe(), # How to cut
 )->list[Image]: # Slices, axes 'YX', in the volume's dtype; `meta` holds `patient`, `axis` and `index`
     "Cut a volume into slices: crop, correct the bias field, resample, choose."
     im = source if isinstance(source, Image) else read_image(source)
@@ -368,7 +368,7 @@ def _centred(p, size):
 def write_slices(
     volumes, # Table (DataFrame) with columns image and, if any, target, group, split; or paths; or a folder, searched for files
     out, # New folder, filled with images/, recipe.json, table.csv
-    recipe:VolumeRecipe=VolumeRecipe(), # How to cut
+    recipe:'VolumeRecipe'=VolumeRecipe(), # How to cut
 )->Path: # The table: image, target (of bare paths: the folder's name), group (from the table, or `patient_of`), split if given
     "Cut many volumes into a data set of slices."
     out = Path(out)
@@ -383,9 +383,9 @@ def write_slices(
             written.append(dict(image=_save(s.array, out, name), target=row['target'] if _given(row.get('target')) else '', group=group, **({'split': row['split']} if _given(row.get('split')) else {})))
         done.append(dict(image=row['image'], sha256=_fingerprint(Path(row['image'])), group=group, axis=recipe.axis, index=[s.meta['index'] for s in slices]))
     write_json(out/'recipe.json', dict(recipe=asdict(recipe), volumes=done, versions=versions()))
-    with atomic(out/'table.csv') as t, open(t, 'w', newline='', encoding='utf-8') as f:
+    with atomic(out/'table.csv') as t, open(t, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         w = csv.DictWriter(f, list(dict.fromkeys(k for r in written for k in r)), restval='')
-        w.writeheader(); w.writerows(written)
+        w.writeheader(); w.writerows({k: safe_cell(v) for k, v in r.items()} for r in written)
     return out/'table.csv'
 
 # %% ../nbs/01_images.ipynb #8ac1a780

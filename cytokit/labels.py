@@ -100,7 +100,7 @@ def label_findings(
     table:pd.DataFrame, # Of `read_table`, task 'class'
     probabilities, # (N, K) out of fold, in the order of the table; rows of NaN are left out
     names, # The K names of the classes, in the order of the columns
-    features=None, # (N, d) for outliers, such as `quick_features`; None: not looked for
+    features:np.ndarray|None=None, # (N, d) for outliers, such as `quick_features`; None: not looked for
 )->pd.DataFrame: # Findings, columns `COLUMNS`; the value of a wrong label is the confidence in it
     "Suspicious labels. The suggested class stands in `group`."
     names, p = [str(n) for n in names], np.asarray(probabilities, float)

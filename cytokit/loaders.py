@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
 from . import __version__
-from .core import InputError, cache_dir, digest, file_digest, parallel_map, rng, shown
+from .core import InputError, cache_dir, digest, file_digest, parallel_map, rng, show_once, shown
 import torch
 import torch.nn.functional as F
 from fastai.data.core import DataLoaders
@@ -202,7 +202,7 @@ def _augment(kind):
 
 def augment_batch(
     x:torch.Tensor, # (N, C, H, W) float32, H = W for right angles
-    kind:str|Augment='light', # A name in `AUGMENTATIONS`, or an `Augment`
+    kind:'str|Augment'='light', # A name in `AUGMENTATIONS`, or an `Augment`
     seed:int|str=0, # Same seed, same result
 )->torch.Tensor: # (N, C, H, W) float32
     "A randomly changed copy of a batch."
@@ -228,7 +228,7 @@ def preview(
             ax.imshow(((im - low)/(high - low)).permute(1, 2, 0)[..., :3 if len(im) > 2 else 1].clip(0, 1), cmap='gray', vmin=0, vmax=1); ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(kind if isinstance(kind, str) else 'Augment')
     axs[0, 0].set_title('original', fontsize=10)
-    return fig
+    return show_once(fig)
 
 # %% ../nbs/05_loaders.ipynb #3ec2b2e8
 class Loader:
@@ -236,10 +236,10 @@ class Loader:
     def __init__(self,
         x:torch.Tensor, # (N, C, H, W) or (N, F) float32
         y:torch.Tensor, # (N,) int64
-        index=None, # (M,) which rows to serve; None for all
+        index:np.ndarray|None=None, # (M,) which rows to serve; None for all
         batch_size:int=16, # Images a batch
         train:bool=False, # Shuffle, augment, drop a last batch of one
-        augment:str|Augment='none', # As `augment_batch` takes it
+        augment:'str|Augment'='none', # As `augment_batch` takes it
         seed:int=0, # Names the stream of random numbers
     ):
         self.x, self.y, self.batch_size, self.train, self.augment, self.seed, self.epoch = x, y, batch_size, train, augment, seed, 0
@@ -269,7 +269,7 @@ def loaders(
     train, # Rows to train on
     valid, # Rows to validate on
     batch_size:int=16, # Images a batch
-    augment:str|Augment='none', # For the training rows, as `augment_batch` takes it
+    augment:'str|Augment'='none', # For the training rows, as `augment_batch` takes it
     seed:int=0, # Names the stream of random numbers
 )->DataLoaders: # What fastai's `Learner` takes
     "A training and a validation `Loader`."

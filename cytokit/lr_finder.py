@@ -12,9 +12,10 @@ import math, random, time
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Callable
 import numpy as np
 import torch
-from .core import InputError, seed_all, shown
+from .core import InputError, seed_all, show_once, shown
 
 # %% ../nbs/08_lr_finder.ipynb #d7fdc899
 def _clone(o):
@@ -139,6 +140,7 @@ def _begun(task, k, ratio, accumulate, precision, prepare):
     "On copies that are gone afterwards, (step, measured): a training step at a rate, giving its loss; the loss on the batch kept aside."
     with _chance_kept(task.loaders), _dicts_kept([vars(o) for o in task.loaders]), task.kept():
         now = [float(g['lr']) for g in task.groups]
+        task.n_groups = len(now)
         ratio = list(ratio) if ratio is not None else now if all(now) else [1.]*len(now)
         if len(ratio) != len(now): raise InputError(f'ratio must have one number for each of the {len(now)} parameter groups, got {len(ratio)}')
         task.model.train()
@@ -192,15 +194,24 @@ def _floor(rates, losses):
     at = np.flatnonzero(losses <= losses.min() + .1*max(0, 1 - losses.min()))
     return float(np.sqrt(rates[at[0]]*rates[at[-1]]))
 
+def _steepest(rates, losses):
+    "Where the loss falls fastest on its way to the lowest point, both on the curve averaged over half a power of ten."
+    half = .5*np.log(10)/np.log(rates[1]/rates[0])  # in steps from rate to rate
+    reach = int(np.ceil(3*half))
+    weights = np.exp(-.5*(np.arange(-reach, reach + 1)/half)**2)
+    broad = np.convolve(np.pad(losses, reach, mode='edge'), weights/weights.sum(), 'valid')
+    return float(rates[np.argmin(np.gradient(broad)[:broad.argmin() + 1])])
+
 def rules(
     rates, # (T,) growing
     losses, # (T,) the loss at each rate as a share of the loss at the start
 )->dict: # Rule to rate; NaN where a rule finds none
     "Rates that named rules suggest for one curve."
     from fastai.callback.schedule import valley
-    slope, low = np.gradient(losses, np.log(rates)), int(np.argmin(losses))
+    low = int(np.argmin(losses))
     stable = np.flatnonzero(losses <= (1 + losses[low])/2)
-    return {'steepest': float(rates[np.argmin(slope[:low + 1])]), 'valley (fastai)': float(valley(list(rates[:low + 2]), list(losses[:low + 2]), len(rates))[0]),
+    return {'steepest': _steepest(rates, losses),
+            'valley (fastai)': float(valley(list(rates[:low + 2]), list(losses[:low + 2]), len(rates))[0]),
             'a tenth of the minimum': float(rates[low]/10), 'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan, 'half the floor': _floor(rates, losses)/2}
 
 # %% ../nbs/08_lr_finder.ipynb #ec72e999
@@ -219,6 +230,7 @@ class Found:
     reason:str # Why this one, or why none
     seconds:float # What it cost
     steps:int # Training steps in all
+    groups:int=1 # Parameter groups
 
     def __str__(self):
         cost = f'{len(self.losses)} sweep{"s"*(len(self.losses) > 1)}, {self.steps} steps, {self.seconds:.1f} s'
@@ -230,21 +242,32 @@ class Found:
     ): # The figure
         "The sweeps, their mean, the band of the recommendation, and what each rule says."
         import matplotlib.pyplot as plt
-        fig, ax = (ax.figure, ax) if ax is not None else plt.subplots(figsize=(5.2, 2.9), layout='constrained')
-        for i, l in enumerate(self.losses): ax.plot(self.rates[np.isfinite(l)], l[np.isfinite(l)], color='0.6', lw=1, label=None if i else 'sweep')
-        mean = np.mean([_smooth(l/s) for l, s in zip(self.losses, self.start)], 0)*np.mean(self.start)
-        seen = np.isfinite(self.losses).any(0) if len(self.losses) else np.zeros(len(self.rates), bool)
-        if seen.any():
-            end = np.flatnonzero(seen)[-1] + 1
-            ax.plot(self.rates[:end], mean[:end], color='black', label='mean, '*(len(self.losses) > 1) + 'smoothed')
-            for (k, v), m, c in zip(self.suggestions.items(), 'v^sDo', ('#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#D55E00')):
-                if math.isfinite(v): ax.plot(v, np.interp(np.log(v), np.log(self.rates), mean), m, color=c, ms=8, mec='black', label=f'{k}, {v:.2g}')
-            if len(self.tried): ax.plot(self.tried, self.left*np.mean(self.start), '*', color='black', ms=9, label='at the end of a short training')
-            ax.set_ylim(0, 2.2*np.mean(self.start))
-        if self.lr is not None: ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=f'recommended, {self.low:.2g} to {self.high:.2g}')
-        ax.set(xscale='log', xlabel='learning rate of the last parameter group', ylabel='loss on a batch kept aside')
-        if seen.any(): ax.legend(fontsize=7, ncols=2, loc='upper left')
-        return fig
+        if ax is None: _, ax = plt.subplots(figsize=(6.4, 4.6), layout='constrained')
+        seen = np.isfinite(self.losses)
+        for i, (loss, s) in enumerate(zip(self.losses, seen)):
+            ax.plot(self.rates[s], loss[s], color='0.6', lw=1, label=None if i else 'sweep')
+        if seen.any(): self._plot_mean(ax, end=np.flatnonzero(seen.any(0))[-1] + 1)
+        if self.lr is not None:
+            band = f'recommended, {self.low:.2g} to {self.high:.2g}'
+            ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=band)
+        label = 'learning rate' if self.groups == 1 else 'learning rate of the last parameter group'
+        ax.set(xscale='log', xlabel=label, ylabel='loss on a batch kept aside')
+        if seen.any(): ax.legend(fontsize=9, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.16), frameon=False)
+        return show_once(ax.figure)
+
+    def _plot_mean(self, ax, end):
+        "The mean of the sweeps up to the last step, and on it what each rule says."
+        curves = [_smooth(loss/start) for loss, start in zip(self.losses, self.start)]
+        mean, scale = np.mean(curves, 0), np.mean(self.start)
+        ax.plot(self.rates[:end], mean[:end]*scale, color='black', label='mean, '*(len(curves) > 1) + 'smoothed')
+        colours = '#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#D55E00'
+        for (rule, rate), marker, colour in zip(self.suggestions.items(), 'v^sDo', colours):
+            if not math.isfinite(rate): continue
+            height = np.interp(np.log(rate), np.log(self.rates), mean)*scale
+            ax.plot(rate, height, marker, color=colour, ms=8, mec='black', label=f'{rule}, {rate:.2g}')
+        if len(self.tried):
+            ax.plot(self.tried, self.left*scale, '*', color='black', ms=10, label='at the end of a short training')
+        ax.set_ylim(0, 2.2*scale)
 
 # %% ../nbs/08_lr_finder.ipynb #b9d6fb69
 def _judged(rates, losses, start):
@@ -297,12 +320,12 @@ def find_lr(
     steps:int=49, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
     sweeps:int=1, # So many, each on other batches; short trainings then go from the lowest to the highest that they say
     trial:int=22, # Steps of a short training; twice as many where they leave nearly all of the loss
-    ratio=None, # Relative rate of each parameter group; None: as their rates are now
+    ratio:list|tuple|None=None, # Relative rate of each parameter group; None: as their rates are now
     accumulate:int=1, # Batches a step
     precision:str|None=None, # 'float32' or 'bfloat16' (by autocast); None: bfloat16 where a learner has fastai's `MixedPrecision`
-    prepare=None, # Called with the model in training mode before a sweep, for layers that must not train, such as batch norm that keeps its statistics
+    prepare:Callable|None=None, # Called with the model in training mode before a sweep, for layers that must not train, such as batch norm that keeps its statistics
     seed:int=0, # Which batches are drawn, and kept aside
-)->Found:
+)->'Found':
     "Find the learning rate by a sweep (Smith 2017) and short trainings that leave no trace, even when interrupted."
     precision = precision or ('bfloat16' if hasattr(learner, 'mixed_precision') else 'float32')
     _checked(low, high, steps, sweeps, trial, accumulate, precision)
@@ -336,11 +359,11 @@ def find_lr(
                f'The loss did not fall in a sweep; it broke down at {20*max(floors):.2g}') + f'. Of that loss, a training of {length} steps ' + ', '.join(f'at {r:.2g} leaves {o:.0%}' for r, o in zip(tried, left))
         if min(left) > .97: why += ': is there something to learn, are there enough images?'
         else: answer, why = _between(tried, left), why + '.'
-    return Found(rates, losses, start, said, np.array(tried), np.array(left), *answer, why, time.perf_counter() - t, total)
+    return Found(rates, losses, start, said, np.array(tried), np.array(left), *answer, why, time.perf_counter() - t, total, task.n_groups)
 
 # %% ../nbs/08_lr_finder.ipynb #9d87f409
 def pick(
-    found:Found, # From `find_lr`
+    found:'Found', # From `find_lr`
     train, # Called with a rate; trains shortly and returns the losses, a number a step or an epoch
 ): # A widget with a slider, and a still picture for readers without a kernel
     "Turn the rate and see the training that it gives."
@@ -348,11 +371,14 @@ def pick(
     from cytokit.widgets import dial
     start = found.lr or float(np.exp(np.log(found.rates).mean()))
     def draw(rate=start):
-        fig, (a, b) = plt.subplots(1, 2, figsize=(9, 3.2), layout='constrained')
+        fig, (a, b) = plt.subplots(1, 2, figsize=(7.6, 4), layout='constrained')
         found.plot(a)
+        if legend := a.get_legend():
+            legend.remove()
+            fig.legend(*a.get_legend_handles_labels(), loc='outside lower center', ncols=3, fontsize=8, frameon=False)
         a.axvline(rate, color='black', ls='--', lw=1)
         b.plot(train(rate), color='black')
         b.set(xlabel='step of the training', ylabel='loss', ylim=(0, None), title=f'trained at {rate:.2g}')
-        return fig
+        return show_once(fig)
     ends = np.log10(found.rates[[0, -1]])
     return dial(draw, 'The curve of the finder and a short training at the rate picked', rate=W.FloatLogSlider(value=start, min=ends[0], max=ends[1], step=.25, continuous_update=False, readout_format='.1e', description='rate'))

@@ -47,7 +47,7 @@ def _mean(x):
 def confusion(
     targets, # Class of each image, (N,) integers from 0 to K-1
     scores, # Score of each class, (N, K), any finite numbers; the highest wins
-    weights=None, # How often each image counts, (N,) or (B, N), 0 or more; None counts each once
+    weights:np.ndarray|None=None, # How often each image counts, (N,) or (B, N), 0 or more; None counts each once
 )->np.ndarray: # (K, K) or (B, K, K): sum of weights; row = target, column = predicted
     "The confusion matrix, or one for each row of weights."
     t, s, w = _check(targets, scores, weights)
@@ -61,7 +61,7 @@ def confusion(
 def accuracy(
     targets, # (N,) integers from 0 to K-1
     scores, # (N, K)
-    weights=None, # (N,) or (B, N)
+    weights:np.ndarray|None=None, # (N,) or (B, N)
 )->float|np.ndarray: # From 0 to 1; (B,) for (B, N) weights
     "Share of images whose highest score is the right class."
     c = confusion(targets, scores, weights)
@@ -70,7 +70,7 @@ def accuracy(
 def balanced_accuracy(
     targets, # (N,) integers from 0 to K-1
     scores, # (N, K)
-    weights=None, # (N,) or (B, N)
+    weights:np.ndarray|None=None, # (N,) or (B, N)
 )->float|np.ndarray: # From 0 to 1, chance is 1/K; (B,) for (B, N) weights
     "Mean recall of the classes present in the targets."
     c = confusion(targets, scores, weights)
@@ -79,7 +79,7 @@ def balanced_accuracy(
 def macro_f1(
     targets, # (N,) integers from 0 to K-1
     scores, # (N, K)
-    weights=None, # (N,) or (B, N)
+    weights:np.ndarray|None=None, # (N,) or (B, N)
 )->float|np.ndarray: # From 0 to 1; (B,) for (B, N) weights
     "Mean F1 (harmonic mean of precision and recall) of the classes present in the targets."
     c = confusion(targets, scores, weights)
@@ -90,7 +90,7 @@ def macro_f1(
 def auc(
     targets, # (N,) integers from 0 to K-1
     scores, # (N, K); only their order within a column counts
-    weights=None, # (N,) or (B, N)
+    weights:np.ndarray|None=None, # (N,) or (B, N)
 )->float|np.ndarray: # From 0 to 1, chance is 0.5, NaN where only one class is present; (B,) for (B, N) weights
     "Area under the ROC curve of each class against the rest, mean over the classes present."
     t, s, w = _check(targets, scores, weights)
@@ -114,7 +114,7 @@ def _check_probabilities(targets, scores, weights):
 def log_loss(
     targets, # (N,) integers from 0 to K-1
     scores, # Probabilities, (N, K), rows adding up to 1
-    weights=None, # (N,) or (B, N)
+    weights:np.ndarray|None=None, # (N,) or (B, N)
 )->float|np.ndarray: # Mean of -ln(probability of the right class), 0 or more, in nats; lower is better
     "Cross-entropy of the probabilities; a probability below 1e-7 counts as 1e-7."
     t, s, w = _check_probabilities(targets, scores, weights)
@@ -123,7 +123,7 @@ def log_loss(
 def calibration_error(
     targets, # (N,) integers from 0 to K-1
     scores, # Probabilities, (N, K), rows adding up to 1
-    weights=None, # (N,) or (B, N)
+    weights:np.ndarray|None=None, # (N,) or (B, N)
     bins:int=15, # Equal bins of the highest probability, from 0 to 1
 )->float|np.ndarray: # From 0 to 1; lower is better
     "Expected calibration error: distance between confidence and accuracy (Guo et al. 2017, eq. 3)."
@@ -266,11 +266,11 @@ def _interval(targets, arms, groups, metric, n_boot, seed):
 def bootstrap(
     targets, # Class of each image, (N,) integers from 0 to K-1
     scores, # Each seed's scores of the same images, (S, N, K); out-of-fold predictions do as well
-    groups=None, # Group of each image, (N,), text or numbers; None or missing: each image its own
+    groups:list|np.ndarray|None=None, # Group of each image, (N,), text or numbers; None or missing: each image its own
     metric:str='balanced_accuracy', # A name in `METRICS`
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
-)->Interval: # Mean over seeds with its 95 % interval
+)->'Interval': # Mean over seeds with its 95 % interval
     "An arm's metric with an interval over groups and seeds: Student's t on their variance, in Wilson's form."
     return _interval(targets, [scores], groups, metric, n_boot, seed)
 
@@ -278,17 +278,17 @@ def paired_difference(
     targets, # Class of each image, (N,) integers from 0 to K-1
     scores_a, # First arm's scores, (S, N, K)
     scores_b, # Second arm's scores of the same images, (S', N, K); its seeds are other ones
-    groups=None, # Group of each image, (N,), text or numbers; None or missing: each image its own
+    groups:list|np.ndarray|None=None, # Group of each image, (N,), text or numbers; None or missing: each image its own
     metric:str='balanced_accuracy', # A name in `METRICS`
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
-)->Interval: # First minus second, with its 95 % interval
+)->'Interval': # First minus second, with its 95 % interval
     "The difference between two arms on the same images, with an interval over groups (paired) and seeds (not paired)."
     return _interval(targets, [scores_a, scores_b], groups, metric, n_boot, seed)
 
 # %% ../nbs/07_metrics.ipynb #cf3224e8
 def verdict(
-    difference:Interval, # From `paired_difference`
+    difference:'Interval', # From `paired_difference`
     name_a:str, # The first arm
     name_b:str, # The second arm
     unit:str='points', # What a hundredth of the metric is called

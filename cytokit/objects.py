@@ -13,6 +13,7 @@ import json, warnings
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Callable
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
 from .core import InputError, atomic, progress, shown
@@ -144,7 +145,7 @@ def _check_maps(maps, name='maps'):
 
 def split_objects(
     maps, # (K, H, W) float32 in 0…1: foreground probability, then the seed map if there is one; further maps are not looked at
-    split=Split(), # Thresholds and the rest
+    split:'Split'=Split(), # Thresholds and the rest
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
     "Numbered objects from a network's maps."
     m = _check_maps(maps)
@@ -197,7 +198,7 @@ def _colours(labels, reach=2):
 def show_objects(
     image, # (H, W) or (H, W, C) numbers; shown from its 1st to its 99.8th percentile, as grey unless C is 3
     labels, # (H, W) whole numbers
-    ax=None, # Matplotlib axes; None for new ones
+    ax:object|None=None, # Matplotlib axes; None for new ones
 ): # The axes
     "The image with the outline of each object; objects that touch have different colours (safe for the colour-blind)."
     import matplotlib.pyplot as plt
@@ -255,8 +256,8 @@ def _large(labels, areas):
 def choose_split(
     maps_list, # A list of (K, H, W) maps, as `split_objects` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
-    score=None, # A function (truth, predicted) -> number, higher is better; None: mean AP at IoU 0.5…0.9, or Dice where no truth has a second object
-)->tuple[Split, pd.DataFrame]: # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, score
+    score:Callable|None=None, # A function (truth, predicted) -> number, higher is better; None: mean AP at IoU 0.5…0.9, or Dice where no truth has a second object
+)->'tuple[Split, pd.DataFrame]': # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, score
     "Choose threshold, blur, valley, seed threshold and smallest area on a validation set, and whether holes are filled: all, or none where the true objects have holes of more than 1 % of their area."
     maps = [_check_maps(m, f'maps {i}') for i, m in enumerate(maps_list)]
     truths = _truths(maps, list(truth_list), lambda m: m.shape[1:], 'maps_list')
@@ -302,8 +303,8 @@ _MEASURES = dict(label='label', centroid='centroid', area='area', perimeter='per
 
 def measure_objects(
     labels, # (H, W) whole numbers; gaps in the numbers do no harm
-    image=None, # (H, W) or (H, W, C): adds mean, sd, min, max of each channel (`mean_0`, …), in the image's own units
-    spacing=None, # Height and width of a pixel in `unit`; one number for square pixels; None: in pixels
+    image:np.ndarray|None=None, # (H, W) or (H, W, C): adds mean, sd, min, max of each channel (`mean_0`, …), in the image's own units
+    spacing:float|tuple|None=None, # Height and width of a pixel in `unit`; one number for square pixels; None: in pixels
     unit='px', # Unit of the spacing
 )->pd.DataFrame: # A row an object, in the order of labels; see below
     """Measure every object (scikit-image's `regionprops`): label, centroid_y and centroid_x, area, perimeter, diameter (of the disc of equal area), major_axis and minor_axis
@@ -338,8 +339,8 @@ def _column(name, unit):
 def write_labels(
     path, # The TIFF to write
     labels, # (H, W) whole numbers from 0 to 4 294 967 295
-    spacing=None, # Height and width of a pixel; one number for square pixels
-    unit=None, # 'nm', 'µm', 'mm' or 'cm'
+    spacing:float|tuple|None=None, # Height and width of a pixel; one number for square pixels
+    unit:str|None=None, # 'nm', 'µm', 'mm' or 'cm'
 )->Path:
     "Write labels as TIFF (OME, deflate), whole or not at all; `read_image` gives the same numbers and spacing."
     import tifffile

@@ -112,7 +112,7 @@ class Overlap:
 def overlap(
     truth, # Instance labels, (H, W) integers, 0 = background; gaps in the numbers do no harm
     predicted, # The same shape; its numbers need not agree with those of `truth`
-)->Overlap: # Its `iou` has one value a pair that shares a pixel
+)->'Overlap': # Its `iou` has one value a pair that shares a pixel
     "Count once what every true object shares with every predicted one."
     a, b, i, j, n = _count(truth, predicted)
     t, p = np.bincount(i, n).astype(int), np.bincount(j, n).astype(int)
@@ -213,7 +213,7 @@ def _rows(pairs, images, count):
 # %% ../nbs/07a_overlap.ipynb #dd147c5b
 def score_objects(
     pairs, # Pairs (truth, predicted) of instance labels, (H, W) integers; a generator will do
-    images=None, # Name of each image; None for 0, 1, …
+    images:list|None=None, # Name of each image; None for 0, 1, …
     thresholds=THRESHOLDS, # IoU thresholds of `ap_…`, `precision_…`, `recall_…`, `f1_…`
 )->pd.DataFrame: # A row an image: image, scores as above, and their counts (`tp_50`: matches at IoU 0.5)
     "Score the objects of a set, image by image."
@@ -225,7 +225,7 @@ def score_objects(
 
 def score_pixels(
     pairs, # Pairs (truth, predicted): labels from 0 to n_classes and the same; or 0/1 and probabilities (floats)
-    images=None, # Name of each image; None for 0, 1, …
+    images:list|None=None, # Name of each image; None for 0, 1, …
     n_classes:int=1, # Classes beside the background
 )->pd.DataFrame: # A row an image and class: image, class, dice and iou (labels) or soft_dice (probabilities), and their counts in pixels
     "Score the pixels of a set, image by image and class by class."

@@ -9,12 +9,12 @@ __all__ = ['LABEL_KINDS', 'show_pair', 'read_labels', 'pairs', 'labels_kind', 'm
            'load_pair']
 
 # %% ../nbs/04f_pairs.ipynb #57e50f48
-import logging, os, re, stat, threading, warnings, zipfile
+import io, logging, os, re, stat, threading, warnings, zipfile
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd
-from .core import InputError, parallel_map, read_json, shown
+from .core import InputError, parallel_map, read_bytes, read_json, shown
 from .datasets import _SPLIT, _TAG, _absolute, _find, _stem, _table, pair_table, read_table
 from .formats import read_image
 from .images import Recipe, _pixels, _plane, find_images, is_image, normalise, to_rgb8
@@ -24,7 +24,7 @@ from .masks import _dense, _one_number, _pieces, mask_kind
 def show_pair(
     image:np.ndarray, # (H, W) or (H, W, C), any real dtype
     labels:np.ndarray, # (H, W) integers
-    ax=None, # Matplotlib axes; None: new ones
+    ax:object|None=None, # Matplotlib axes; None: new ones
     color:str='#D55E00', # Of the outlines
 ): # The axes
     "Draw `image` with the outlines of its labels."
@@ -91,6 +91,12 @@ def _runs(rle, shape):
     x, y = np.divmod(_spans((np.cumsum(n) - n)[1::2], n[1::2]), h)
     return np.sort(y*w + x)
 
+# %% ../nbs/04f_pairs.ipynb #aa7865d0
+def _unpacked(z, i):
+    "One file of a zip, no more bytes than the zip declares: one that holds more would unpack to any size."
+    if i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED): raise InputError(f'{shown(i.filename, 80)}: packed in another way than ImageJ packs; save it again')
+    with z.open(i) as f: return f.read(i.file_size)
+
 # %% ../nbs/04f_pairs.ipynb #19eb11fa
 _FLAT = {'LINE': 'line', 'FREELINE': 'line', 'POLYLINE': 'line', 'ANGLE': 'angle', 'POINT': 'point', 'NOROI': 'mark', 'UNKNOWN': 'shape of unknown type', 'TEXT': 'text', 'ARROW': 'arrow', 'IMAGE': 'picture'}
 
@@ -108,14 +114,14 @@ def _roi_parts(data):
     return [[np.stack([x + w/2*(1 + np.cos(a)), y + h/2*(1 + np.sin(a))], 1)]]
 
 def _roi_objects(path, shape, image):
-    if path.stat().st_size > 2**28: raise InputError(f'it has {path.stat().st_size >> 20} MB, more than 256; outlines need less')
-    if path.suffix.lower() == '.roi': raw = [(path.name, path.read_bytes())]
+    packed = read_bytes(path, 2**28)
+    if path.suffix.lower() == '.roi': raw = [(path.name, packed)]
     else:
-        with zipfile.ZipFile(path) as z:
+        with zipfile.ZipFile(io.BytesIO(packed)) as z:
             files = [i for i in z.infolist() if i.filename.lower().endswith('.roi') and not i.filename.startswith('__MACOSX')]
             if not files: raise InputError("it holds no .roi file; expected a zip from ImageJ's ROI manager")
             if sum(i.file_size for i in files) > 2**28: raise InputError(f'it unpacks to {sum(i.file_size for i in files) >> 20} MB, more than 256; outlines need less')
-            raw = [(i.filename, z.read(i)) for i in files]
+            raw = [(i.filename, _unpacked(z, i)) for i in files]
     return _each(lambda r: (_fill_all(_roi_parts(r[1]), shape), None, False), raw, lambda i, r: f'ROI {shown(r[0], 80)}'), shape
 
 def _each(f, items, name):
@@ -130,7 +136,7 @@ _lock = threading.Lock()
 
 @lru_cache(4)
 def _parsed(path, size, time):
-    d = read_json(path)
+    d = read_json(path, 2**29)
     bad = lambda: InputError(f'JSON of another kind ({shown("its keys are " + ", ".join(map(str, d)) if isinstance(d, dict) else f"a {type(d).__name__}", 100)}); expected COCO (images, annotations) or GeoJSON (features)')
     if isinstance(d, dict) and isinstance(d.get('images'), list) and isinstance(d.get('annotations'), list): return 'coco', _coco(d)
     features = d.get('features') if isinstance(d, dict) and 'features' in d else d if isinstance(d, list) else [d]
@@ -159,7 +165,9 @@ def _ring(points, flat=False):
 
 def _class_of(f):
     c = (f.get('properties') or {}).get('classification') or {}
-    return c.get('name') or ': '.join(c.get('names') or []) or None
+    name = c.get('name') or ': '.join(c.get('names') or []) or None
+    if name is not None and not isinstance(name, str): raise InputError(f'the name of a class must be text, got {shown(repr(name), 40)}')
+    return name
 
 def _geo_object(f, shape):
     g = f['geometry']
@@ -229,7 +237,7 @@ def read_labels(
     shape:tuple|None=None, # (H, W) of the image in pixels: needed by ROIs and GeoJSON, of the others checked
     kind:str|None=None, # One of `LABEL_KINDS`; None: the file's own numbers, 0 and 255 as 0 and 1, of colours and outlines the objects
     classes:list|None=None, # For kind 'class', what stands for 1, 2…: numbers, colours '#rrggbb' or names, see `mask_classes`
-    image=None, # Path of the image, to find it in a COCO file of several
+    image:str|Path|None=None, # Path of the image, to find it in a COCO file of several
     full:bool=False, # True: also what was told of the objects
 )->np.ndarray: # (H, W) int32, 0 background; with `full` also a dict: names (the class of each object or None), overlap (pixels), lost and crowd (objects)
     "Labels from a file or folder of any form; `InputError` names it when it cannot be used. Nothing is unpacked or run."
@@ -387,7 +395,7 @@ def _try_coco(path, folder, group, drop):
 
 def pairs(
     source, # A folder with images/ and masks/ (or labels/) in it, also below train/, valid/, test/; of images with labels beside them; of BBBC038; a CSV with columns image,target; a COCO .json; or, with `masks`, the folder of images
-    masks=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
+    masks:str|Path|None=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
     group:str|None=None, # A regular expression that finds the group in the image's path below its folder; of a CSV the column
     drop:bool=False, # True: leave out what has no partner
 )->pd.DataFrame: # A table of task 'mask': image and target (absolute paths; a target is what `read_labels` takes), group and split where there are any
@@ -477,7 +485,7 @@ def to_instances(
 def to_classes(
     labels:np.ndarray, # (H, W) integers
     kind:str, # One of `LABEL_KINDS`
-    of=None, # Instances: the class of object 1, 2…n, (n,) integers from 1; None: all are 1
+    of:list|np.ndarray|None=None, # Instances: the class of object 1, 2…n, (n,) integers from 1; None: all are 1
 )->np.ndarray: # (H, W) int32: 0 background, 1…K-1
     "One number a class; binary labels and instances are one class beside background, unless `of` tells more."
     if kind not in LABEL_KINDS: raise InputError(f'kind must be one of {", ".join(LABEL_KINDS)}, got {shown(repr(kind))}')

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage
 from . import __version__
-from .core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, shown
+from .core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, show_once, shown
 import torch
 from .formats import hushed
 from .images import Recipe, _scale, normalise
@@ -95,7 +95,7 @@ def load_pixels(
     kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.pairs.labels_kind`
     target:str='distance', # One of `TARGETS`
     classes:list|None=None, # For kind 'class': see `cytokit.pairs.mask_classes`
-)->Pixels:
+)->'Pixels':
     "Decode each pair once, in threads; read from the cache the next time. `InputError` names the file that cannot be used."
     rows = table.to_dict('records')
     if not rows: raise InputError('no image to load: the table is empty')
@@ -111,7 +111,9 @@ def load_pixels(
                 for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, recipe, kind, classes, target), rows[i:i + 16])):
                     if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the recipe (1 or 3)')
                     facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=scale, middles=m.tolist(), channels=n, targets=t.shape[2]))
-                    x.astype(facts[-1]['dtype']).tofile(fx); t.tofile(ft); bar.update()
+                    fx.write(x.astype(facts[-1]['dtype']).data)
+                    ft.write(t.data)
+                    bar.update()
         (temp/'sizes.json').write_text(json.dumps(dict(sizes=facts, channels=n)))
         if not keep:
             got = _open_pixels(temp)
@@ -119,6 +121,9 @@ def load_pixels(
         if home.exists(): shutil.rmtree(home)
         os.replace(temp, home)
         _throw_out(keep=home)
+    except OSError as e:
+        if e.filename: raise
+        raise OSError(e.errno, e.strerror, str(home)) from e
     finally: shutil.rmtree(temp, ignore_errors=True)
     return _open_pixels(home)
 
@@ -150,7 +155,7 @@ def _cut(pixels, i, at, out):
 class PatchLoader:
     "Batches of `(x, y)`: patches (N, C, S, S) and their targets (N, T, S, S), float32; what they are depends on `(seed, epoch)` alone."
     def __init__(self,
-        pixels:Pixels, # See `load_pixels`
+        pixels:'Pixels', # See `load_pixels`
         index, # (M,) which images to serve
         size:int=128, # Side of a patch, in pixels
         batch_size:int=8, # Patches a batch
@@ -194,7 +199,7 @@ class PatchLoader:
 
 # %% ../nbs/05a_patches.ipynb #7dfbbc1f
 def patch_preview(
-    pixels:Pixels, # See `load_pixels`
+    pixels:'Pixels', # See `load_pixels`
     i:int=0, # Which image
     kinds=('none', 'light', 'cells', 'strong'), # Names in `AUGMENTATIONS`, or `Augment`s
     size:int=96, # Side of a patch
@@ -213,4 +218,4 @@ def patch_preview(
             if 0 < b[0].mean() < 1: ax.contour(b[0], [.5], colors='#E69F00', linewidths=1)
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(kind if isinstance(kind, str) else 'Augment')
-    return fig
+    return show_once(fig)

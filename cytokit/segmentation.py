@@ -15,9 +15,9 @@ from pathlib import Path
 import time
 import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
-from .core import InputError, atomic, parallel_map, progress, read_json, rng, shown, write_json
+from .core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, write_json
 import torch
-from .datasets import read_table, split_table
+from .datasets import read_csv, read_table, split_table, write_csv
 from .images import Recipe, _pixels, fit_recipe, normalise
 from .machine import best_precision, keep_pages
 from .metrics import verdict
@@ -29,7 +29,7 @@ from .overlap import score_difference, score_interval, score_objects, score_pixe
 from .pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
 from .patches import load_pixels
 from .tiles import _named, _ready, objects_large, open_large, predict_large
-from .training import Clock, make, new_run, read_run, weights_digest
+from .training import Clock, expect, make, new_run, read_run, reading, weights_digest
 from .unet_fit import SegmentSettings, _network, fit_segmenter, predict_maps, predictor
 
 # %% ../nbs/11_segmentation.ipynb #b46b33b0
@@ -70,8 +70,8 @@ def _prepare(source, masks, recipe, valid, seed, kind):
 
 def segment(
     source, # A folder with images/ and masks/, one of images, a CSV, a COCO .json, or a table: see `cytokit.pairs.pairs`
-    masks=None, # The folder of masks, where `source` holds only images
-    out=None, # The run folder to make; None: `runs/DATE_segment_NAME`
+    masks:str|Path|None=None, # The folder of masks, where `source` holds only images
+    out:str|Path|None=None, # The run folder to make; None: `runs/DATE_segment_NAME`
     recipe:Recipe|None=None, # Channels and intensities; images keep their size
     valid:float=.2, # Share held out (whole groups), where the table has no split
     kind:str|None=None, # 'binary', 'class' or 'instance'; None: told by the masks
@@ -224,6 +224,16 @@ def image_table(
     own = t[[c for c in ('image', 'split', 'group') if c in t]].assign(image=[Path(p).name for p in t['image']], kind=kinds)
     return pd.concat([own, pd.DataFrame(traits).round(4)], axis=1)
 
+# %% ../nbs/11_segmentation.ipynb #4cd1d83b
+def _run_table(folder):
+    "The pairs of a run, as its split.csv tells them."
+    file = folder/'split.csv'
+    table = read_table(file)
+    if table.attrs['task'] != 'mask': raise InputError(f'{shown(file)}: its targets are no masks; it was changed')
+    for part in ('train', 'valid'):
+        if 'split' not in table or part not in set(table['split']): raise InputError(f'{shown(file)}: no image is in {part}; it was changed')
+    return table
+
 # %% ../nbs/11_segmentation.ipynb #1fccc422
 def _after(maps, truths, images, kind, n_classes, split):
     "What follows a training and its thresholds: scores of objects or classes, and the table of their sizes."
@@ -258,9 +268,9 @@ def _for_thresholds(truths, seed, seconds, clock, n=None):
 # %% ../nbs/11_segmentation.ipynb #ec75beb5
 def _earlier(s, asked):
     "Of a run with a budget that is repeated, what the clock decided then; otherwise nothing."
-    if not s.seconds or 'repeats' not in asked: return {}
-    result = read_json(Path(asked['repeats'])/'result.json')
-    return {k: result[k] for k in ('plan', 'n_classical', 'n_thresholds', 'epoch_steps') if k in result}
+    if not s.seconds: return {}
+    if asked.get('replay') or 'repeats' not in asked: return asked.get('replay') or {}
+    return read_json(Path(asked['repeats'])/'result.json').get('replay') or {}
 
 def _clock(s, earlier, begun):
     "The clock of a run; of a repeat the plan of then instead."
@@ -296,11 +306,11 @@ def run_segment(
     folder, asked = Path(folder), read_run(folder)
     if (folder/'result.json').exists(): return Segmentation(folder)
     s, recipe, kind, names = make(SegmentSettings, asked['settings'], folder/'run.json'), make(Recipe, asked['recipe'], folder/'run.json'), asked['kind'], asked['classes']
-    earlier, n_classes, table = _earlier(s, asked), len(names or [1]), read_table(folder/'split.csv')
+    earlier, n_classes, table = _earlier(s, asked), len(names or [1]), _run_table(folder)
     clock = _clock(s, earlier, begun)
     pixels = load_pixels(table, recipe, kind, s.target, names)
     seen = image_table(table, recipe)
-    with atomic(folder/'images.csv') as t: seen.to_csv(t, index=False)
+    write_csv(folder/'images.csv', seen)
     rows = {k: np.flatnonzero(table['split'] == k) for k in ('train', 'valid')}
     load = lambda i: load_pair(table.iloc[i], recipe, kind, names)
     truths = [_truth(load(i)[1], kind) for i in rows['valid']]
@@ -319,21 +329,22 @@ def run_segment(
     after = 2 + 1.15*(thresholds*len(chosen)/len(truths) + rest)  # and the intervals, the conclusion, the files
     model, info = fit_segmenter(pixels, rows['train'], rows['valid'], s, folder/'checkpoint.safetensors', f'{asked["name"]}, UNet', clock, after, earlier.get('epoch_steps'))
     trained, epochs = clock.spent, len(info['history'])
-    with atomic(folder/'history.csv') as t: pd.DataFrame(info['history']).to_csv(t, index=False)
+    write_csv(folder/'history.csv', pd.DataFrame(info['history']))
     ask = predictor(model, kind == 'class')
     maps = [predict_maps(ask, load(i)[0]) for i in progress(rows['valid'], 'Predicting')]
     split = None if kind == 'class' else _thresholds([maps[k] for k in chosen], [truths[k] for k in chosen], kind)[0]
     net, sizes = _after(maps, truths, images, kind, n_classes, split)
-    with atomic(folder/'predictions.csv') as t: (net[0] if net[1] is None else net[1].merge(net[0][['image', 'dice', 'iou']], on='image')).to_csv(t, index=False)
+    write_csv(folder/'predictions.csv', net[0] if net[1] is None else net[1].merge(net[0][['image', 'dice', 'iou']], on='image'))
     parts = _parts((net, other), (sizes, other_sizes), kind, list(seen.loc[seen['split'] == 'valid', 'kind']), groups)
     difference, said = _verdict(net, other, kind, groups)
     flat = why_flat(info['history'], table.iloc[rows['train']], info['lr'])
     scores = {k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()} for k, t in (('unet', net), ('classical', other))}
     save_model(folder, model, recipe=asdict(recipe), kind=kind, classes=names, split=split and asdict(split))
+    decided = dict(plan=info['plan'], epoch_steps=info['epoch_steps'], n_classical=n_classical, n_thresholds=len(chosen)) if s.seconds else None
     seconds = dict(before=before, training=trained - before, after=clock.spent - trained, after_estimated=after)
-    write_json(folder/'result.json', dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=epochs, plan=info['plan'], epoch_steps=info['epoch_steps'], n_parameters=n_parameters(model), learning_rate=info['lr'],
+    write_json(folder/'result.json', dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=epochs, n_parameters=n_parameters(model), learning_rate=info['lr'],
         estimate_seconds=info['estimate_seconds'], train_seconds=clock.spent, seconds_of=seconds, seconds_note=_late(s, clock, epochs), peak_mb=info['peak_mb'],
-        split=split and asdict(split), classical=recipe_of_rival, n_classical=n_classical, n_thresholds=len(chosen), scores=scores, parts=parts, difference=asdict(difference), verdict=said,
+        split=split and asdict(split), classical=recipe_of_rival, replay=decided, scores=scores, parts=parts, difference=asdict(difference), verdict=said,
         note='The thresholds of the UNet were chosen on the images that are scored here; a part that nobody saw is for `evaluate`.' if split else '', flat=flat))
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
@@ -349,7 +360,12 @@ class Segmentation:
         self.folder, self.asked = Path(folder), read_run(folder)
         if self.asked['verb'] != 'segment': raise InputError(f'{shown(folder)}: a run of `{self.asked["verb"]}`; this needs one of `segment`')
         if not (self.folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
-        self.result, self.history = read_json(self.folder/'result.json'), pd.read_csv(self.folder/'history.csv')
+        file = self.folder/'result.json'
+        self.result = read_json(file)
+        expect(self.result, file, verdict=str, kind=str, scores=dict, split=(dict, type(None)), classical=(dict, type(None)))
+        if self.result['kind'] not in SCORES: raise InputError(f'{shown(file)}: kind must be one of {", ".join(SCORES)}, got {shown(self.result["kind"])}')
+        with reading(file): self.table.to_string(float_format='{:.3f}'.format)
+        self.history = read_csv(self.folder/'history.csv', numbers=('epoch', 'train_loss', 'valid_loss', 'dice'))
         self.verdict, self.kind, self.names = self.result['verdict'], self.result['kind'], self.asked['classes']
         self.recipe = make(Recipe, self.asked['recipe'], self.folder/'run.json')
         self.split = make(Split, self.result['split'], self.folder/'result.json') if self.result['split'] else None
@@ -363,6 +379,9 @@ class Segmentation:
     def predictor(self):
         "What `cytokit.tiles.predict_large` asks, see `cytokit.unet_fit.predictor`; the network is loaded once."
         model, _ = load_model(self.folder)
+        n_in, least = model.spec['n_in'], len(self.names) + 1 if self.kind == 'class' else 1
+        if self.recipe.channels != n_in or model.spec['n_out'] < least:
+            raise InputError(f'{shown(self.folder)}: its network has {n_in} channels and {model.spec["n_out"]} maps, run.json says {self.recipe.channels} and at least {least}; damaged')
         model.precision = best_precision()
         return predictor(model.cuda() if torch.cuda.is_available() else model, self.kind == 'class')
 
@@ -385,7 +404,7 @@ class Segmentation:
         masks=None, # The folder of masks
     ): # An `Evaluation`: table, verdict, a row an image
         "Score the UNet and the classical recipe on other pairs."
-        table = read_table(self.folder/'split.csv') if source is None else source if isinstance(source, pd.DataFrame) else pairs(source, masks)
+        table = _run_table(self.folder) if source is None else source if isinstance(source, pd.DataFrame) else pairs(source, masks)
         if source is None: table = table[table['split'] == ('test' if (table['split'] == 'test').any() else 'valid')]
         pairs_of = {'unet': [], 'classical': []}
         rival = self._rival()
@@ -397,7 +416,7 @@ class Segmentation:
 
     def _rival(self):
         if p := self.result['classical']: return lambda x: classical(x, make(Classical, p, self.folder/'result.json'))
-        table = read_table(self.folder/'split.csv')
+        table = _run_table(self.folder)
         few = [load_pair(r, self.recipe, self.kind, self.names) for r in table[table['split'] == 'train'].head(40).to_dict('records')]
         return _rival([x for x, _ in few], [t for _, t in few], self.kind)[0]
 
@@ -410,6 +429,7 @@ class Segmentation:
         The table is written as images.csv: a `distance` above 1 means that an image lies outside what was trained on, and `outside` says in what (see `cytokit.novelty`)."""
         out, rows, taken = Path(out), [], set()
         self.reference  # a damaged one is told before anything is written
+        if out.exists() and not out.is_dir(): raise InputError(f'{shown(out)}: is a file; give a folder to write into')
         out.mkdir(parents=True, exist_ok=True)
         for p in progress([Path(p) for p in images], 'Predicting'):
             name = p.stem if p.stem not in taken else f'{p.stem}_{len(taken)}'
@@ -417,7 +437,7 @@ class Segmentation:
             try: rows.append(dict(image=str(p), **self._write(p, out/name, tta)))
             except InputError as e: rows.append(dict(image=str(p), error=str(e)))
         table = pd.DataFrame(rows)
-        with atomic(out/'images.csv') as t: table.to_csv(t, index=False)
+        write_csv(out/'images.csv', table)
         return table
 
     @cached_property
@@ -425,7 +445,7 @@ class Segmentation:
         "What the training images are like, a `cytokit.novelty.Reference`; None for a run that was made before it was kept."
         f = self.folder/'images.csv'
         if not f.exists(): return None
-        try: return Reference(pd.read_csv(f))
+        try: return Reference(read_csv(f))
         except (ValueError, OSError) as e: raise InputError(f'{shown(f)}: damaged ({shown(e, 160)}); delete it to predict without a comparison with the training images') from None
 
     def _compare(self, image):
@@ -447,7 +467,7 @@ class Segmentation:
         size = im.spacing if im.spacing and im.unit else None
         write_labels(f := to.with_name(to.name + '_labels.tif'), labels, size, im.unit if size else None)
         if self.kind == 'class': return dict({f'share_{n}': float((labels == k + 1).mean()) for k, n in enumerate(self.names)}, labels=str(f))
-        with atomic(to.with_name(to.name + '_objects.csv')) as t: measure_objects(labels, raw if raw.shape[2] > 1 else raw[..., 0], size, im.unit if size else 'px').to_csv(t, index=False)
+        write_csv(to.with_name(to.name + '_objects.csv'), measure_objects(labels, raw if raw.shape[2] > 1 else raw[..., 0], size, im.unit if size else 'px'))
         write_geojson(to.with_name(to.name + '.geojson'), labels)
         return dict(objects=int(labels.max()), labels=str(f))
 
@@ -472,18 +492,19 @@ class Segmentation:
             y = np.arange(len(t)) + .15*(1 - 2*k)
             c.errorbar(t[who], y, xerr=[t[who] - t[f'{who}_low'], t[f'{who}_high'] - t[who]], fmt=marker, label=who, color=('#0072B2', '#D55E00')[k])
         c.set(yticks=range(len(t)), yticklabels=t['score'].str.replace('_', ' '), xlim=(0, 1.02), xlabel='validation score, 95 % interval'); c.legend(fontsize=8, loc='lower left')
-        return fig
+        return show_once(fig)
 
     def view(self,
         n:int=3, # Images of each sort
     ): # A matplotlib figure
         "The validation images that it does worst, middling and best: truth in orange, prediction in blue."
         import matplotlib.pyplot as plt
-        table = read_table(self.folder/'split.csv')
+        table = _run_table(self.folder)
         table = table[table['split'] == 'valid'].reset_index(drop=True)
-        scores = pd.read_csv(self.folder/'predictions.csv')
         key = 'ap_50' if self.kind == 'instance' else 'dice'
+        scores = read_csv(self.folder/'predictions.csv', ['image'], [key])
         scores = scores.groupby('image', sort=False)[key].mean().to_numpy()
+        if len(scores) != len(table): raise InputError(f'{shown(self.folder/"predictions.csv")}: has {len(scores)} images, split.csv {len(table)} for validation; damaged')
         order = np.argsort(scores, kind='stable')
         picks = list(dict.fromkeys([*order[:n], *order[(len(order) - n)//2:][:n], *order[-n:]])) if len(order) > n else list(order)
         fig, axs = plt.subplots(-(-len(picks)//n), n, figsize=(3.2*n, 3.3*-(-len(picks)//n)), squeeze=False, layout='constrained')
@@ -491,9 +512,9 @@ class Segmentation:
         for ax, i in zip(axs.flat, picks):
             x, t = load_pair(table.iloc[i], self.recipe, self.kind, self.names)
             show_pair(x, _truth(t, self.kind), ax, '#E69F00'); show_pair(x, self.objects(x), ax, '#56B4E9')
-            ax.set_title(f'{Path(table["image"].iloc[i]).name[:24]}\n{key.replace("_", " ")} {scores[i]:.2f}', fontsize=8)
+            ax.set_title(f'{shown(Path(table["image"].iloc[i]).name[:24])}\n{key.replace("_", " ")} {scores[i]:.2f}', fontsize=8)
         fig.suptitle('truth orange, UNet blue', fontsize=9)
-        return fig
+        return show_once(fig)
 
     @property
     def parts(self)->pd.DataFrame:

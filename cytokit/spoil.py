@@ -224,7 +224,7 @@ def _deal_out(t, doses, n_each, r):
 def spoil(
     source, # Folder of class folders, CSV, or a table of classes; images PNG, JPEG, BMP or TIFF
     out, # Folder to make: class folders and `table.csv`; it must be new or empty. The answers go beside it, to `key_path(out)`
-    faults=None, # Names in `FAULTS`, or a dict of name to dose; None: all of them
+    faults:str|list|dict|None=None, # Names in `FAULTS`, or a dict of name to dose; None: all of them
     n_each:int=5, # Images a fault
     seed:int=0, # Decides which images, and everything random in the faults
 )->Path: # `out`

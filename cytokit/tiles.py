@@ -24,7 +24,7 @@ class LargeImage:
         read, # `read(y0, y1, x0, x1)` gives (h, w) or (h, w, C)
         shape:tuple, # (H, W, C)
         dtype, # Of the pixels
-        path=None, # For messages
+        path:str|Path|None=None, # For messages
         spacing:tuple|None=None, # Height and width of a pixel, in `unit`
         unit:str|None=None, # 'µm', 'mm' or None
     ): self._read, self.shape, self.dtype, self.path, self.spacing, self.unit = read, tuple(map(int, shape)), np.dtype(dtype).newbyteorder('='), path, spacing, unit
@@ -194,7 +194,7 @@ def _open_zarr(path):
 # %% ../nbs/10c_tiles.ipynb #d2b85abe
 def open_large(
     source, # A file or Zarr folder, an array (H, W[, C]) or (C, H, W) with C ≤ 16, an `Image` or a `LargeImage`
-)->LargeImage: # `.shape` (H, W, C), `.dtype`, `[y0:y1, x0:x1]`
+)->'LargeImage': # `.shape` (H, W, C), `.dtype`, `[y0:y1, x0:x1]`
     "Open a picture of any size: TIFF (also BigTIFF, tiled, pyramids at their finest level), .npy, Zarr and OME-Zarr are read in windows; other files whole, up to 2²⁸ values."
     if isinstance(source, LargeImage): return source
     if isinstance(source, np.ndarray): return _arrayed(lambda: source, source.shape, source.dtype)
@@ -358,7 +358,7 @@ def predict_large(
     tile:int=512, # Side of a tile in pixels, a multiple of 32; images that are smaller make smaller tiles
     margin:int=32, # Rim of a tile that is thrown away; where `predict` reaches no further, the result is that of the whole image
     batch:int=4, # Tiles at a time
-    out=None, # A .npy file for the maps; needed when they take more than `limit`
+    out:str|Path|None=None, # A .npy file for the maps; needed when they take more than `limit`
     tta:bool=False, # Average the eight positions of each tile
     limit:int=2**30, # Most bytes that are returned as an array
 ): # Maps (K, H, W) float32: an array, or with `out` a `Maps`. With `tta` also the disagreement, (H, W) or, in <out>_disagreement.npy, (1, H, W)

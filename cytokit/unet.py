@@ -10,10 +10,11 @@ __all__ = ['PRESETS', 'Segmenter', 'unet', 'reach', 'encoder_unet']
 # %% ../nbs/06b_unet.ipynb #6ecb271f
 import torch
 from contextlib import nullcontext
+from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
 from .core import InputError, shown
-from .models import _BUILDERS, _net, _read_tensors, _settings, _spread, _three, _whole, find_weights, match_weights
+from .models import _net, _read_tensors, _settings, _spread, _three, _whole, find_weights, match_weights
 
 # %% ../nbs/06b_unet.ipynb #b2db7339
 def _pad(x, step):
@@ -87,7 +88,7 @@ def unet(
     depth:int|None=None, # Halvings, 1 to 6
     fold:int|None=None, # Side of the squares of pixels that the first layer folds into channels, 2 of most presets; 1: none, as in 2015, at about three times the cost
     residual:bool=False, # Add the input of each floor to its output
-)->Segmenter: # Random weights, from torch's generator
+)->'Segmenter': # Random weights, from torch's generator
     "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and folded pixels."
     if preset not in PRESETS: raise InputError(f'preset must be one of {", ".join(PRESETS)}; got {shown(preset)}')
     p = dict(fold=2) | PRESETS[preset]
@@ -96,11 +97,9 @@ def unet(
     spec = dict(kind='unet', n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, depth=depth, fold=fold, residual=bool(residual))
     return Segmenter(_UNet(*[spec[k] for k in ('n_in', 'n_out', 'width', 'depth', 'fold', 'residual')]), fold*2**depth, spec)
 
-_BUILDERS['unet'] = unet
-
 # %% ../nbs/06b_unet.ipynb #b406c8f1
 def reach(
-    model:Segmenter, # On the CPU
+    model:'Segmenter', # On the CPU
 )->int: # Pixels to each side
     "How far a pixel's answer looks, by the structure of `unet`; what a tile's margin should be. On an encoder four of its steps, beyond which an answer hardly changes."
     s = model.spec
@@ -137,16 +136,14 @@ def _build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, 
     body = _OnEncoder(arch, n_in, n_out, width, spec['mean'], spec['std'], padding)
     return Segmenter(body, 2**len(body.encoder.feature_info.channels()), spec)
 
-_BUILDERS['encoder-unet'] = _build_encoder_unet
-
 # %% ../nbs/06b_unet.ipynb #2d76b16c
 def encoder_unet(
     n_in:int, # Channels of the images
     n_out:int=1, # Maps to make
     arch:str|None=None, # timm's name of a convolutional network; None: as the weights say
-    weights=None, # As `cytokit.models.backbone` takes it; 'random' for none
+    weights:str|Path|None=None, # As `cytokit.models.backbone` takes it; 'random' for none
     width:int=32, # Fewest channels on the way up
-)->Segmenter:
+)->'Segmenter':
     "A UNet whose way down is a timm network, pretrained or not."
     if str(weights) == 'random':
         if not arch: raise InputError("arch must name a timm network, such as 'resnet18', when there are no weights to say it")

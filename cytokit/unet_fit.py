@@ -25,7 +25,7 @@ from .machine import PRECISIONS, best_precision, held_memory, keep_pages, peak_m
 from .models import fold_norms
 from .patches import PatchLoader
 from .tiles import predict_large
-from .training import Clock, _Epochs, _fit_epochs, _read_state, precise_norm
+from .training import Clock, _Epochs, _fit_epochs, _read_state, check_numbers, precise_norm
 from .unet import PRESETS, encoder_unet, reach, unet
 
 # %% ../nbs/10d_unet_fit.ipynb #b53c0bc2
@@ -35,8 +35,8 @@ LOSSES = ('bce', 'dice', 'bce+dice', 'focal', 'boundary')
 class SegmentSettings:
     "All that is asked of one training; JSON-able."
     preset:str|None=None       # A plain UNet of this size, one of `PRESETS`; None: a UNet on an encoder
-    encoder:str|None=None      # timm's name of a network for the way down; None: as the weights say, without any 'packaged'
-    weights:str|None=None      # Of the encoder: a safetensors file, a folder, 'hub', 'packaged' or 'random'
+    encoder:str|None=None      # timm's name of a network for the way down; None: as the weights say, without any 'textures'
+    weights:str|None=None      # Of the encoder: a safetensors file, a folder, 'imagenet', 'textures', 'hub' or 'random'
     target:str|None=None       # 'foreground', 'border', 'distance' or 'classes'; None: 'classes' for labels of classes, otherwise 'distance'
     loss:str='bce+dice'        # One of `LOSSES`
     epochs:int=30              # Rounds; each sees about as many pixels as the training images have
@@ -56,11 +56,12 @@ class SegmentSettings:
             if not ok: raise InputError(f'{name} must be {what}, got {getattr(self, name)!r}')
         for k, known in (('preset', (None, *PRESETS)), ('loss', LOSSES), ('augment', AUGMENTATIONS), ('precision', ('auto', *PRECISIONS)), ('target', (None, 'foreground', 'border', 'distance', 'classes'))):
             need(getattr(self, k) in known, k, f'one of {", ".join(str(o) for o in known if o)}')
-        if not (self.preset or self.encoder or self.weights): object.__setattr__(self, 'encoder', 'packaged')
+        if not (self.preset or self.encoder or self.weights): object.__setattr__(self, 'encoder', 'textures')
         if self.preset and (self.encoder or self.weights): raise InputError(f'preset={self.preset} is a plain UNet without encoder and weights; leave out one or the other')
-        for k in ('epochs', 'batch_size', 'patch'): need(isinstance(getattr(self, k), int) and getattr(self, k) > 0, k, 'a whole number above 0')
-        need(self.patch >= 32, 'patch', 'at least 32 pixels')
-        for k in ('seconds', 'steps', 'patience', 'lr'): need(getattr(self, k) is None or getattr(self, k) > 0, k, 'above 0')
+        check_numbers(self)
+        need(isinstance(self.patch, int) and 32 <= self.patch <= 4096, 'patch', 'a whole number from 32 to 4096 pixels')
+        most = 2**26//self.patch**2
+        need(self.batch_size <= most, 'batch_size', f'at most {most} with patches of {self.patch} pixels')
 
 # %% ../nbs/10d_unet_fit.ipynb #def2b049
 def _soft_dice_loss(p, y):
@@ -125,14 +126,14 @@ def _begun_with(path):
 # %% ../nbs/10d_unet_fit.ipynb #4d58b327
 def _network(s, n_in, n_out):
     if s.preset: return unet(n_in, n_out, s.preset)
-    return encoder_unet(n_in, n_out, None if s.encoder == 'packaged' else s.encoder, s.weights or ('packaged' if s.encoder == 'packaged' else None))
+    return encoder_unet(n_in, n_out, None if s.encoder == 'textures' else s.encoder, s.weights or ('textures' if s.encoder == 'textures' else None))
 
 def fit_segmenter(
     pixels, # `cytokit.patches.Pixels`
     train, # Images to train on
     valid, # Images to validate on
-    s:SegmentSettings, # What is asked, `target` as in `pixels`
-    path=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
+    s:'SegmentSettings', # What is asked, `target` as in `pixels`
+    path:str|Path|None=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
     desc:str='', # For the progress bar
     clock:Clock|None=None, # Runs since the command began, or holds the plan of an earlier training; None: begins here, for `s.seconds`
     after:float=0., # Seconds that what follows the training will take: they are kept free

@@ -6,15 +6,15 @@ Docs: https://cytokit.github.io/cytokit/widgets.html.md"""
 
 # %% auto #0
 __all__ = ['png', 'is_live', 'Shown', 'marked', 'note', 'say', 'folded', 'commit', 'committed', 'outcome', 'predict', 'recall',
-           'dial']
+           'dial', 'makes', 'cell_to_run']
 
 # %% ../nbs/20_widgets.ipynb #7afe263c
-import asyncio, base64, html, inspect, io, os, re, threading, time, uuid
+import asyncio, base64, html, inspect, io, json, os, re, symtable, threading, time, uuid
 import ipywidgets as W
 import numpy as np
 from IPython import get_ipython
 from IPython.display import display
-from .core import InputError, cache_dir, read_json, shown, write_json
+from .core import InputError, cache_dir, in_notebook, read_json, shown, write_json
 
 # %% ../nbs/20_widgets.ipynb #cf9e0c09
 def png(
@@ -39,28 +39,45 @@ def png(
 # %% ../nbs/20_widgets.ipynb #197dcb51
 def is_live()->bool: # True in a Jupyter kernel, unless a test runs there
     "Whether somebody may click."
-    return hasattr(get_ipython(), 'kernel') and 'IN_TEST' not in os.environ
+    return in_notebook() and 'IN_TEST' not in os.environ
+
+# A reopened notebook has an empty row in the widget's place, a restarted kernel leaves a widget that is dead
+_STILL_CSS = """<style>
+.jp-OutputArea-child:has(+ * .NAME):not(:has(.jp-OutputArea-output *)) {display: none}
+.jp-OutputArea-child:has(+ * .NAME):has(.jupyter-widgets-disconnected) {display: none}
+</style>"""
+# Part of the widget: it hides the still for as long as the widget is there and alive
+_ALIVE_CSS = """<style>
+.jp-OutputArea-child:not(:has(.jupyter-widgets-disconnected)) + .jp-OutputArea-child:has(.NAME) {display: none}
+body:not(:has(.jp-OutputArea-child)) .NAME {display: none}
+</style>"""
 
 class Shown:
     "Something to turn or click: `widget` where there is a kernel, `still` (HTML) and `text` anywhere else."
     def __init__(self, widget, still, text): self.widget, self.still, self.text = widget, still, text
     def __repr__(self): return self.text
     def _repr_mimebundle_(self, **kwargs):
-        still, name = self.still, f'still-{uuid.uuid4().hex[:8]}'
-        if is_live():
-            hide = f'<style>.{name} {{display: none}} .jp-OutputArea-child:has(.{name}) {{display: none}}</style>'
-            display({**W.VBox([self.widget, W.HTML(hide, layout=dict(display='none'))])._repr_mimebundle_(), 'text/plain': ''}, raw=True)
-            # in a notebook opened again the widget is an error message, a row without any element in it
-            hide = f'<style>.jp-OutputArea-child:has(+ * .{name}):not(:has(.jp-OutputArea-output *)) {{display: none}}</style>'
-            still = f'<div class="{name}">{hide}{still}</div>'
+        if not is_live(): return {'text/html': self.still, 'text/plain': self.text}
+        name = f'still-{uuid.uuid4().hex[:8]}'
+        alive = W.HTML(_ALIVE_CSS.replace('NAME', name), layout=dict(display='none'))
+        display({**W.VBox([self.widget, alive])._repr_mimebundle_(), 'text/plain': ''}, raw=True)
+        still = f'<div class="{name}">{_STILL_CSS.replace("NAME", name)}{self.still}</div>'
         return {'text/html': still, 'text/plain': self.text}
 
 # %% ../nbs/20_widgets.ipynb #ff446b34
+def _emphasised(text):
+    text = re.sub(r'\*\*(\S|\S.*?\S)\*\*', r'<strong>\1</strong>', text)
+    return re.sub(r'(?<![\w*])\*([^\s*]|[^\s*][^*]*?[^\s*])\*(?![\w*])', r'<em>\1</em>', text)
+
 def marked(
-    text, # Plain text with `code` between backticks
+    text, # Plain text with `code`, *emphasis* and **strong emphasis**
 )->str: # HTML
     "`text` as HTML."
-    return re.sub('`([^`]+)`', r'<code>\1</code>', html.escape(str(text)))
+    parts = html.escape(str(text)).split('`')
+    if len(parts) % 2 == 0: parts[-2:] = ['`'.join(parts[-2:])]  # a backtick without its partner
+    for i, part in enumerate(parts):
+        parts[i] = f'<code>{part}</code>' if i % 2 else _emphasised(part)
+    return ''.join(parts)
 
 def note(
     text, # What to say
@@ -135,7 +152,7 @@ def predict(
     name:str, # Keeps the answer apart from others: letters, digits, hyphens
     question:str, # In one sentence
     answers, # Texts to choose from, or (low, high, step) to slide between
-)->Shown:
+)->'Shown':
     "Ask for a prediction, and keep it."
     ask = note(question, 'Your prediction, before you run on:')
     control = _control(answers, (committed(name) or {}).get('answer'))
@@ -149,16 +166,17 @@ def predict(
         else: commit(name, control.value); show(committed(name))
     show(committed(name)); button.on_click(click)
     lines = [f'from {answers[0]} to {answers[1]}: ______'] if isinstance(answers, tuple) else [f'☐ {a}' for a in answers]
-    still = f'{ask}<p style="margin: 0 16px">{"<br>".join(map(marked, lines))}</p>'
+    still = f'{ask}<p style="margin: 0 16px">{"<br>".join(map(marked, lines))}</p>' + note('Run this cell in Jupyter to keep your answer.', 'A still:')
     return Shown(W.VBox([W.HTML(ask), control, W.HBox([button, said])]), still, '\n  '.join([f'Predict: {question}', *lines]))
 
 def recall(
     name:str, # The one given to `predict`
     result, # What came: text or a number
 ):
-    "Show the prediction again, beside the result."
-    say(outcome((committed(name) or {}).get('answer'), result) if is_live() else
-        f'{_came(result)} Run the lesson yourself, and your prediction stands here beside it.')
+    "Show the prediction again, beside the result; on the docs page the result is folded away until a click."
+    if is_live(): return say(outcome((committed(name) or {}).get('answer'), result))
+    came = f'{_came(result)} Run the lesson yourself, and your prediction stands here beside it.'
+    display({'text/html': folded('What came? Predict first, then open this.', note(came)), 'text/plain': came}, raw=True)
 
 # %% ../nbs/20_widgets.ipynb #bfc5ecba
 def _drawn(draw, controls):
@@ -181,7 +199,7 @@ def dial(
     draw, # Called with the knobs by name; returns a figure or an array as `png` takes them
     alt:str, # What the picture shows, for those who cannot see it
     **knobs, # Name = texts to choose from, (low, high), (low, high, step) or an ipywidgets control
-)->Shown:
+)->'Shown':
     "A picture with controls; each starts where `draw`'s default for it is."
     starts = {k: p.default for k, p in inspect.signature(draw).parameters.items() if p.default is not p.empty}
     controls = {k: _control(v, starts.get(k), k.replace('_', ' ')) for k, v in knobs.items()}
@@ -200,3 +218,49 @@ def dial(
     for c in controls.values(): c.observe(turn, 'value')
     at = ', '.join(f'{k.replace("_", " ")} = {_plainly(c.value)}' for k, c in controls.items())
     return Shown(W.VBox([*controls.values(), picture, wrong]), _img(first, alt) + note(f'{at}. Run this cell in Jupyter to turn it.', 'A still:'), f'{alt} ({at})'.strip())
+
+# %% ../nbs/20_widgets.ipynb #2932f74c
+def makes(
+    source:str, # Of a cell
+    name:str, # Of a variable, function or module
+)->bool:
+    "Whether a cell gives `name` a value, when it is run."
+    from IPython.core.inputtransformer2 import TransformerManager
+    try: names = symtable.symtable(TransformerManager().transform_cell(source), 'cell', 'exec')
+    except (SyntaxError, ValueError): return False
+    if name not in names.get_identifiers(): return False
+    found = names.lookup(name)
+    return found.is_assigned() or found.is_imported()
+
+# %% ../nbs/20_widgets.ipynb #4b117e7f
+def cell_to_run(
+    name:str, # That is not there
+    cells:list, # Sources of a notebook's code cells, in order
+    running:str='', # Source of the cell that asked for it
+)->str|None: # First line of the nearest cell above `running` that makes `name`; None if no cell does
+    "Which cell to run first."
+    here = cells.index(running) if running in cells else len(cells)
+    order = [*reversed(cells[:here]), *cells[here:]]
+    for source in order:
+        if source != running and makes(source, name):
+            return next(l for l in source.splitlines() if l.strip() and not l.startswith(('#|', '%')))
+
+# %% ../nbs/20_widgets.ipynb #f247babe
+def _code_cells(shell):
+    "Sources of the code cells of the notebook that `shell` runs, as last saved."
+    path = os.environ.get('JPY_SESSION_NAME') or shell.user_ns.get('__vsc_ipynb_file__', '')
+    try:
+        with open(path, encoding='utf-8') as f: cells = json.load(f)['cells']
+        return [''.join(c['source']) for c in cells if c['cell_type'] == 'code']
+    except (OSError, ValueError, KeyError, TypeError): return []
+
+def _explain(shell, etype, error, tb, tb_offset=None):
+    last = tb
+    while last.tb_next: last = last.tb_next
+    in_a_cell = last.tb_frame.f_globals is shell.user_ns
+    line = cell_to_run(error.name, _code_cells(shell), shell.user_ns['In'][-1]) if in_a_cell and etype is NameError else None
+    if line is None: return shell.showtraceback((etype, error, tb), running_compiled_code=True)
+    say(f'`{error.name}` is made in the cell that begins with `{line.replace("`", "")}`: run that cell first, or all cells above this one '
+        '(menu Run, Run All Above Selected Cell).', 'Too early.', '#D55E00')
+
+if is_live() and not get_ipython().custom_exceptions: get_ipython().set_custom_exc((NameError,), _explain)

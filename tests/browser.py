@@ -32,6 +32,9 @@ def jupyter(folder, **env):
     quiet = home/'settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings'
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    whole = home/'settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings'
+    whole.parent.mkdir(parents=True)
+    whole.write_text('{"windowingMode": "none"}')  # else a cell that cannot be seen has no output to look for
     with open(home/'log', 'w') as log:
         p = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}',
             '--ServerApp.port_retries=0', f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}', '--LabApp.expose_app_in_browser=True'],
@@ -94,7 +97,7 @@ class Notebook:
             self.page.keyboard.press('Control+a'); self.page.keyboard.insert_text(source)
             cell = self.page.locator('.jp-CodeCell.jp-mod-active')
         self.command('notebook:run-cell')
-        self.page.wait_for_timeout(300)
+        self.settle()
         return self.shown(cell)
 
     def shown(self, cell): return '\n'.join(cell.locator('.jp-OutputArea-output:visible').all_inner_texts())
@@ -109,6 +112,18 @@ class Notebook:
     def errors(self):
         "Tracebacks, warnings on stderr and widgets that failed."
         return self.page.locator('[data-mime-type*="stderr"], [data-mime-type*="jupyter.error"], .jupyter-widgets-error-widget').all_inner_texts()
+
+    def broken(self):
+        "What can be seen of widgets that lost their model or their kernel."
+        seen = [self.page.get_by_text(t).locator('visible=true') for t in ('Error displaying widget', 'model not found', 'Loading widget')]
+        seen.append(self.page.locator('.jupyter-widgets-disconnected:visible'))
+        return [t for s in seen for t in s.all_inner_texts()]
+
+    def restart(self):
+        "Restart the kernel; the page stays as it is."
+        self.page.evaluate('window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()')
+        self.page.wait_for_function("() => document.querySelector('.jupyter-widgets-disconnected')", timeout=60_000)
+        self.settle()
 
     def shot(self, name, cell=None):
         "Keep a screenshot where the variable CYTOKIT_SHOTS names a folder."

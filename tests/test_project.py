@@ -1,7 +1,8 @@
 "What crosses notebooks: metadata, sync, links, the wheel, and what is not imported."
 import configparser, json, os, re, subprocess, sys, tomllib, zipfile
 from pathlib import Path
-import pytest
+import pytest, yaml
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
@@ -34,6 +35,14 @@ def test_quarto_link_and_pages():
     assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
     for page in re.findall(r'[\w/]+\.ipynb', link.read_text()): assert (ROOT/'nbs'/page).exists(), page
 
+def test_card_of_the_site():
+    "One picture for every page, at the size that other sites show; without it they would take any figure, or none."
+    site = yaml.safe_load((ROOT/'_quarto.yml').read_text())
+    card = ROOT/'nbs'/site['image']
+    assert site['image'] in site['project']['resources'] and site['image-alt']
+    assert card.stat().st_size < 100_000
+    with Image.open(card) as picture: assert picture.size == (1200, 630)
+
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_exported_module_is_in_sync(nb, tmp_path):
     "Nobody edits cytokit/ by hand, and nobody forgets to export."
@@ -64,21 +73,79 @@ def test_links_lead_somewhere(nb):
         for target in re.findall(r'\]\((?!https?:|#|attachment:)([^)#\s]+)', ''.join(c['source'])):
             assert (nb.parent/target).exists(), target
 
-@pytest.mark.parametrize('nb', [p for p in NBS if 'lessons' in p.parts], ids=ids)
-def test_every_figure_of_a_lesson_has_alternative_text(nb):
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_every_figure_has_alternative_text(nb):
     for c in json.loads(nb.read_text())['cells']:
-        if any('image/png' in o.get('data', {}) for o in c.get('outputs', [])):
+        kinds = [kind for o in c.get('outputs', []) for kind in o.get('data', {})]
+        if any(kind.startswith('image/') for kind in kinds):
             assert re.search(r'#\| fig-alt: .{15,}', ''.join(c['source'])), ''.join(c['source'])[:200]
 
 def test_readme_is_the_index():
     from cytokit_readme import readme
     assert (ROOT/'README.md').read_text() == readme(), 'run: python tests/cytokit_readme.py'
 
-def test_docs_are_made_from_the_notebooks():
-    "All of `nbdev-docs` but Quarto, which draws the pages."
-    r = subprocess.run([sys.executable, '-c', 'from nbdev.serve import proc_nbs; proc_nbs(force=True)'], cwd=ROOT, capture_output=True, text=True)
-    assert r.returncode == 0, r.stderr[-2000:]
-    assert {p.relative_to(ROOT/'_proc') for p in (ROOT/'_proc').rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+@pytest.fixture(scope='session')
+def pages(tmp_path_factory, worker_id):
+    "All of `nbdev-docs` but Quarto, which draws the pages; made once, also where pytest has several workers."
+    from filelock import FileLock
+    shared = tmp_path_factory.getbasetemp() if worker_id == 'master' else tmp_path_factory.getbasetemp().parent
+    ready = shared/'pages-ready'
+    with FileLock(f'{ready}.lock'):
+        if not ready.exists():
+            code = 'from nbdev.serve import proc_nbs; proc_nbs(force=True)'
+            r = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+            assert r.returncode == 0, r.stderr[-2000:]
+            ready.touch()
+    return ROOT/'_proc'
+
+def cells(path, kind):
+    "Sources of the cells of one kind in a notebook."
+    return [''.join(c['source'] or '') for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
+
+def test_docs_are_made_from_the_notebooks(pages):
+    assert {p.relative_to(pages) for p in pages.rglob('*.ipynb')} == {p.relative_to(ROOT/'nbs') for p in NBS}
+    assert (pages/'card.png').exists()
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_docs_keep_every_word(nb, pages):
+    "The cell of title and description becomes the page's front matter, and what else stands in it is lost."
+    title, *prose = cells(nb, 'markdown')
+    prose += title.split('\n\n')[2:]
+    page = '\n'.join(cells(pages/nb.relative_to(ROOT/'nbs'), 'markdown'))
+    page = re.sub(r'\[(`[^`]+`)\]\([^)]*\)', r'\1', page)  # the links that nbdev adds
+    lost = [text for text in prose if text not in page and not text.endswith(' -')]
+    assert lost == []
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_signatures_name_their_types(nb, pages):
+    "A default of None without annotation is shown as `NoneType`, a class of the notebook's own as `__main__.Name`."
+    page = json.loads((pages/nb.relative_to(ROOT/'nbs')).read_text())
+    outputs = [o.get('data', {}).get('text/markdown', '') for c in page['cells'] for o in c.get('outputs', [])]
+    signatures = ''.join(''.join(text) for text in outputs)
+    assert re.findall(r'[^(,\n]*(?:NoneType=None|__main__\.).*', signatures) == []
+
+def test_names_in_the_prose_are_links(pages):
+    prose = '\n'.join(text for nb in NBS for text in cells(pages/nb.relative_to(ROOT/'nbs'), 'markdown'))
+    site = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['urls']['Documentation']
+    links = set(re.findall(rf'\[`([\w.]+)`\]\({re.escape(site)}', prose))
+    assert {'read_image', 'small_cnn', 'unet', 'find_lr', 'check_masks'} <= links
+    assert len(links) > 100
+
+def cell_options(source):
+    "What Quarto reads at the top of a cell, as YAML text; the empty text where there is nothing."
+    lines = []
+    for line in source.splitlines():
+        option = re.match(r'#\s*\| ?', line)
+        if not option: break
+        lines.append(line[option.end():])
+    return '\n'.join(lines)
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_cell_options_are_yaml(nb, pages):
+    "An unquoted `: ` in an alternative text stops the build of the whole site."
+    for source in cells(pages/nb.relative_to(ROOT/'nbs'), 'code'):
+        options = cell_options(source)
+        if options: assert isinstance(yaml.safe_load(options), dict), options
 
 def test_import_loads_no_torch():
     light = 'core images samples datasets metrics cli widgets course'.split()

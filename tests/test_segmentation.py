@@ -241,12 +241,12 @@ def test_a_budget_is_for_all_of_it_and_a_repeat_needs_no_clock(two_kinds, tmp_pa
     r = command('segment', 'train', 'set', '--out', tmp_path/'run', '--kind', 'instance', '--preset', 'tiny', '--seconds', 12, '--patch', 64, cwd=home)
     assert r.returncode == 0, r.stderr
     result = json.loads((tmp_path/'run'/'result.json').read_text())
-    of = result['seconds_of']
+    of, replay = result['seconds_of'], result['replay']
     assert set(of) == {'before', 'training', 'after', 'after_estimated'} and abs(of['before'] + of['training'] + of['after'] - result['train_seconds']) < 1
-    assert 8 <= result['n_classical'] <= 40 and 8 <= result['n_thresholds'] <= result['n_valid']
+    assert 8 <= replay['n_classical'] <= 40 and 8 <= replay['n_thresholds'] <= result['n_valid']
     assert result['estimate_seconds'] == 12 and (result['train_seconds'] <= 15.2 or 'The budget was 12 s' in r.stdout)
-    steps = sum(result['plan'][-1])
-    assert (result['epochs'] - 1)*result['epoch_steps'] < steps <= result['epochs']*result['epoch_steps']
+    steps = sum(replay['plan'][-1])
+    assert (result['epochs'] - 1)*replay['epoch_steps'] < steps <= result['epochs']*replay['epoch_steps']
     again = command('rerun', tmp_path/'run', '--out', tmp_path/'again', cwd=home)
     assert again.returncode == 0, again.stderr
     a, b = (load_file(tmp_path/k/'model.safetensors') for k in ('run', 'again'))
