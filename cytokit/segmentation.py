@@ -293,8 +293,9 @@ def _fit_rival(load, rows, kind, seed, clock, n=None):
         return _rival([x for x, _ in few], [_truth(t, kind) for _, t in few], kind)
     if n is None and clock.seconds is not None and len(order) > 8:
         begun = time.perf_counter()
-        fit(4)
-        n = int(np.clip(4*clock.seconds/10/(time.perf_counter() - begun) - 4, 8, 40))
+        first = fit(4)
+        n = int(np.clip(4*clock.seconds/10/(time.perf_counter() - begun) - 4, 4, 40))
+        if n == 4: return *first, 4
     return *fit(n or 40), min(n or 40, len(order))
 
 # %% ../nbs/11_segmentation.ipynb #41d47c0d

@@ -243,7 +243,7 @@ def test_a_budget_is_for_all_of_it_and_a_repeat_needs_no_clock(two_kinds, tmp_pa
     result = json.loads((tmp_path/'run'/'result.json').read_text())
     of, replay = result['seconds_of'], result['replay']
     assert set(of) == {'before', 'training', 'after', 'after_estimated'} and abs(of['before'] + of['training'] + of['after'] - result['train_seconds']) < 1
-    assert 8 <= replay['n_classical'] <= 40 and 8 <= replay['n_thresholds'] <= result['n_valid']
+    assert 4 <= replay['n_classical'] <= 40 and 8 <= replay['n_thresholds'] <= result['n_valid']
     assert result['estimate_seconds'] == 12 and (result['train_seconds'] <= 15.2 or 'The budget was 12 s' in r.stdout)
     steps = sum(replay['plan'][-1])
     assert (result['epochs'] - 1)*replay['epoch_steps'] < steps <= result['epochs']*replay['epoch_steps']
