@@ -12,7 +12,7 @@ __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Plan'
            'segment_evaluate', 'segment_view', 'main', 'entry']
 
 # %% ../nbs/22_cli.ipynb #6e1cedfe
-import contextlib, errno, sys
+import contextlib, errno, sys, time
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -120,7 +120,7 @@ def _show(result, json):
 
 def _tell(result):
     print(result.table.to_string(index=False, float_format='{:.3f}'.format))
-    for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note'), result.result.get('note'), *result.result.get('flat', [])):
+    for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note'), result.result.get('note'), result.result.get('seconds_note'), *result.result.get('flat', [])):
         if line: print(line)
     for a in result.result.get('arms', []):
         if a.get('lr_note'): print(f'{a["name"]}: {a["lr_note"]}')
@@ -308,12 +308,13 @@ def segment_train(
     encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down; default: the kit's own, pretrained on textures.") = None, weights:Weights = None,
     loss:_o(str, '--loss', help='bce, dice, bce+dice, focal or boundary.') = 'bce+dice',
     norm:Norm = 'percentile', low:Low = None, high:High = None, channels:Channels = None,
-    epochs:_o(int, '--epochs', help='Rounds; each sees about as many pixels as the training images have.') = 30, seconds:_o(Optional[float], '--seconds', help='Budget of time, instead of --epochs.') = None,
+    epochs:_o(int, '--epochs', help='Rounds; each sees about as many pixels as the training images have.') = 30, seconds:_o(Optional[float], '--seconds', help='Budget of time for the whole command, instead of --epochs.') = None,
     patch:_o(int, '--patch', help='Side of a patch in pixels.') = 128, batch_size:_o(int, '--batch-size', help='Patches a step.') = 8, lr:_o(Optional[float], '--lr', help='Highest learning rate; default: 0.001, of a plain UNet 0.01.') = None,
     seed:Seed = 0, augment:Augment = 'cells', valid:Valid = .2,
     patience:_o(Optional[int], '--patience', help='Stop after so many epochs without a lower validation loss.') = None, precision:Precision = 'auto',
 ):
     "Train a UNet, choose its thresholds, score it beside a classical recipe."
+    begun = time.perf_counter()
     check_writable(json)
     from cytokit import pairs, segmentation
     table = pairs.pairs(source, masks)
@@ -321,7 +322,7 @@ def segment_train(
         from cytokit.datasets import apply_plan
         table = apply_plan(table, plan)
     run = segmentation.segment(table, out=out, recipe=_recipe(64, norm, low, high, 'pad', channels), valid=valid, kind=kind, target=target, preset=preset, encoder=encoder, weights=weights, loss=loss,
-                               epochs=epochs, seconds=seconds, patch=patch, batch_size=batch_size, lr=lr, seed=seed, augment=augment, patience=patience, precision=precision)
+                               epochs=epochs, seconds=seconds, patch=patch, batch_size=batch_size, lr=lr, seed=seed, augment=augment, patience=patience, precision=precision, begun=begun)
     print(f'Masks of kind {run.kind}: {run.asked["why"]}. --kind says otherwise.' if not kind else f'Masks of kind {run.kind}, as asked.')
     if len(run.parts): print(segmentation.parts_text(run.result['parts']))
     _show(run, json)

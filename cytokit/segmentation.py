@@ -12,13 +12,14 @@ __all__ = ['SCORES', 'why_flat', 'segment', 'parts_text', 'image_table', 'run_se
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
+import time
 import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
 from .core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, write_json
 import torch
 from .datasets import read_csv, read_table, split_table, write_csv
 from .images import Recipe, _pixels, fit_recipe, normalise
-from .machine import best_precision, keep_pages
+from .machine import best_precision, computing, keep_pages
 from .metrics import verdict
 from .models import load_model, n_parameters, save_model
 from .classical import Classical, classical, fit_classical
@@ -28,7 +29,7 @@ from .overlap import score_difference, score_interval, score_objects, score_pixe
 from .pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
 from .patches import load_pixels
 from .tiles import _named, _ready, objects_large, open_large, predict_large
-from .training import expect, make, new_run, read_run, reading, resume, weights_digest
+from .training import Clock, expect, make, new_run, read_run, reading, weights_digest
 from .unet_fit import SegmentSettings, _network, fit_segmenter, predict_maps, predictor
 
 # %% ../nbs/11_segmentation.ipynb #b46b33b0
@@ -74,16 +75,19 @@ def segment(
     recipe:Recipe|None=None, # Channels and intensities; images keep their size
     valid:float=.2, # Share held out (whole groups), where the table has no split
     kind:str|None=None, # 'binary', 'class' or 'instance'; None: told by the masks
+    begun:float|None=None, # When the budget of `seconds` began, on the clock of `time.perf_counter`; None: now
     **settings, # See `SegmentSettings`
 ): # A finished `Segmentation`
     "Train a UNet on pairs of images and masks, choose its thresholds, score it beside a classical recipe, and leave a run folder."
+    begun = begun or time.perf_counter()
     s = SegmentSettings(**settings)
     s = replace(s, precision=best_precision(s.precision))
     table, kind, why, names, recipe = _prepare(source, masks, recipe, valid, s.seed, kind)
     if s.target is None: s = replace(s, target='classes' if kind == 'class' else 'foreground' if kind == 'binary' else 'distance')
     if (s.target == 'classes') != (kind == 'class'): raise InputError(f'target={s.target} does not go with labels of kind {kind}; leave it out, or say kind=')
     with torch.random.fork_rng(devices=[]): _network(s, recipe.channels, 2)  # missing weights are told before anything is written
-    return resume(new_run('segment', table, out, settings=asdict(s), recipe=asdict(recipe), kind=kind, why=why, classes=names, weights_digest=weights_digest(s)))
+    folder = new_run('segment', table, out, settings=asdict(s), recipe=asdict(recipe), kind=kind, why=why, classes=names, weights_digest=weights_digest(s))
+    with computing(read_run(folder)['threads']): return run_segment(folder, begun)
 
 # %% ../nbs/11_segmentation.ipynb #f0150c4d
 def _truth(labels, kind): return labels if kind == 'class' else to_instances(labels, kind)
@@ -126,6 +130,10 @@ def _score(pairs, images, kind, n_classes=1):
         t = score_pixels(pairs, images, n_classes)
         return t, None
     return score_pixels([(a > 0, b > 0) for a, b in pairs], images), score_objects(pairs, images)
+
+def _size_table(pairs, images, kind):
+    "A row an image and size of object; None for classes, which have no objects."
+    return None if kind == 'class' else score_sizes(pairs, images)
 
 def _who(table):
     "A name for each image, the path where names repeat; and the group of each name, if there are groups."
@@ -178,17 +186,17 @@ def _by_kind(scored, kind, kinds, groups):
     score = _main_score(scored[0], kind)[1]
     return [_part('kind of image', k, [t[kinds == k] for t in tables], score, 'images', groups) for k in sorted(set(kinds))]
 
-def _by_size(pairs_of, images, groups):
+def _by_size(tables, groups):
     "A row a range of diameters in which there are true objects; none where all are in one."
-    tables = [score_sizes(pairs, images) for pairs in pairs_of]
+    if tables[0] is None: return []
     n = tables[0].groupby('size', observed=False)['n_truth'].sum()
     sizes = n.index[n > 0]
     if len(sizes) < 2: return []
     return [_part('size of object', s, [t[t['size'] == s] for t in tables], 'ap_50', 'objects', groups) for s in sizes]
 
-def _parts(pairs_of, scored, images, kind, kinds, groups):
-    "What a mean over all images hides: rows of `_by_kind`, then of `_by_size`. The UNet's pairs and scores come first."
-    return _by_kind(scored, kind, kinds, groups) + ([] if kind == 'class' else _by_size(pairs_of, images, groups))
+def _parts(scored, sizes, kind, kinds, groups):
+    "What a mean over all images hides: rows of `_by_kind`, then of `_by_size`, from the scores and the tables of sizes of the UNet and of the classical recipe."
+    return _by_kind(scored, kind, kinds, groups) + _by_size(sizes, groups)
 
 # %% ../nbs/11_segmentation.ipynb #8baa29a1
 def parts_text(
@@ -228,37 +236,118 @@ def _run_table(folder):
     return table
 
 # %% ../nbs/11_segmentation.ipynb #1fccc422
-def run_segment(folder):
+def _after(maps, truths, images, kind, n_classes, split):
+    "What follows a training and its thresholds: scores of objects or classes, and the table of their sizes."
+    pairs = list(zip(truths, [_objects_of(m, split, kind) for m in maps]))
+    return _score(pairs, images, kind, n_classes), _size_table(pairs, images, kind)
+
+def _timed(f, *args):
+    begun = time.perf_counter()
+    return f(*args), time.perf_counter() - begun
+
+def _seconds_after(model, pixels, rows, truths, kind, n_classes, n=3):
+    "Seconds that the thresholds, and all else that follows, will take: measured on `n` validation images of middle size with an untrained network, and with their blurred targets as its answer."
+    some = sorted([k for k, t in enumerate(truths) if t.any()], key=lambda k: truths[k].size)
+    some = some[max(0, len(some) - n)//2:][:n]
+    if not some: return 0., 0.
+    ask, few = predictor(model, kind == 'class'), [truths[k] for k in some]
+    _, predicted = _timed(lambda: [predict_maps(ask, pixels.image(rows[k])) for k in some])
+    maps = [ndimage.gaussian_filter(pixels.t[rows[k]].astype('f4')/255, (1, 1, 0)).transpose(2, 0, 1) for k in some]
+    split, chosen = (None, 0.) if kind == 'class' else _timed(lambda: _thresholds(maps, few, kind)[0])
+    _, scored = _timed(_after, maps, few, [str(k) for k in some], kind, n_classes, split)
+    share = sum(t.size for t in truths)/sum(t.size for t in few)
+    return chosen*share, (predicted + scored)*share
+
+def _for_thresholds(truths, seed, seconds, clock, n=None):
+    "Places of the validation images on which thresholds are chosen: of `n`, or of as many as a quarter of the budget has time for."
+    if n is None and clock.seconds is not None: n = max(8, int(len(truths)*clock.seconds/4/max(seconds, 1e-9)))
+    if n is None or n >= len(truths): return list(range(len(truths)))
+    order = rng(seed, 'thresholds').permutation(len(truths))
+    order = sorted(order, key=lambda k: not truths[k].any())  # one with objects at least
+    return sorted(int(k) for k in order[:n])
+
+# %% ../nbs/11_segmentation.ipynb #ec75beb5
+def _earlier(s, asked):
+    "Of a run with a budget that is repeated, what the clock decided then; otherwise nothing."
+    if not s.seconds: return {}
+    if asked.get('replay') or 'repeats' not in asked: return asked.get('replay') or {}
+    return read_json(Path(asked['repeats'])/'result.json').get('replay') or {}
+
+def _clock(s, earlier, begun):
+    "The clock of a run; of a repeat the plan of then instead."
+    clock = Clock(plan=earlier['plan']) if 'plan' in earlier else Clock(s.seconds)
+    clock.begun = begun or clock.begun
+    return clock
+
+def _late(s, clock, epochs):
+    "One sentence where a budget did not suffice."
+    if clock.seconds is None or clock.spent <= 1.1*s.seconds + 2: return ''
+    why = 'what comes before and after the training, and one epoch, need that much' if epochs == 1 else 'the machine became slower at the end'
+    return f'The budget was {s.seconds:g} s, and {clock.spent:.0f} s were used: {why}.'
+
+# %% ../nbs/11_segmentation.ipynb #7d62e1b3
+def _fit_rival(load, rows, kind, seed, clock, n=None):
+    "The classical recipe fitted on `n` training images, its parameters, and `n`; None: 40, or as many as a tenth of the budget has time for."
+    order = rng(seed, 'rival').permutation(rows)
+    def fit(n):
+        few = [load(i) for i in order[:n]]
+        return _rival([x for x, _ in few], [_truth(t, kind) for _, t in few], kind)
+    if n is None and clock.seconds is not None and len(order) > 8:
+        begun = time.perf_counter()
+        first = fit(4)
+        n = int(np.clip(4*clock.seconds/10/(time.perf_counter() - begun) - 4, 4, 40))
+        if n == 4: return *first, 4
+    return *fit(n or 40), min(n or 40, len(order))
+
+# %% ../nbs/11_segmentation.ipynb #41d47c0d
+def run_segment(
+    folder, # A run folder with its `run.json` and `split.csv`
+    begun:float|None=None, # When its budget of seconds began, as in `segment`
+): # A finished `Segmentation`
     "Do, or finish, the training that `run.json` in `folder` asks for."
     folder, asked = Path(folder), read_run(folder)
     if (folder/'result.json').exists(): return Segmentation(folder)
     s, recipe, kind, names = make(SegmentSettings, asked['settings'], folder/'run.json'), make(Recipe, asked['recipe'], folder/'run.json'), asked['kind'], asked['classes']
-    table = _run_table(folder)
+    earlier, n_classes, table = _earlier(s, asked), len(names or [1]), _run_table(folder)
+    clock = _clock(s, earlier, begun)
     pixels = load_pixels(table, recipe, kind, s.target, names)
     seen = image_table(table, recipe)
-    with atomic(folder/'images.csv') as t: seen.to_csv(t, index=False)
+    write_csv(folder/'images.csv', seen)
     rows = {k: np.flatnonzero(table['split'] == k) for k in ('train', 'valid')}
-    model, info = fit_segmenter(pixels, rows['train'], rows['valid'], s, folder/'checkpoint.safetensors', f'{asked["name"]}, UNet')
-    write_csv(folder/'history.csv', pd.DataFrame(info['history']))
-    read = lambda k: [load_pair(r, recipe, kind, names) for r in table.iloc[k].to_dict('records')]
-    valid = read(rows['valid'])
-    truths = [_truth(t, kind) for _, t in valid]
-    ask = predictor(model, kind == 'class')
-    maps = [predict_maps(ask, x) for x, _ in progress(valid, 'Predicting')]
-    split = None if kind == 'class' else _thresholds(maps, truths, kind)[0]
-    few = read(rng(s.seed, 'rival').permutation(rows['train'])[:40])
-    rival, recipe_of_rival = _rival([x for x, _ in few], [_truth(t, kind) for _, t in few], kind)
+    load = lambda i: load_pair(table.iloc[i], recipe, kind, names)
+    truths = [_truth(load(i)[1], kind) for i in rows['valid']]
     images, groups = _who(table.iloc[rows['valid']])
-    pairs_of = [list(zip(truths, got)) for got in ([_objects_of(m, split, kind) for m in maps], [rival(x) for x, _ in valid])]
-    net, other = (_score(pairs, images, kind, len(names or [1])) for pairs in pairs_of)
-    parts = _parts(pairs_of, (net, other), images, kind, list(seen.loc[seen['split'] == 'valid', 'kind']), groups)
+
+    rival, recipe_of_rival, n_classical = _fit_rival(load, rows['train'], kind, s.seed, clock, earlier.get('n_classical'))
+    pairs_of_rival = [(t, rival(load(i)[0])) for t, i in zip(truths, rows['valid'])]
+    other, other_sizes = _score(pairs_of_rival, images, kind, n_classes), _size_table(pairs_of_rival, images, kind)
+    del pairs_of_rival
+
+    with torch.random.fork_rng(devices=[]):
+        blank = _network(s, pixels.channels, pixels.t[0].shape[2]).eval()
+        blank.precision = best_precision(s.precision)
+        before, (thresholds, rest) = clock.spent, _seconds_after(blank, pixels, rows['valid'], truths, kind, n_classes)
+    chosen = _for_thresholds(truths, s.seed, thresholds, clock, earlier.get('n_thresholds'))
+    after = 2 + 1.15*(thresholds*len(chosen)/len(truths) + rest)  # and the intervals, the conclusion, the files
+    model, info = fit_segmenter(pixels, rows['train'], rows['valid'], s, folder/'checkpoint.safetensors', f'{asked["name"]}, UNet', clock, after, earlier.get('epoch_steps'))
+    trained, epochs = clock.spent, len(info['history'])
+    write_csv(folder/'history.csv', pd.DataFrame(info['history']))
+    ask = predictor(model, kind == 'class')
+    maps = [predict_maps(ask, load(i)[0]) for i in progress(rows['valid'], 'Predicting')]
+    split = None if kind == 'class' else _thresholds([maps[k] for k in chosen], [truths[k] for k in chosen], kind)[0]
+    net, sizes = _after(maps, truths, images, kind, n_classes, split)
     write_csv(folder/'predictions.csv', net[0] if net[1] is None else net[1].merge(net[0][['image', 'dice', 'iou']], on='image'))
+    parts = _parts((net, other), (sizes, other_sizes), kind, list(seen.loc[seen['split'] == 'valid', 'kind']), groups)
     difference, said = _verdict(net, other, kind, groups)
     flat = why_flat(info['history'], table.iloc[rows['train']], info['lr'])
+    scores = {k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()} for k, t in (('unet', net), ('classical', other))}
     save_model(folder, model, recipe=asdict(recipe), kind=kind, classes=names, split=split and asdict(split))
-    write_json(folder/'result.json', dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=len(info['history']), n_parameters=n_parameters(model), learning_rate=info['lr'], estimate_seconds=info['estimate_seconds'], train_seconds=info['seconds'], peak_mb=info['peak_mb'],
-               split=split and asdict(split), classical=recipe_of_rival, scores={k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()} for k, t in (('unet', net), ('classical', other))},
-               parts=parts, difference=asdict(difference), verdict=said, note='The thresholds of the UNet were chosen on the images that are scored here; a part that nobody saw is for `evaluate`.' if split else '', flat=flat))
+    decided = dict(plan=info['plan'], epoch_steps=info['epoch_steps'], n_classical=n_classical, n_thresholds=len(chosen)) if s.seconds else None
+    seconds = dict(before=before, training=trained - before, after=clock.spent - trained, after_estimated=after)
+    write_json(folder/'result.json', dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=epochs, n_parameters=n_parameters(model), learning_rate=info['lr'],
+        estimate_seconds=info['estimate_seconds'], train_seconds=clock.spent, seconds_of=seconds, seconds_note=_late(s, clock, epochs), peak_mb=info['peak_mb'],
+        split=split and asdict(split), classical=recipe_of_rival, replay=decided, scores=scores, parts=parts, difference=asdict(difference), verdict=said,
+        note='The thresholds of the UNet were chosen on the images that are scored here; a part that nobody saw is for `evaluate`.' if split else '', flat=flat))
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
@@ -364,7 +453,7 @@ class Segmentation:
         "What the training images are like, a `cytokit.novelty.Reference`; None for a run that was made before it was kept."
         f = self.folder/'images.csv'
         if not f.exists(): return None
-        try: return Reference(pd.read_csv(f))
+        try: return Reference(read_csv(f))
         except (ValueError, OSError) as e: raise InputError(f'{shown(f)}: damaged ({shown(e, 160)}); delete it to predict without a comparison with the training images') from None
 
     def _compare(self, image):
@@ -460,7 +549,8 @@ class Evaluation:
         self.scored = {k: _score(v, images, kind, n_classes) for k, v in pairs_of.items()}
         self.summary = {k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()} for k, t in self.scored.items()}
         d, self.verdict = _verdict(self.scored['unet'], self.scored['classical'], kind, groups)
-        parts = _parts(list(pairs_of.values()), list(self.scored.values()), images, kind, kinds, groups)
+        sizes = [_size_table(v, images, kind) for v in pairs_of.values()]
+        parts = _parts(list(self.scored.values()), sizes, kind, kinds, groups)
         self.result = dict(images=len(images), kind=kind, scores=self.summary, parts=parts, difference=asdict(d), verdict=self.verdict)
     @property
     def table(self)->pd.DataFrame:

@@ -25,7 +25,7 @@ from .machine import PRECISIONS, best_precision, held_memory, keep_pages, peak_m
 from .models import fold_norms
 from .patches import PatchLoader
 from .tiles import predict_large
-from .training import _Epochs, _fit_epochs, check_numbers, precise_norm
+from .training import Clock, _Epochs, _fit_epochs, _read_state, check_numbers, precise_norm
 from .unet import PRESETS, encoder_unet, reach, unet
 
 # %% ../nbs/10d_unet_fit.ipynb #b53c0bc2
@@ -40,7 +40,7 @@ class SegmentSettings:
     target:str|None=None       # 'foreground', 'border', 'distance' or 'classes'; None: 'classes' for labels of classes, otherwise 'distance'
     loss:str='bce+dice'        # One of `LOSSES`
     epochs:int=30              # Rounds; each sees about as many pixels as the training images have
-    seconds:float|None=None    # Budget instead of `epochs`: as many as fit into it, at least one
+    seconds:float|None=None    # Budget of time instead of `epochs`, for all of it: reading, training, thresholds, scores and baseline; at least one epoch
     lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: 0.001, of a plain UNet 0.01
     patch:int=128              # Side of a patch, in pixels
     batch_size:int=8           # Patches a step
@@ -103,6 +103,26 @@ class _Rounds(_Epochs):
     def after_train(self):
         if self.epoch >= self.start: precise_norm(self.model, torch.cat(self.seen), self.s.batch_size)
 
+# %% ../nbs/10d_unet_fit.ipynb #de1fa781
+def _seconds_of_a_step(learn):
+    "The median of a few steps on a copy."
+    model, dls, times = copy.deepcopy(learn.model).train(), learn.dls, []
+    opt, device = learn.opt_func([list(model.parameters())], lr=1e-6), next(model.parameters()).device
+    t = time.perf_counter()
+    for (x, y), _ in zip(dls.train, range(6)):
+        learn.loss_func(model(x.to(device)), y.to(device)).backward()
+        opt.step(); opt.zero_grad()
+        times.append(time.perf_counter() - t); t = time.perf_counter()
+    return float(np.median(times[1:] or times))
+
+def _epoch_steps(n, left, step, look):
+    "Steps an epoch: `n`, or fewer where an epoch would take more than a quarter of the seconds that are left."
+    return n if left is None else int(np.clip(left/4/step - look, min(8, n), n))
+
+def _begun_with(path):
+    "Steps an epoch of the training that a checkpoint belongs to; None without one."
+    return _read_state(path)[0].get('epoch_steps') if path and Path(path).exists() else None
+
 # %% ../nbs/10d_unet_fit.ipynb #4d58b327
 def _network(s, n_in, n_out):
     if s.preset: return unet(n_in, n_out, s.preset)
@@ -115,9 +135,13 @@ def fit_segmenter(
     s:'SegmentSettings', # What is asked, `target` as in `pixels`
     path:str|Path|None=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
     desc:str='', # For the progress bar
-): # (trained `cytokit.unet.Segmenter` in evaluation mode, dict of epochs, lr, history, estimate_seconds, seconds, peak_mb)
+    clock:Clock|None=None, # Runs since the command began, or holds the plan of an earlier training; None: begins here, for `s.seconds`
+    after:float=0., # Seconds that what follows the training will take: they are kept free
+    epoch_steps:int|None=None, # Steps an epoch of an earlier training with a budget
+): # (trained `cytokit.unet.Segmenter` in evaluation mode, dict of epochs, lr, history, plan, epoch_steps, estimate_seconds, peak_mb)
     "Train one UNet. Same input, same result, also when it was interrupted."
-    t, held, n_out, lr = time.perf_counter(), held_memory(), pixels.t[0].shape[2], s.lr or (1e-2 if s.preset else 1e-3)
+    clock = clock or Clock(s.seconds)
+    held, n_out, lr = held_memory(), pixels.t[0].shape[2], s.lr or (1e-2 if s.preset else 1e-3)
     seed_all(s.seed)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model = _network(s, pixels.channels, n_out).to(device, memory_format=torch.channels_last)
@@ -130,25 +154,16 @@ def fit_segmenter(
         weight = weight/(weight.cpu()*share).sum()
     learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight), opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
     learn.logger = lambda *a: None
-    def begin():
-        each = _seconds_of_an_epoch(learn)
-        epochs = max(1, int(s.seconds/each)) if s.seconds else s.epochs
-        return dict(epochs=epochs, lr=lr, estimate_seconds=epochs*each, history=[])
-    with keep_pages(): state = _fit_epochs(learn, s, path, begin, _Rounds, len(dls.train)*s.batch_size, desc=desc or 'segment')
-    state['seconds'] += time.perf_counter() - t
+    with keep_pages():
+        step = _seconds_of_a_step(learn)
+        look = 4/3*len(dls.valid) + 4/3  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
+        left = None if clock.seconds is None else clock.seconds - clock.spent - after
+        dls.train.steps = epoch_steps or _begun_with(path) or _epoch_steps(len(dls.train), left, step, look)
+        epoch = step*(len(dls.train) + look)
+        def begin(): return dict(epochs=s.epochs, epoch_steps=len(dls.train), lr=lr, estimate_seconds=clock.spent + epoch*s.epochs + after if clock.seconds is None else clock.seconds, history=[])
+        state = _fit_epochs(learn, s, path, begin, _Rounds, len(dls.train)*s.batch_size, desc=desc or 'segment', clock=clock, look=look, closing=after/step)
     state['peak_mb'] = max(0, peak_memory() - held)/1e6 if held else None
     return model.cpu(), state
-
-def _seconds_of_an_epoch(learn):
-    "From a few steps on a copy."
-    model, dls, times = copy.deepcopy(learn.model).train(), learn.dls, []
-    opt, device = learn.opt_func([list(model.parameters())], lr=1e-6), next(model.parameters()).device
-    t = time.perf_counter()
-    for (x, y), _ in zip(dls.train, range(6)):
-        learn.loss_func(model(x.to(device)), y.to(device)).backward()
-        opt.step(); opt.zero_grad()
-        times.append(time.perf_counter() - t); t = time.perf_counter()
-    return float(np.median(times[1:] or times))*(len(dls.train) + 4/3*len(dls.valid) + 4/3)  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
 
 # %% ../nbs/10d_unet_fit.ipynb #58dd54ca
 def predictor(

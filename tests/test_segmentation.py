@@ -1,5 +1,5 @@
 "Segmentation: a run killed with SIGKILL goes on to the same weights; labels of every kind; real sets; bad input in one line."
-import json, signal, subprocess, sys
+import json, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
@@ -235,3 +235,47 @@ def test_scores_by_kind_and_size(two_kinds):
         assert ((0 <= parts['unet_low']) & (parts['unet_low'] <= parts['unet']) & (parts['unet'] <= parts['unet_high']) & (parts['unet_high'] <= 1)).all()
         for scores in result['scores'].values():
             for k, i in scores.items(): assert 0 <= i['low'] <= i['mean'] <= i['high'] and (k.startswith('count') or i['high'] <= 1), (k, i)
+
+def test_a_budget_is_for_all_of_it_and_a_repeat_needs_no_clock(two_kinds, tmp_path):
+    home, _ = two_kinds
+    r = command('segment', 'train', 'set', '--out', tmp_path/'run', '--kind', 'instance', '--preset', 'tiny', '--seconds', 12, '--patch', 64, cwd=home)
+    assert r.returncode == 0, r.stderr
+    result = json.loads((tmp_path/'run'/'result.json').read_text())
+    of, replay = result['seconds_of'], result['replay']
+    assert set(of) == {'before', 'training', 'after', 'after_estimated'} and abs(of['before'] + of['training'] + of['after'] - result['train_seconds']) < 1
+    assert 4 <= replay['n_classical'] <= 40 and 8 <= replay['n_thresholds'] <= result['n_valid']
+    assert result['estimate_seconds'] == 12 and (result['train_seconds'] <= 15.2 or 'The budget was 12 s' in r.stdout)
+    steps = sum(replay['plan'][-1])
+    assert (result['epochs'] - 1)*replay['epoch_steps'] < steps <= result['epochs']*replay['epoch_steps']
+    again = command('rerun', tmp_path/'run', '--out', tmp_path/'again', cwd=home)
+    assert again.returncode == 0, again.stderr
+    a, b = (load_file(tmp_path/k/'model.safetensors') for k in ('run', 'again'))
+    assert all(a[k].equal(b[k]) for k in a)
+    assert (tmp_path/'run'/'predictions.csv').read_bytes() == (tmp_path/'again'/'predictions.csv').read_bytes()
+
+@pytest.fixture(scope='module')
+def cell_pixels(cells):
+    from cytokit.datasets import split_table
+    from cytokit.images import Recipe
+    from cytokit.pairs import pairs
+    from cytokit.patches import load_pixels
+    table = split_table(pairs(cells), valid=.25, seed=0)
+    return load_pixels(table, Recipe(channels=1), 'instance', 'distance'), *(np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))
+
+def test_time_that_others_take_shortens_the_training(cell_pixels):
+    from cytokit.training import Clock
+    from cytokit.unet_fit import SegmentSettings, fit_segmenter
+    class Robbed(Clock):
+        "Other programs take nearly all of the budget as soon as the training is on its way."
+        def __init__(self, seconds): super().__init__(seconds); self.asked = 0
+        @property
+        def spent(self):
+            self.asked += 1
+            return time.perf_counter() - self.begun + (self.seconds*.95 if self.asked > 12 else 0)
+    s = SegmentSettings(preset='tiny', patch=64, seconds=8)
+    _, robbed = fit_segmenter(*cell_pixels, s, clock=Robbed(8))
+    assert sum(robbed['plan'][-1]) < .8*sum(robbed['plan'][0])          # planned anew, and shorter
+    _, kept = fit_segmenter(*cell_pixels, s, clock=Clock(8), after=100)  # what follows needs more than there is: the shortest training
+    assert (kept['epoch_steps'], sum(kept['plan'][-1])) == (8, 8)
+    _, same = fit_segmenter(*cell_pixels, s, clock=Clock(plan=robbed['plan']), epoch_steps=robbed['epoch_steps'])
+    assert [h['train_loss'] for h in same['history']] == [h['train_loss'] for h in robbed['history']]
