@@ -178,7 +178,7 @@ def counted(name, found):
         files = {Path(f).name for f in own.file if f}
         true = truly(name, check, files)
         rows.append(dict(set=name, check=check, severity=severity, files=len(files), about_the_set=int((own.file == '').sum()), true=len(true),
-                         false_share=(len(files) - len(true))/n, example=own.message.iloc[0]))
+                         false_share=(len(files) - len(true))/n))
     bad = d[d.severity.isin(['error', 'warning'])]
     false = {Path(f).name for f, c in zip(bad.file, bad.check) if f and not truly(name, c, [Path(f).name])}
     return rows, dict(set=name, n=n, accused=len(false), share=len(false)/n)
@@ -198,7 +198,7 @@ def main():
             more, total = counted(name, checked(args, folder))
         rows, totals = rows + more, totals + [total]
         print(f'\n{name}: {total["n"]} files, {total["accused"]} good ones with an error or a warning ({total["share"]:.1%})')
-        print(pd.DataFrame(more).drop(columns=['set', 'example']).round(4).to_string(index=False) if more else 'nothing found', flush=True)
+        print(pd.DataFrame(more).drop(columns=['set']).round(4).to_string(index=False) if more else 'nothing found', flush=True)
     if a.out: write_json(a.out, dict(sets=totals, checks=rows))
 
 if __name__ == '__main__': main()

@@ -123,7 +123,7 @@ def label_findings(
     return findings_table(out)
 
 # %% ../nbs/04c_labels.ipynb #b296ba14
-MOST_SHARE = .06 # Of images with such a probability that carry the label: a higher share is no reason to doubt one of them
+MOST_SHARE = .05 # Of images with such a probability that carry the label: a higher share is no reason to doubt one of them
 
 def _carried(y, p):
     "(n, K): the share of images that carry the label of a class, among those with such a probability for a class."
@@ -136,9 +136,10 @@ def _wrong(files, y, p, names):
     lead = p[n, j] - p[n, y]
     right, confident = np.mean([(j[y == k] == k).mean() for k in np.unique(y)]), _confident(y, p)
     carried = _carried(y, p)
-    share, noise = carried[n, y], np.quantile(carried, .05)
+    share, noise = carried[n, y], np.quantile(carried, .02)
+    most = MOST_SHARE if right >= .9 else .8*MOST_SHARE  # a weak classifier must be surer
     far = (lead >= .7) | (lead >= .5) & (confident >= 0) & (confident != y) & (right >= .7)
-    wrong = (j != y) & far & (share <= max(MOST_SHARE, 1.3*noise))
+    wrong = (j != y) & far & (share <= max(most, 1.3*noise))
     own = [np.median(p[y == k, k]) if (y == k).any() else np.nan for k in range(len(names))]
     for i in np.flatnonzero(wrong):
         mine, other = shown(names[y[i]]), shown(names[j[i]])
