@@ -44,8 +44,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(cells, tmp_path):
     from cytokit.training import rerun
     assert rerun(whole)[1] == []
 
-def test_a_nan_in_training_is_one_line(cells, tmp_path):
+def test_a_nan_in_training_is_one_line(cells, tmp_path, monkeypatch):
+    from cytokit import training
     from cytokit.segmentation import segment
+    monkeypatch.setitem(training._REAL, 'lr', 1e30)  # beyond what is accepted, so that the training really breaks down
     with pytest.raises(InputError, match='infinite or NaN'): segment(cells, out=tmp_path/'run', lr=1e25, **QUICK)
 
 @pytest.mark.parametrize('settings', [dict(target='foreground'), dict(target='border', loss='focal'), dict(loss='boundary', preset=None), dict(seconds=.5), dict(augment='none', loss='dice')])
