@@ -107,6 +107,11 @@ def test_a_forgotten_patient_is_asked_about(tmp_path):
     d, _ = found(tmp_path, 'set', '--group', r'patient\d+')
     assert 'group_forgotten' not in set(d['check'] if len(d) else ())
 
+def test_numbers_that_begin_anew_in_each_class_are_no_groups(tmp_path):
+    for i in range(12): save(texture(i, 32), tmp_path/'set'/'ab'[i % 2]/f'{i//2}.png')
+    d, _ = found(tmp_path, 'set')
+    assert 'group_forgotten' not in set(d['check'] if len(d) else ())
+
 @needs('bccd')
 @pytest.mark.parametrize('name', ['bccd_cells', 'malaria_like'])
 def test_few_good_crops_are_accused(name, tmp_path):
