@@ -317,7 +317,8 @@ def _beginnings(stems, number, wells):
 
 def _look_like_groups(values, targets, keyword):
     "Whether the names' parts `values` are shared as groups are: several of them, most with several files, and not one a class."
-    same = [values] if keyword else [values, list(targets)]  # numbers that begin anew in each class are no groups
+    plain = all(v.isdigit() for v in values)  # numbers that begin anew in each class are no groups
+    same = [values, list(targets)] if plain else [values]
     n = pd.Series(values).groupby(same).transform('size')
     several = len(set(values))
     if several < (2 if keyword else 3) or several > len(values)/2 or (n > 1).mean() < .5: return False
