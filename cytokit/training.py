@@ -689,7 +689,8 @@ def check_memory(
     pixels = recipe.size**2
     images = 4*n*recipe.channels*pixels
     batch = 64*min(s.batch_size, n)*pixels  # sixteen maps of one layer
-    room = total + shutil.disk_usage(cache_dir()).free
+    try: room = total + shutil.disk_usage(cache_dir()).free
+    except OSError: room = total  # no cache can be had; the set stays in memory
     if images > room: raise InputError(f'size={recipe.size}: {n} images of this size take {images/1e9:.0f} GB, memory and free disk are {room/1e9:.0f}; choose a smaller size')
     if batch > total and not torch.cuda.is_available():
         raise InputError(f'size={recipe.size}, batch_size={s.batch_size}: one step takes more than {batch/1e9:.0f} GB, this machine has {total/1e9:.0f}; choose a smaller size or batch')
