@@ -61,7 +61,7 @@ def _octave_traits(x, n=6):
 # %% ../nbs/04g_novelty.ipynb #56910f7e
 def image_traits(
     array, # (H, W) or (H, W, C), any real dtype, in the file's own intensities
-    shape=None, # (H, W) of the whole image, where `array` is only a part of it
+    shape:tuple|None=None, # (H, W) of the whole image, where `array` is only a part of it
 )->dict: # 23 floats by name; what stands before the first `_` is the group: size, intensity, colour, brightness, octave
     "What an image is like, in numbers: of images with a side above 2048 pixels their middle."
     a = np.asarray(array)

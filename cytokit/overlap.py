@@ -339,7 +339,7 @@ def _sizes(area, edges):
 # %% ../nbs/07a_overlap.ipynb #3b2591e7
 def score_sizes(
     pairs, # Pairs (truth, predicted) of instance labels, (H, W) integers; a generator will do
-    images=None, # Name of each image; None for 0, 1, …
+    images:list|None=None, # Name of each image; None for 0, 1, …
     edges=(12, 24, 40), # Diameters where a range ends and the next begins, in pixels, rising
     threshold:float=.5, # Least IoU of a match
 )->pd.DataFrame: # A row an image and size that occurs in it: image, size, n_truth, n_predicted, matches, and their ap, precision, recall, f1
