@@ -161,6 +161,56 @@ def test_cell_options_are_yaml(nb, pages):
         options = cell_options(source)
         if options: assert isinstance(yaml.safe_load(options), dict), options
 
+# The lesson's name of each method, and the benchmark's
+PRETRAINING_ROWS = {
+    'small CNN, from scratch': 'small',
+    'logistic regression': 'logistic',
+    'frozen, ImageNet (EfficientNet-Lite0)': 'frozen imagenet',
+    'frozen, ImageNet (MobileNetV2)': 'frozen mobilenet',
+    'frozen, synthetic textures': 'frozen textures',
+    'frozen, random weights (EfficientNet-Lite0)': 'frozen none',
+    'fine-tuned, ImageNet (EfficientNet-Lite0)': 'finetune imagenet',
+    'fine-tuned, ImageNet (MobileNetV2)': 'finetune mobilenet',
+    'fine-tuned, synthetic textures': 'finetune textures',
+}
+PRETRAINING_COLUMNS = {'brain MRI, 5 patients': 'mri', 'white blood cells': 'blood', 'photographs of clothes': 'photos'}
+
+@pytest.fixture(scope='module')
+def pretraining():
+    "What `benchmarks/pretraining.py` found, and what lesson 2 prints of it."
+    found = json.loads((ROOT/'benchmarks/results/pretraining.json').read_text())
+    prose = cells(ROOT/'nbs/lessons/02_transfer.ipynb', 'markdown')
+    return found, next(text for text in prose if text.startswith('## Which pretraining helps'))
+
+def test_table_of_pretraining_is_what_was_measured(pretraining):
+    "Mean and interval of each method on each set; an empty place is one that was not measured."
+    found, text = pretraining
+    head, _, *rows = [[part.strip() for part in line.strip('|').split('|')] for line in text.splitlines() if line.startswith('|')]
+    sets = [PRETRAINING_COLUMNS[name] for name in head[1:]]
+    assert sorted(sets) == sorted(found)
+    printed, measured = {}, {}
+    for label, *values in rows:
+        for name, value in zip(sets, values, strict=True):
+            if value: printed[name, PRETRAINING_ROWS[label]] = [float(number) for number in re.findall(r'[\d.]+', value)]
+    for name, result in found.items():
+        for method, scores in result['methods'].items():
+            measured[name, method] = [round(scores['score'][k], 2) for k in ('mean', 'low', 'high')]
+    assert printed == measured
+
+def test_words_about_pretraining_are_what_was_measured(pretraining):
+    found, text = pretraining
+    minus_small = lambda name, method: found[name]['methods'][method]['minus_small']
+    leads = [minus_small('photos', f'frozen {weights}') for weights in ('imagenet', 'mobilenet')]
+    low, high = sorted(round(100*lead['mean']) for lead in leads)
+    assert f'by {low} to {high} points' in text and all(lead['low'] > 0 for lead in leads)
+    assert minus_small('photos', 'frozen textures')['high'] < 0
+    for name in ('mri', 'blood'):
+        for method in found[name]['methods']:
+            if method.endswith(('imagenet', 'mobilenet')):
+                difference = minus_small(name, method)
+                assert difference['low'] < 0 < difference['high'], (name, method)
+            if method.endswith('textures'): assert minus_small(name, method)['mean'] < 0, (name, method)
+
 def test_import_loads_no_torch():
     light = 'core images samples datasets metrics cli widgets course'.split()
     r = python(f'import sys, importlib, cytokit\nfor m in {light!r}: importlib.import_module("cytokit." + m)\n'
