@@ -315,10 +315,10 @@ def _beginnings(stems, number, wells):
         out.append((s[:end], _spelling(s[:end], wells), re.match(r'[A-Za-z]*', s[end:])[0]))
     return out
 
-def _look_like_groups(values, targets, keyword):
+def _look_like_groups(values, targets, folders, keyword):
     "Whether the names' parts `values` are shared as groups are: several of them, most with several files, and not one a class."
-    plain = all(v.isdigit() for v in values)  # numbers that begin anew in each class are no groups
-    same = [values, list(targets)] if plain else [values]
+    plain = all(v.isdigit() for v in values)  # numbers that begin anew in each class or folder are no groups
+    same = [values, list(targets), folders] if plain else [values]
     n = pd.Series(values).groupby(same).transform('size')
     several = len(set(values))
     if several < (2 if keyword else 3) or several > len(values)/2 or (n > 1).mean() < .5: return False
@@ -332,17 +332,18 @@ def guess_group(
     if 'group' in table and table.group.notna().any() or len(table) < 6: return None
     root = table.attrs.get('root', '.')
     paths = [os.path.relpath(str(p), root).replace(os.sep, '/') for p in table.image]
-    stems, targets = [re.sub(r'(\.\w+)+$', '', p.rpartition('/')[2]) for p in paths], table.target.map(str)
+    folders, stems = map(list, zip(*[os.path.split(re.sub(r'(\.\w+)+$', '', p)) for p in paths]))
+    targets = table.target.map(str)
     best = None
     for wells, number in itertools.product((False, True), range(3)):
-        found = _shared_beginning(stems, targets, number, wells)
+        found = _shared_beginning(stems, targets, folders, number, wells)
         if best and (not found or found[2] != best[2]): break
         best = found or best  # C39P4 where that says no more than C39
     if not best: return None
     pattern, values, n, one = best
     return _expression(pattern, paths, values), n, one
 
-def _shared_beginning(stems, targets, number, wells):
+def _shared_beginning(stems, targets, folders, number, wells):
     "If the names' beginnings up to the n-th number look like groups: their pattern, the beginning of each name, how many there are, one of them."
     parts = _beginnings(stems, number, wells)
     spelled = pd.Series([p and p[1:] for p in parts], dtype=object).value_counts()
@@ -351,7 +352,7 @@ def _shared_beginning(stems, targets, number, wells):
     like = [p is not None and p[1:] == (pattern, letters) for p in parts]
     if np.mean(like) < .8: return None
     values = [p[0] if own else s for p, own, s in zip(parts, like, stems)]
-    if not _look_like_groups(values, targets, bool(_KEYWORD.search(pattern.replace(r'\d+', '#')))): return None
+    if not _look_like_groups(values, targets, folders, bool(_KEYWORD.search(pattern.replace(r'\d+', '#')))): return None
     return pattern, values, len(set(values)), values[like.index(True)]
 
 def _expression(pattern, paths, values):

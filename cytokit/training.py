@@ -187,7 +187,7 @@ def steps_left(
 class Pace:
     "Where in its schedule a training with a budget stands, and how many steps it still has."
     def __init__(self,
-        clock:Clock, # What limits the training
+        clock:'Clock', # What limits the training
         n:int, # Steps of an epoch
         look:float=1., # What ends an epoch takes so many steps' time; until it was measured
         closing:float=0., # What ends the training takes so many steps' time more
@@ -361,13 +361,13 @@ class Rate:
         fig = self.found.plot()
         fig.axes[0].axvline(self.lr, color='black', ls=':', label=f'used, {self.lr:.2g}')
         fig.axes[0].legend(fontsize=7, ncols=2, loc='upper left')
-        return fig
+        return show_once(fig)
 
 def decide_rate(
     usual:float, # The usual rate of the method, from `USUAL`
     found:Found|None, # What the finder says; None: it was not run
     why:str='', # Why it was not run
-)->Rate:
+)->'Rate':
     "The rate for a training, from what the finder says and what is usual."
     if found is None: return Rate(usual, f'{why} The usual {usual:g} was used.')
     if found.lr is None: return Rate(usual, f'{found.reason} The usual {usual:g} was used.', found)
@@ -404,6 +404,7 @@ def _fit_epochs(learn, s, path, begin, callback, n_train, ratio=(1.,), desc='', 
         done = _stopped(state['history'], s) or (pace is not None and pace.left == 0)
         n_epochs = 10**9 if pace else state['epochs']  # the pace ends it
         if not done: learn.fit_one_cycle(n_epochs, [state['lr']*r for r in ratio], cbs=[cb, *([_Pacer(pace)] if pace else [])], start_epoch=start)
+        if pace and pace.left == 0: bar.update(bar.total - bar.n)  # a budget is used up within its last second
     if cb.failed:
         raise InputError(f'{desc}: the training loss became infinite or NaN in epoch {len(state["history"])} at learning rate {state["lr"]:.2g}; lower it, or check the images for extreme values')
     if pace: state['epochs'] = len(state['history'])
@@ -681,7 +682,7 @@ def differences(
 def check_memory(
     n:int, # Images
     recipe:Recipe, # How they are read
-    s:Settings, # What is asked
+    s:'Settings', # What is asked
 ):
     "Refuse a training of which the images, or one batch, cannot fit into this machine, whatever the network."
     total, _ = memory()
@@ -745,7 +746,7 @@ def find_rate(
     recipe:Recipe|None=None, # How an image is read
     valid:float=.25, # Share held out, where the table has no split
     **settings, # See `Settings`
-)->Rate:
+)->'Rate':
     "The learning rate for the training that `train` would be with the same arguments; nothing is trained or written."
     s = pin(Settings(arm=arm, **settings))
     table, names, recipe = prepare(source, recipe, valid, s.seed)

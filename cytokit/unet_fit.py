@@ -175,7 +175,7 @@ def predictor(
     fast = fold_norms(model, torch.rand(2, n, 2*model.step, 2*model.step, device=device))
     @torch.inference_mode()
     def predict(x):
-        y = fast(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).to(device))
+        y = fast(torch.from_numpy(np.require(x, requirements='CW')).permute(0, 3, 1, 2).to(device))
         return (y.softmax(1) if classes else y.sigmoid_()).cpu().numpy()
     predict.tiles = dict(tile=max(1024, 4*margin), margin=margin)
     return predict
