@@ -81,11 +81,11 @@ def segment(
     "Train a UNet on pairs of images and masks, choose its thresholds, score it beside a classical recipe, and leave a run folder."
     begun = begun or time.perf_counter()
     s = SegmentSettings(**settings)
-    s = replace(s, precision=best_precision(s.precision))
     table, kind, why, names, recipe = _prepare(source, masks, recipe, valid, s.seed, kind)
     if s.target is None: s = replace(s, target='classes' if kind == 'class' else 'foreground' if kind == 'binary' else 'distance')
     if (s.target == 'classes') != (kind == 'class'): raise InputError(f'target={s.target} does not go with labels of kind {kind}; leave it out, or say kind=')
-    with torch.random.fork_rng(devices=[]): _network(s, recipe.channels, 2)  # missing weights are told before anything is written
+    with torch.random.fork_rng(devices=[]): body = _network(s, recipe.channels, 2).body  # missing weights are told before anything is written
+    s = replace(s, precision=best_precision(s.precision, body, (recipe.channels, 128, 128)))
     folder = new_run('segment', table, out, settings=asdict(s), recipe=asdict(recipe), kind=kind, why=why, classes=names, weights_digest=weights_digest(s))
     with computing(read_run(folder)['threads']): return run_segment(folder, begun)
 
@@ -386,7 +386,7 @@ class Segmentation:
         n_in, least = model.spec['n_in'], len(self.names) + 1 if self.kind == 'class' else 1
         if self.recipe.channels != n_in or model.spec['n_out'] < least:
             raise InputError(f'{shown(self.folder)}: its network has {n_in} channels and {model.spec["n_out"]} maps, run.json says {self.recipe.channels} and at least {least}; damaged')
-        model.precision = best_precision()
+        model.precision = best_precision('auto', model.body, (n_in, 128, 128))
         return predictor(model.cuda() if torch.cuda.is_available() else model, self.kind == 'class')
 
     def maps(self,

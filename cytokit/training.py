@@ -8,7 +8,8 @@ Docs: https://cytokit.github.io/cytokit/training.html.md"""
 __all__ = ['ARMS', 'USUAL', 'VERBS', 'check_numbers', 'Settings', 'make_model', 'arm_recipe', 'precise_norm', 'Clock',
            'steps_left', 'Pace', 'Rate', 'decide_rate', 'scores', 'features', 'estimate', 'fit', 'replay_of', 'expect',
            'reading', 'new_run', 'read_run', 'make', 'resume', 'rerun', 'differences', 'check_memory', 'prepare',
-           'weights_digest', 'pin', 'train', 'find_rate', 'class_numbers', 'run_train', 'prediction_table', 'Run']
+           'weights_digest', 'pin', 'pin_precision', 'train', 'find_rate', 'class_numbers', 'run_train',
+           'prediction_table', 'Run']
 
 # %% ../nbs/09_training.ipynb #22aa5b6a
 import copy, json, math, os, shutil, sys, time
@@ -515,7 +516,7 @@ def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', only_rate
 def _start(x, y, train, valid, s, n_out):
     seed_all(s.seed)
     model = make_model(s, x.shape[1], n_out).to('cuda' if torch.cuda.is_available() else 'cpu', memory_format=torch.channels_last)
-    model.precision = best_precision(s.precision)
+    model.precision = best_precision(s.precision, model.body, x.shape[1:])
     return model, loaders(x, y, train, valid, s.batch_size, s.augment, s.seed)
 
 def fit(
@@ -719,9 +720,14 @@ def weights_digest(
     return digest([file_digest(f) for f in files]) if files else None
 
 def pin(s):
-    "The same settings with the path of the weights and the precision written out, so that a repeat finds both from anywhere."
+    "The same settings with the path of the weights written out, so that a repeat finds them from anywhere."
     w = s.weights or os.environ.get('CYTOKIT_WEIGHTS') or (None if s.arch else 'imagenet')
-    return replace(s, weights=str(Path(w).resolve()) if w and Path(w).exists() else w, precision=best_precision(s.precision))
+    return replace(s, weights=str(Path(w).resolve()) if w and Path(w).exists() else w)
+
+def pin_precision(s, recipe, n_out):
+    "The same settings with the precision written out that is faster for this network; missing weights are told here, before anything is written."
+    body = make_model(s, recipe.channels, n_out).body
+    return replace(s, precision=best_precision(s.precision, body, (recipe.channels, recipe.size, recipe.size)))
 
 def train(
     source, # Folder of class folders, CSV, or a table
@@ -736,7 +742,7 @@ def train(
     table, names, recipe = prepare(source, recipe, valid, s.seed)
     check_memory(len(table), recipe, s)
     recipe = arm_recipe(s, recipe)
-    make_model(s, recipe.channels, len(names))  # missing weights are told before anything is written
+    s = pin_precision(s, recipe, len(names))
     return resume(new_run('train', table, out, settings=asdict(s), recipe=asdict(recipe), classes=names, weights_digest=weights_digest(s)))
 
 # %% ../nbs/09_training.ipynb #e952be5c
@@ -752,7 +758,8 @@ def find_rate(
     table, names, recipe = prepare(source, recipe, valid, s.seed)
     check_memory(len(table), recipe, s)
     y, rows = table['target'].astype(str).map(names.index).to_numpy(), {k: np.flatnonzero(table['split'] == k) for k in ('train', 'valid')}
-    x = load_arrays(table, arm_recipe(s, recipe))
+    recipe = arm_recipe(s, recipe)
+    s, x = pin_precision(s, recipe, len(names)), load_arrays(table, recipe)
     with computing(usual_threads()): return fit(x, y, rows['train'], rows['valid'], s, len(names), only_rate=True)
 
 # %% ../nbs/09_training.ipynb #21797dc4
@@ -786,7 +793,7 @@ def run_train(folder):
     write_csv(folder/'predictions.csv', prediction_table(table['image'].iloc[rows['valid']], p, names, table['target'].iloc[rows['valid']]))
     groups = table['group'].iloc[rows['valid']].to_numpy() if 'group' in table else None
     result = dict(arm=s.arm, n_train=len(rows['train']), n_valid=len(rows['valid']), classes=names, epochs=len(info['history']), learning_rate=info['lr'],
-                  lr_note=info['lr_note'], n_parameters=n_parameters(model), train_seconds=info['seconds'], precision=best_precision(s.precision), chance=1/len(names), **{k: info[k] for k in ('estimate_seconds', 'estimate_mb', 'peak_mb')})
+                  lr_note=info['lr_note'], n_parameters=n_parameters(model), train_seconds=info['seconds'], precision=model.precision, chance=1/len(names), **{k: info[k] for k in ('estimate_seconds', 'estimate_mb', 'peak_mb')})
     if s.seconds: result |= dict(budget_seconds=s.seconds, replay=replay_of(info))
     for m in ('balanced_accuracy', 'auc', 'macro_f1'): result[m] = asdict(metrics.bootstrap(yv, p[None], groups, m))
     save_model(folder, model, classes=names, recipe=asdict(recipe))

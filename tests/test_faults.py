@@ -215,7 +215,8 @@ def test_ctrl_c(verb, sign, tmp_path):
     for c in 'ab':
         for i in range(200): save(tmp_path/'x'/c/f'{i}.png', 1000*ord(c) + i, (128, 128))
     extra = ['--fresh'] if verb == 'check' else ['--epochs', '3000', '--size', '32', '--precision', 'float32', '--out', 'run']
-    p = subprocess.Popen([*COMMAND, verb, 'x', *extra], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    heed = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run with nohup or &
+    p = subprocess.Popen([*COMMAND, verb, 'x', *extra], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed)
     wait_for(p, tmp_path/sign if isinstance(sign, Path) else sign)
     os.killpg(p.pid, signal.SIGINT)  # the whole group, as a terminal does
     out, err = p.communicate(timeout=120)

@@ -22,7 +22,7 @@ def learner(*args, **kwargs):
     return learn, ratio
 training._learner = learner
 if kill == 'resume': training.resume(out)
-else: training.train(data, arm, out, Recipe(size=32), epochs=4, batch_size=16, seed=5)
+else: training.train(data, arm, out, Recipe(size=32), epochs=4, batch_size=16, seed=5, lr=None if arm == 'small' else .001)
 ''' % KILL_IN_EPOCH
 
 STOP = '''
