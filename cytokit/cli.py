@@ -31,7 +31,7 @@ def _version(value:bool):
 
 @app.callback()
 def _main(
-    quiet:Annotated[bool, typer.Option('--quiet', '-q', help='No progress bars.')] = False,
+    quiet:Annotated[bool, typer.Option('--quiet', '-q', help='Say nothing of the progress.')] = False,
     debug:Annotated[bool, typer.Option(help='Show the traceback of an error.')] = False,
     version:Annotated[bool, typer.Option('--version', help='Print the version.', callback=_version, is_eager=True)] = False,
 ):

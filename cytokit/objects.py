@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
-from .core import InputError, atomic, progress, shown
+from .core import InputError, atomic, progress, safe_cell, shown
 from .overlap import THRESHOLDS, dice, overlap
 
 # %% ../nbs/10b_objects.ipynb #0b324b1d
@@ -415,6 +415,7 @@ def write_objects_csv(
     path, # The file to write
     table:pd.DataFrame, # From `measure_objects`; several joined, with a column `image`, will do
 )->Path:
-    "Write measurements as CSV, whole or not at all."
-    with atomic(path) as t: table.to_csv(t, index=False, encoding='utf-8-sig', lineterminator='\n')
+    "Write measurements as CSV, whole or not at all, so that no spreadsheet runs a cell of it."
+    safe = table.assign(**{k: table[k].map(safe_cell) for k in table if table[k].dtype.kind == 'O'})
+    with atomic(path) as t: safe.to_csv(t, index=False, encoding='utf-8-sig', lineterminator='\n')
     return Path(path)
