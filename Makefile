@@ -33,7 +33,7 @@ demo: setup
 # With a browser the lessons run in it, by pytest, and need not run twice.
 test: setup
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --skip-folder-re '^($(if $(BROWSER),lessons|)[_.])'
-	OMP_NUM_THREADS=1 pytest -n 2 --durations=15
+	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal --durations=15
 
 # Spoiled files for ten minutes, other ones each time; what breaks a parser is printed with the way to repeat it.
 fuzz: setup
