@@ -98,7 +98,7 @@ def _network_rate(network, shape, precision):
         return len(x)/step_seconds(network, x, precision, repeats=3)
 
 def probe(
-    network:'torch.nn.Module|None'=None, # What will train; None: a stack of 3×3 convolutions
+    network:object=None, # The torch module that will train; None: a stack of 3×3 convolutions
     shape=(3, 64, 64), # Channels, height and width of its input; sides over 128 are timed at 128
     again:bool=False, # Measure even if the answer is known
 )->dict: # rates: operations or, of a network, images a second by precision; best: the faster precision
@@ -119,7 +119,7 @@ def probe(
 
 def best_precision(
     asked:str='auto', # 'auto', or one of `PRECISIONS`
-    network:'torch.nn.Module|None'=None, # What will train, see `probe`
+    network:object=None, # What will train, see `probe`
     shape=(3, 64, 64), # Of its input
 )->str: # One of `PRECISIONS`
     "What to compute in: what was asked, else the variable `CYTOKIT_PRECISION`, else what `probe` found faster."
