@@ -304,7 +304,7 @@ class Comparison:
             ax.plot(a['per_seed'], [i]*len(a['per_seed']), '|', color=c, ms=9, alpha=.7)
             ax.plot(a['mean'], i, m, color=c, ms=8)
         ax.axvline(1/len(r['dataset']['classes']), color='grey', lw=1, ls=':')
-        ax.set(yticks=range(n), yticklabels=[a['name'] for a in arms], xlabel=f'{r["arms"][0]["metric"].replace("_", " ")}, 95 % interval (bars: seeds; dotted: chance)')
+        ax.set(ylim=(-.6, n - .4), yticks=range(n), yticklabels=[a['name'] for a in arms], xlabel=f'{r["arms"][0]["metric"].replace("_", " ")}, 95 % interval (bars: seeds; dotted: chance)')
         if curve:
             for i, (name, (c, m)) in enumerate(style.items()):
                 d = [o for o in r['curve'] if o['arm'] == name]
