@@ -50,12 +50,12 @@ lessons: $(LESSONS) .venv/etc/ipython/startup/50-cytokit.py
 $(LESSONS): | setup
 	@mkdir -p lessons
 	@jupyter nbconvert --log-level=WARN --clear-output --to notebook --stdout nbs/$@ > $@.part
-	@sed -e 's#](\.\./\([0-9]\)#](../nbs/\1#g' -e 's#\.\./\.\./\.\./shared#../../shared#g' $@.part > $@.new
+	@sed -e 's#](\.\./\([a-z0-9]\)#](../nbs/\1#g' -e 's#\.\./\.\./\.\./shared#../../shared#g' $@.part > $@.new
 	@rm $@.part && mv $@.new $@ && echo $@
 
 # Read by each kernel when it starts: a cell that is run too early is told which one comes first.
 .venv/etc/ipython/startup/50-cytokit.py: | setup
-	@mkdir -p $(@D) && echo "__import__('cytokit.widgets')" > $@
+	@mkdir -p $(@D) && echo "__import__('cytokit.teaching.widgets')" > $@
 
 # The lock file from what settings.ini asks for, newest versions that run on this Python (best the oldest 3.11, PYTHON=/usr/bin/python3.11 on Debian 12); then run the tests.
 lock:

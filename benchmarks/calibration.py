@@ -7,12 +7,12 @@ Writes benchmarks/results/calibration.json.
 import argparse
 from pathlib import Path
 import numpy as np
-from cytokit import metrics
+from cytokit.metrics import classification as metrics
 from cytokit.core import progress, write_json
-from cytokit.datasets import classes, read_table, split_table
-from cytokit.images import Recipe
-from cytokit.loaders import load_arrays
-from cytokit.training import Settings, fit, scores
+from cytokit.data.datasets import classes, read_table, split_table
+from cytokit.data.preprocess import Recipe
+from cytokit.training.loaders import load_arrays
+from cytokit.training.fit import Settings, fit, scores
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'

@@ -8,13 +8,13 @@ import argparse
 from pathlib import Path
 import matplotlib, numpy as np
 matplotlib.use('Agg')
-from cytokit.compare import compare
+from cytokit.evaluation.compare import compare
 from cytokit.core import write_json
-from cytokit.datasets import read_table
-from cytokit.formats import read_image
-from cytokit.images import Recipe, to_rgb8
-from cytokit.samples import write_sample
-from cytokit.training import resume
+from cytokit.data.datasets import read_table
+from cytokit.data.formats import read_image
+from cytokit.data.preprocess import Recipe, to_rgb8
+from cytokit.data.synthetic import write_sample
+from cytokit.training.fit import resume
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'

@@ -22,12 +22,12 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner, Recorder
 from fastai.optimizer import SGD, Adam
 from cytokit.core import read_json, rng, seed_all, write_json
-from cytokit.datasets import read_table
-from cytokit.formats import read_image
-from cytokit.images import Recipe, resize
-from cytokit.loaders import Loader, load_arrays
-from cytokit.models import backbone, param_groups, small_cnn
-from cytokit.samples import make_cells, write_sample
+from cytokit.data.datasets import read_table
+from cytokit.data.formats import read_image
+from cytokit.data.preprocess import Recipe, resize
+from cytokit.training.loaders import Loader, load_arrays
+from cytokit.training.models import backbone, param_groups, small_cnn
+from cytokit.data.synthetic import make_cells, write_sample
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'
@@ -197,7 +197,7 @@ def sweep(task, out):
 
 # %% Finders: each returns (rate of the last group or None, training steps)
 def ours(task, seed):
-    from cytokit.lr_finder import find_lr
+    from cytokit.training.lr_finder import find_lr
     still = lambda m: [b.eval() for b in m.modules() if isinstance(b, nn.BatchNorm2d)]
     net = TASKS[task][1]
     f = find_lr(make(task, seed), ratio=RATIO.get(net), prepare=still if net == 'finetune' else None)

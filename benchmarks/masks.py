@@ -1,4 +1,4 @@
-"""Pairs with planted faults of the mask, and how many of them `cytokit.masks` finds; and the nuclei that people mended by hand.
+"""Pairs with planted faults of the mask, and how many of them `cytokit.quality.masks` finds; and the nuclei that people mended by hand.
 
     .venv/bin/python benchmarks/masks.py --seeds 0 1 2            # planted, and the train split of the nuclei
     .venv/bin/python benchmarks/masks.py --seeds --split test     # only the nuclei that are held back
@@ -11,7 +11,7 @@ import numpy as np, pandas as pd
 from PIL import Image
 from scipy import ndimage as ndi
 from cytokit.core import parallel_map, rng, write_json
-from cytokit.samples import make_cells
+from cytokit.data.synthetic import make_cells
 
 DATA = Path(__file__).resolve().parents[2]/'shared/data'
 # Fault -> checks that count as a hit
@@ -218,7 +218,7 @@ BINARY = ['values', 'shape', 'empty', 'full', 'interpolated', 'holes', 'specks',
 
 def planted(source, seed, n, each):
     "Make a set, check it, judge it."
-    from cytokit.masks import check_masks
+    from cytokit.quality.masks import check_masks
     faults = BINARY if source == 'binary' else [f for f in HITS if f != 'values']
     items = list(pairs('cells' if source == 'binary' else source, seed, n, faults, each))
     if source == 'binary': items = [(i, img, m if f == 'values' else np.asarray(m) if f == 'interpolated' else (np.asarray(m) > 0).astype('u2'), f) for i, img, m, f in items]
@@ -230,7 +230,7 @@ def planted(source, seed, n, each):
 
 def mended(split):
     "The nuclei with the masks as first published, and as mended: what people changed against what is flagged as error or warning."
-    from cytokit.masks import check_masks
+    from cytokit.quality.masks import check_masks
     t, out = nuclei(split), {}
     for which in ('original', 'mended'):
         own = [DATA/f'nuclei/labels_original/{i}.png' for i in t.id]
@@ -244,7 +244,7 @@ def mended(split):
 
 def clean_sets():
     "What is said of public sets that are taken to be in order."
-    from cytokit.masks import check_masks, mask_pairs
+    from cytokit.quality.masks import check_masks, mask_pairs
     sets = dict(wbc='wbc_segmentation/dataset1/images:wbc_segmentation/dataset1/masks', a549_train='cytounet_examples/a549_phase/train/images:cytounet_examples/a549_phase/train/masks',
         a549_validation='cytounet_examples/a549_phase/validation/images:cytounet_examples/a549_phase/validation/masks', embryo='cytounet_examples/bbbc003_embryo/images:cytounet_examples/bbbc003_embryo/masks',
         red_cells='cytounet_examples/bbbc009_rbc/images:cytounet_examples/bbbc009_rbc/outlines', cho='cytounet_examples/bbbc030_cho/images:cytounet_examples/bbbc030_cho/masks', cho_outlines='cytounet_examples/bbbc030_cho/images:cytounet_examples/bbbc030_cho/outlines',

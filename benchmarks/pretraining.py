@@ -11,13 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 import numpy as np
 from contest import SHARED, WEIGHTS
-from cytokit.compare import compare
+from cytokit.evaluation.compare import compare
 from cytokit.core import read_json, write_json
-from cytokit.datasets import read_table
-from cytokit.images import Recipe
-from cytokit.machine import machine
-from cytokit.metrics import bootstrap, paired_difference
-from cytokit.training import resume
+from cytokit.data.datasets import read_table
+from cytokit.data.preprocess import Recipe
+from cytokit.hardware import machine
+from cytokit.metrics.classification import bootstrap, paired_difference
+from cytokit.training.fit import resume
 
 RESULTS = Path(__file__).resolve().parent/'results'/'pretraining.json'
 PRETRAININGS = dict(imagenet=dict(weights='imagenet'), textures=dict(weights='textures'), mobilenet=WEIGHTS,

@@ -1,4 +1,4 @@
-"""Corpora with planted faults, and how many of them `cytokit.check` finds.
+"""Corpora with planted faults, and how many of them `cytokit.quality.check` finds.
 
     .venv/bin/python benchmarks/quality_faults.py --n 1000 --seeds 0 1 2 --kinds png8 tiff16 jpeg
 
@@ -68,7 +68,7 @@ def _save(path, a, again=False):
     else: Image.fromarray(a).save(path, compress_level=6 if again else 1)
 
 def _read(path):
-    from cytokit.formats import read_image
+    from cytokit.data.formats import read_image
     return read_image(path).array
 
 _TURNS = dict(rot90=lambda a: np.rot90(a), rot180=lambda a: np.rot90(a, 2), rot270=lambda a: np.rot90(a, 3), mirrored=lambda a: a[:, ::-1], flipped=lambda a: a[::-1], transposed=lambda a: a.T)
@@ -139,11 +139,11 @@ def corpus(
     return key
 
 def findings(path):
-    "What the checker says of a folder: `cytokit.check` where it is there, else its parts."
-    try: from cytokit.check import check
+    "What the checker says of a folder: `cytokit.quality.check` where it is there, else its parts."
+    try: from cytokit.quality.check import check
     except ImportError:
-        from cytokit.images import find_images
-        from cytokit.quality import duplicate_findings, duplicates, image_findings, measure_all
+        from cytokit.data.preprocess import find_images
+        from cytokit.quality.images import duplicate_findings, duplicates, image_findings, measure_all
         rows = measure_all(find_images(path))
         return pd.concat([image_findings(rows), duplicate_findings(duplicates(rows))], ignore_index=True)
     return check(path).findings

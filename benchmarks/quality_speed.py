@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE))
 READ = '''
 import sys
 from multiprocessing import Pool
-from cytokit.images import find_images
+from cytokit.data.preprocess import find_images
 {0}
 with Pool() as p: print(sum(p.imap_unordered(read, find_images(sys.argv[1]), 64)))'''
 
@@ -24,12 +24,12 @@ import numpy as np
 from PIL import Image
 def read(f): return np.asarray(Image.open(f)).size > 0'''),
     read_image=READ.format('''
-from cytokit.formats import read_image
+from cytokit.data.formats import read_image
 def read(f): return read_image(f).array.size > 0'''),
     cytokit='''
 import sys
-from cytokit.images import find_images
-from cytokit.quality import duplicate_findings, duplicates, image_findings, measure_all
+from cytokit.data.preprocess import find_images
+from cytokit.quality.images import duplicate_findings, duplicates, image_findings, measure_all
 rows = measure_all(find_images(sys.argv[1]), keep=False)
 d = duplicate_findings(duplicates(rows)); f = image_findings(rows)
 print(len(rows), len(d), len(f))''',
@@ -55,7 +55,7 @@ def run(python, code, folder):
     return time.perf_counter() - t, most/2**20
 
 def join(n=1_000_000):
-    from cytokit.quality import MOST_BITS, _candidates, _compare
+    from cytokit.quality.images import MOST_BITS, _candidates, _compare
     c = np.random.default_rng(0).standard_normal((n, 256), 'f4')
     t = time.perf_counter()
     i, j = _candidates(c)
@@ -64,9 +64,9 @@ def join(n=1_000_000):
 
 def pair(n=1000):
     from PIL import Image
-    from cytokit.masks import check_masks
+    from cytokit.quality.masks import check_masks
     import pandas as pd
-    from cytokit.samples import make_cells
+    from cytokit.data.synthetic import make_cells
     with tempfile.TemporaryDirectory() as tmp:
         rows = []
         for i in range(n):
@@ -94,8 +94,8 @@ if __name__ == '__main__':
         for _ in range(3):
             for k in [k for k in CODE if python[k]]: out.setdefault(k, []).append(run(python[k], CODE[k], folder))
         res = {k: dict(seconds=statistics.median(s for s, _ in v), images_per_second=n/statistics.median(s for s, _ in v), peak_mib=max(m for _, m in v), runs=v) for k, v in out.items()}
-        from cytokit.images import find_images
-        from cytokit.quality import duplicates, image_findings, measure_all
+        from cytokit.data.preprocess import find_images
+        from cytokit.quality.images import duplicates, image_findings, measure_all
         t = time.perf_counter(); rows = measure_all(find_images(folder), keep=False); res['cytokit']['measure_per_second'] = n/(time.perf_counter() - t)
         t = time.perf_counter(); image_findings(rows); duplicates(rows); res['cytokit']['judge_seconds'] = time.perf_counter() - t
     res['join_million_seconds'], res['join_million_gib'] = join()

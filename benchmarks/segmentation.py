@@ -32,13 +32,14 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from PIL import Image
 from fastai.optimizer import Adam
-from cytokit import machine, segmentation, unet_fit
+from cytokit import hardware as machine
+from cytokit.segmentation import fit as unet_fit, pipeline as segmentation
 from cytokit.core import digest, read_json, seed_all, set_quiet, write_json
-from cytokit.images import Recipe, fit_recipe
-from cytokit.objects import Split, choose_split, split_objects
-from cytokit.overlap import dice, score_difference, score_interval, score_objects, score_pixels
-from cytokit.patches import load_pixels, make_targets
-from cytokit.unet import unet
+from cytokit.data.preprocess import Recipe, fit_recipe
+from cytokit.segmentation.instances import Split, choose_split, split_objects
+from cytokit.metrics.segmentation import dice, score_difference, score_interval, score_objects, score_pixels
+from cytokit.segmentation.patches import load_pixels, make_targets
+from cytokit.segmentation.unet import unet
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'
@@ -493,7 +494,7 @@ def memory_alone(arm, what, a):
     machine.best_precision()
     files = pictures(a, 1, a.picture_side)
     build(arm, table.groupby('split').head(BATCH).reset_index(drop=True), a)  # imports
-    import cytokit.tiles, skimage.segmentation, scipy.ndimage
+    import cytokit.segmentation.tiling, skimage.segmentation, scipy.ndimage
     with peak() as held:
         way, clock = build(arm, table, a), Clock()
         clock.until = a.memory_seconds

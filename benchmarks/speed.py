@@ -10,13 +10,13 @@ from pathlib import Path
 os.environ['CYTOKIT_CACHE'] = tempfile.mkdtemp(prefix='cytokit-speed-')
 import numpy as np, torch
 from torch import nn
-from cytokit import machine
+from cytokit import hardware as machine
 from cytokit.core import seed_all, set_quiet, write_json
-from cytokit.datasets import classes, read_table
-from cytokit.images import Recipe
-from cytokit.loaders import clear_cache, load_arrays
-from cytokit.models import backbone, small_cnn
-from cytokit.training import Settings, fit
+from cytokit.data.datasets import classes, read_table
+from cytokit.data.preprocess import Recipe
+from cytokit.training.loaders import clear_cache, load_arrays
+from cytokit.training.models import backbone, small_cnn
+from cytokit.training.fit import Settings, fit
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'

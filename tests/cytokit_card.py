@@ -10,7 +10,7 @@ def card():
     import numpy as np
     from matplotlib.figure import Figure
     from PIL import Image
-    from cytokit.samples import make_cells
+    from cytokit.data.synthetic import make_cells
     project = configparser.ConfigParser(delimiters=['='], interpolation=None)
     project.read(ROOT/'settings.ini')
     image, labels = make_cells(7, size=315, n_cells=55, overlap=.3, noise=0, background=0)

@@ -118,7 +118,7 @@ def test_roi_zip_that_lies_about_its_sizes(tmp_path):
     at = raw.rindex(b'PK\1\2')
     assert raw[at+24:at+28] == size
     path.write_bytes(raw[:at+24] + (100).to_bytes(4, 'little') + raw[at+28:])
-    code = f'import re\nfrom cytokit.pairs import read_labels\ntry: read_labels({str(path)!r}, (24, 24))\nexcept ValueError as e: print(e)\nprint(int(re.search("VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) >> 10)'
+    code = f'import re\nfrom cytokit.data.pairs import read_labels\ntry: read_labels({str(path)!r}, (24, 24))\nexcept ValueError as e: print(e)\nprint(int(re.search("VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) >> 10)'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     said, peak = done.stdout.splitlines()
     assert 'a.zip' in said and int(peak) < 500, (said, peak)
@@ -180,7 +180,7 @@ def test_output_in_few_characters(encoding, tmp_path):
 def test_run_that_was_killed_as_it_began(tmp_path, capsys, monkeypatch):
     "Killed between split.csv and run.json: `resume` says so, and the same command begins it."
     two_classes(tmp_path/'x')
-    code = ('import os, sys, cytokit.core as core, cytokit.training as t\nfrom cytokit.cli import main\n'
+    code = ('import os, sys, cytokit.core as core, cytokit.training.fit as t\nfrom cytokit.cli import main\n'
             't.write_json = lambda *a: os._exit(9)\nmain(sys.argv[1:])')
     args = ['train', 'x', *TINY, '--out', 'run']
     assert subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, capture_output=True).returncode == 9
@@ -406,14 +406,14 @@ def test_identical_files_are_the_reason(raw, word, tmp_path, capsys):
 def test_registries_are_complete_from_the_start():
     "In a process of its own: nothing but the module that is asked was imported."
     code = '''
-from cytokit.quality import finding, CHECKS
+from cytokit.quality.images import finding, CHECKS
 for name in ('mask_empty', 'split_group', 'label_wrong', 'volume_unreadable', 'dark'): assert finding('a.png', name, 'x')['check'] == name
 try: finding('a.png', 'mask_of_zorro', 'x')
 except ValueError as e: assert 'mask_of_zorro' in str(e)
 else: raise SystemExit('an unknown check was taken')
 import sys
 assert 'torch' not in sys.modules
-from cytokit.models import build
+from cytokit.training.models import build
 assert build(dict(kind='unet', n_in=1, n_out=1, width=16, depth=2, fold=1)).spec['kind'] == 'unet'
 '''
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

@@ -9,9 +9,9 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image as PIL
 from cytokit.core import InputError
-from cytokit.formats import read_image
-from cytokit.datasets import apply_plan, read_table
-from cytokit.pairs import mask_classes, pairs, read_labels
+from cytokit.data.formats import read_image
+from cytokit.data.datasets import apply_plan, read_table
+from cytokit.data.pairs import mask_classes, pairs, read_labels
 
 SECONDS = float(os.environ.get('CYTOKIT_FUZZ_SECONDS') or 0)
 HANGS, MEMORY = 60, 3 << 30  # seconds that one file may take at the very most, and bytes beyond what the process holds
@@ -116,7 +116,7 @@ def test_images(name, how):
 @fuzz(.05, 40)
 @given(st.sampled_from([n for n in sorted(IMAGES) if 'tif' in n]), changes)
 def test_windows_of_large_images(name, how):
-    from cytokit.tiles import open_large
+    from cytokit.segmentation.tiling import open_large
     path = Home.path/f'large_{name}'
     path.write_bytes(changed(IMAGES[name], how))
     only_input_errors(lambda: open_large(path)[0:4, 0:4])
@@ -191,7 +191,7 @@ cells = st.sampled_from(['', ',', '"', '\n', '\r', ';', '\t', '\0', '=1', "'=1",
 @fuzz(.15, 150)
 @given(st.sampled_from(['table', 'plan', 'silence']), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), cells), max_size=5), changes, st.integers(0, 3))
 def test_tables(kind, put, how, bytewise):
-    from cytokit.check import _read_silence, _silenced
+    from cytokit.quality.check import _read_silence, _silenced
     for i in range(6): (Home.path/f'a{i}.png').write_bytes(IMAGES['grey.png'])
     text = dict(table=TABLE, plan=PLAN, silence=SILENCE)[kind]
     for where, cell in put: text = text[:(at := int(where*len(text)))] + cell + text[at:]
@@ -210,7 +210,7 @@ def test_tables(kind, put, how, bytewise):
 @fuzz(.03, 30)
 @given(st.floats(0, 1, exclude_max=True), odd)
 def test_earlier_check(where, new):
-    from cytokit.check import _earlier
+    from cytokit.quality.check import _earlier
     path = Home.path/'check.json'
     path.write_bytes(replaced(json.dumps(dict(source='x', cytokit='1', files=2, findings=[dict(file='a.png', check='dark', severity='warning', value=1., message='x')], against=None)), where, new))
     only_input_errors(lambda: _earlier(path))
@@ -237,10 +237,10 @@ def read_run(kind, home):
     "What a person reads of a run."
     import matplotlib
     matplotlib.use('Agg')
-    from cytokit.compare import Comparison
-    from cytokit.models import load_model
-    from cytokit.segmentation import Segmentation
-    from cytokit.training import Run
+    from cytokit.evaluation.compare import Comparison
+    from cytokit.training.models import load_model
+    from cytokit.segmentation.pipeline import Segmentation
+    from cytokit.training.fit import Run
     folder = home/kind
     if kind != 'compare': only_input_errors(lambda: load_model(folder))
     made = {}

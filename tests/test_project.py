@@ -1,5 +1,5 @@
 "What crosses notebooks: metadata, sync, links, the wheel, and what is not imported."
-import configparser, json, os, re, subprocess, sys, tomllib, zipfile
+import ast, configparser, json, os, re, subprocess, sys, tomllib, zipfile
 from pathlib import Path
 import pytest, yaml
 from PIL import Image
@@ -33,7 +33,8 @@ def test_lock_file_installs_on_every_python_3_11():
 def test_quarto_link_and_pages():
     link = ROOT/'nbs/_quarto.yml'
     assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
-    for page in re.findall(r'[\w/]+\.ipynb', link.read_text()): assert (ROOT/'nbs'/page).exists(), page
+    named = re.findall(r'[\w/]+\.ipynb', link.read_text())
+    assert set(named) == {str(p.relative_to(ROOT/'nbs')) for p in NBS}, 'a notebook that the sidebar does not name is on no menu'
 
 def test_card_of_the_site():
     "One picture for every page, at the size that other sites show; without it they would take any figure, or none."
@@ -42,6 +43,35 @@ def test_card_of_the_site():
     assert site['image'] in site['project']['resources'] and site['image-alt']
     assert card.stat().st_size < 100_000
     with Image.open(card) as picture: assert picture.size == (1200, 630)
+
+WINGS = ['', 'data', 'quality', 'metrics', 'training', 'segmentation', 'evaluation', 'sharing', 'teaching']
+
+def place(nb):
+    "Where a notebook stands in the order of imports: the wing, then its number; the command comes last."
+    *wing, name = nb.relative_to(ROOT/'nbs').parts
+    last = not wing and name >= '9'
+    return last, WINGS.index('/'.join(wing)), name
+
+def imported(module, text):
+    "Modules and names that a module takes from cytokit, wherever in it: `quality.masks`, `quality.masks.read_mask`."
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.ImportFrom): continue
+        above = ['cytokit', *module.split('.')][:-node.level] if node.level else []
+        whole = '.'.join([*above, *(node.module or '').split('.')]).strip('.')
+        if not f'{whole}.'.startswith('cytokit.'): continue
+        for name in node.names: yield whole.removeprefix('cytokit').strip('.'), name.name
+
+def test_imports_run_one_way():
+    "A wing imports from the wings above it only, and a notebook from lower numbers of its own."
+    exporting = [nb for nb in NBS if '#| default_exp' in nb.read_text()]
+    of = {'.'.join([*nb.relative_to(ROOT/'nbs').parts[:-1], nb.stem.partition('_')[2]]): nb for nb in exporting}
+    assert len(of) > 30
+    against = []
+    for module, nb in of.items():
+        for home, name in imported(module, (ROOT/'cytokit'/f'{module.replace(".", "/")}.py').read_text()):
+            taken = [of[m] for m in (home, f'{home}.{name}'.strip('.')) if m in of]
+            if any(place(o) >= place(nb) for o in taken): against.append(f'{module} takes {name} from {home}')
+    assert against == []
 
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_exported_module_is_in_sync(nb, tmp_path):
@@ -212,7 +242,7 @@ def test_words_about_pretraining_are_what_was_measured(pretraining):
             if method.endswith('textures'): assert minus_small(name, method)['mean'] < 0, (name, method)
 
 def test_import_loads_no_torch():
-    light = 'core images samples datasets metrics cli widgets course'.split()
+    light = 'core data.preprocess data.synthetic data.datasets metrics.classification cli teaching.widgets teaching.exercises'.split()
     r = python(f'import sys, importlib, cytokit\nfor m in {light!r}: importlib.import_module("cytokit." + m)\n'
                'print([m for m in ("torch", "fastai", "timm") if m in sys.modules])')
     assert (r.returncode, r.stdout.strip()) == (0, '[]'), r.stderr
@@ -230,5 +260,5 @@ def test_wheel_works_without_nbdev(wheel, tmp_path):
     assert not any(n.startswith(('nbs', 'tests')) for n in names)
     subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)], check=True)
     r = python('import sys\nfor m in ("nbdev", "jupytext", "nbconvert", "pytest", "execnb"): sys.modules[m] = None\n'
-               'import cytokit, cytokit.compare, cytokit.cli, cytokit.widgets, cytokit.course\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))
+               'import cytokit, cytokit.evaluation.compare, cytokit.cli, cytokit.teaching.widgets, cytokit.teaching.exercises\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))
     assert r.returncode == 0 and r.stdout.startswith(str(tmp_path)), r.stderr

@@ -1,0 +1,29 @@
+"The questions of the lessons, read beside the lessons."
+from pathlib import Path
+import nbformat, pytest
+from cytokit.teaching import exercises
+
+LESSONS = sorted(Path(__file__).parents[2].joinpath('nbs/lessons').glob('*.ipynb'))
+CODE = {p.name: [c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'code'] for p in LESSONS}
+
+@pytest.mark.parametrize('name', exercises.QUESTIONS)
+def test_advice_can_be_copied_into_the_lesson(name):
+    call = exercises.QUESTIONS[name].call
+    assert any(call in source.splitlines() for cells in CODE.values() for source in cells), f'{call} is in no lesson'
+    if exercises.QUESTIONS[name].needs:
+        assert f'`{call}`' in exercises.judge(name, 1)[1]
+
+def test_a_lesson_asks_only_what_there_is():
+    for lesson, cells in CODE.items():
+        calls = [line for source in cells for line in source.splitlines() if line.startswith('check_answer(')]
+        assert len(calls) >= 3, lesson
+        for line in calls: assert line in [q.call for q in exercises.QUESTIONS.values()], (lesson, line)
+
+def test_a_fault_of_the_question_is_not_the_students():
+    right, text = exercises.judge('fair-verdict', 'small', difference={})
+    assert right is None and 'has a fault, not your answer' in text and 'KeyError' in text
+    right, text = exercises.judge('fair-verdict', 3, difference={})
+    assert right is False and text.startswith('The answer should be')
+
+def test_one_check_of_an_answer_and_one_of_images():
+    assert not hasattr(course, 'check')

@@ -1,0 +1,122 @@
+"A run killed with SIGKILL in the middle of an epoch, and a run repeated."
+import json, shutil, signal, subprocess, sys, time
+from pathlib import Path
+import pandas as pd, pytest
+from safetensors.torch import load_file
+
+KILL_IN_EPOCH = 2  # counted from 0: two epochs are complete
+CODE = '''
+import sys, os, signal, torch
+from cytokit.training import fit as training
+from cytokit.data.preprocess import Recipe
+data, out, arm, kill = sys.argv[1:5]
+class Kill(training.Callback):
+    order = 90
+    def after_batch(self):
+        if kill == 'yes' and self.training and self.epoch == %d and self.iter == 1 and self.n_epoch == 4 and len(self.opt.all_params()) > 2:  # not the head before fine-tuning
+            os.kill(os.getpid(), signal.SIGKILL)
+make = training._learner
+def learner(*args, **kwargs):
+    learn, ratio = make(*args, **kwargs)
+    learn.add_cb(Kill())
+    return learn, ratio
+training._learner = learner
+if kill == 'resume': training.resume(out)
+else: training.train(data, arm, out, Recipe(size=32), epochs=4, batch_size=16, seed=5, lr=None if arm == 'small' else .001)
+''' % KILL_IN_EPOCH
+
+STOP = '''
+import sys, os, signal
+from cytokit.training import fit as training
+from cytokit.data.preprocess import Recipe
+data, out, kill = sys.argv[1:4]
+after = training._Epochs.after_epoch
+def kill_when_best(self):
+    after(self)
+    if kill == 'yes' and self.best and len(self.state['history']) == 3: os.kill(os.getpid(), signal.SIGKILL)
+training._Epochs.after_epoch = kill_when_best
+if kill == 'resume': training.resume(out)
+else: training.train(data, 'small', out, Recipe(size=16), epochs=40, batch_size=16, seed=5, lr=.01, augment='none', patience=3)
+'''
+
+def run(*args): return subprocess.run([sys.executable, '-c', CODE, *map(str, args)], capture_output=True, text=True)
+
+@pytest.fixture(scope='module')
+def textures(tmp_path_factory):
+    from cytokit.data.synthetic import write_sample
+    return write_sample('textures', tmp_path_factory.mktemp('data')/'textures', n=64)
+
+@pytest.mark.parametrize('arm', ['small', 'finetune'])
+def test_killed_run_resumes_to_the_same_weights(textures, tmp_path, arm):
+    from cytokit.training.fit import differences
+    whole, cut = tmp_path/'whole', tmp_path/'cut'
+    assert run(textures, whole, arm, 'no').returncode == 0
+    assert run(textures, cut, arm, 'yes').returncode == -signal.SIGKILL
+    assert not (cut/'result.json').exists() and (cut/'checkpoint.safetensors').exists()
+    r = run(textures, cut, arm, 'resume')
+    assert r.returncode == 0, r.stderr
+    a, b = (load_file(p/'model.safetensors') for p in (whole, cut))
+    assert a.keys() == b.keys() and all(a[k].equal(b[k]) for k in a)
+    history = [pd.read_csv(p/'history.csv').drop(columns=['seconds', 'images_per_second']) for p in (whole, cut)]
+    pd.testing.assert_frame_equal(*history, check_exact=True)
+    assert (whole/'predictions.csv').read_bytes() == (cut/'predictions.csv').read_bytes()
+    assert differences(*(json.loads((p/'result.json').read_text()) for p in (whole, cut))) == []
+
+def test_killed_contest_resumes_and_reruns(textures, tmp_path):
+    "Killed from outside, at a moment that the contest does not choose."
+    from cytokit.training.fit import differences, rerun
+    args = ['--arms', 'logistic,small,frozen', '--size', '32', '--epochs', '3', '--seeds', '2']
+    command = [str(Path(sys.executable).with_name('cytokit'))]
+    assert subprocess.run([*command, 'compare', textures, '--out', tmp_path/'whole', *args], capture_output=True).returncode == 0
+    p = subprocess.Popen([*command, 'compare', textures, '--out', tmp_path/'cut', *args], stdout=subprocess.DEVNULL)
+    while p.poll() is None and not any((tmp_path/'cut/fits').glob('small*')): time.sleep(.01)
+    p.kill(); p.wait()
+    assert not (tmp_path/'cut/result.json').exists()
+    assert subprocess.run([*command, 'resume', tmp_path/'cut'], capture_output=True).returncode == 0
+    a, b = (json.loads((tmp_path/k/'result.json').read_text()) for k in ('whole', 'cut'))
+    assert differences(a, b) == []
+    assert rerun(tmp_path/'whole')[1] == []
+
+def test_rerun_notices_other_images(textures, tmp_path):
+    from cytokit.core import InputError
+    from cytokit.data.preprocess import Recipe
+    from cytokit.training.fit import rerun, train
+    data = shutil.copytree(textures, tmp_path/'data')
+    r = train(data, 'small', tmp_path/'run', Recipe(size=32), epochs=1)
+    victim = next(data.rglob('*.png'))
+    victim.write_bytes(next(p for p in data.rglob('*.png') if p != victim).read_bytes())
+    with pytest.raises(InputError, match='changed'): rerun(r.folder)
+
+def test_early_stopping_goes_back_to_the_best(textures, tmp_path):
+    from cytokit.metrics.classification import log_loss
+    call = lambda *args: subprocess.run([sys.executable, '-c', STOP, *map(str, args)], capture_output=True, text=True)
+    whole, cut = tmp_path/'whole', tmp_path/'cut'
+    assert call(textures, whole, 'no').returncode == 0
+    loss = pd.read_csv(whole/'history.csv')['valid_loss']
+    assert len(loss) < 40 and len(loss) - 1 - loss.idxmin() == 3
+    p = pd.read_csv(whole/'predictions.csv')
+    names = json.loads((whole/'result.json').read_text())['classes']
+    scores = p[[f'score_{n}' for n in names]].to_numpy()
+    assert log_loss(p['target'].map(names.index).to_numpy(), scores) == pytest.approx(loss.min(), abs=1e-3)  # the weights that are kept, with the classes balanced
+    assert call(textures, cut, 'yes').returncode == -signal.SIGKILL
+    r = call(textures, cut, 'resume')
+    assert r.returncode == 0, r.stderr
+    a, b = (load_file(p/'model.safetensors') for p in (whole, cut))
+    assert all(a[k].equal(b[k]) for k in a)
+
+def test_budget_of_seconds_sets_the_epochs(textures, tmp_path):
+    from cytokit.data.preprocess import Recipe
+    from cytokit.training.fit import train
+    short, long = (train(textures, 'small', tmp_path/f'{s}', Recipe(size=16), seconds=s).result for s in (1e-3, 8))
+    assert short['epochs'] == 1
+    assert long['epochs'] > 1
+
+@pytest.mark.skipif(not (shutil.which('g++') or shutil.which('clang++')), reason='torch.compile needs a C++ compiler')
+def test_compiled_steps_learn_the_same(tmp_path, monkeypatch):
+    import numpy as np, torch
+    from cytokit.training.fit import Settings, fit, scores
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
+    x, y, rows = torch.rand(48, 3, 32, 32, generator=torch.Generator().manual_seed(0)), np.arange(48) % 3, (np.arange(32), np.arange(32, 48))
+    (_, a), (model, b) = (fit(x, y, *rows, Settings(epochs=2, lr=.003, batch_size=16, compiled=c), 3) for c in (False, True))
+    for m, n in zip(a['history'], b['history']): assert (n['train_loss'], n['valid_loss']) == pytest.approx((m['train_loss'], m['valid_loss']), abs=.03)
+    assert np.allclose(scores(model, x[:7]).sum(1), 1, atol=1e-5)
