@@ -140,7 +140,7 @@ class Cytokit:
         self.seed, self.settings, self.epochs, self.asked = seed, a.settings, 0, None
         self.recipe = fit_recipe(list(table.loc[table['split'] == 'train', 'image']), Recipe())
         self.pixels, self.split = load_pixels(table, self.recipe, 'instance', a.settings.get('target', 'distance')), table['split'].to_numpy()
-        self.net = unet_fit._network(unet_fit.SegmentSettings(**self.settings), self.recipe.channels, 2).to(memory_format=torch.channels_last)
+        self.net = unet_fit.make_network(unet_fit.SegmentSettings(**self.settings), self.recipe.channels, 2).to(memory_format=torch.channels_last)
         self.net.precision = machine.best_precision()
     def train(self, clock, budget, check):
         way, plain = self, unet_fit._Rounds

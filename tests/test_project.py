@@ -73,6 +73,14 @@ def test_imports_run_one_way():
             if any(place(o) >= place(nb) for o in taken): against.append(f'{module} takes {name} from {home}')
     assert against == []
 
+def test_private_names_stay_in_their_module():
+    taken = []
+    for path in sorted((ROOT/'cytokit').rglob('*.py')):
+        module = '.'.join(path.relative_to(ROOT/'cytokit').with_suffix('').parts)
+        for home, name in imported(module, path.read_text()):
+            if name.startswith('_') and name != '__version__': taken.append(f'{module} takes {name} from {home}')
+    assert taken == []
+
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_exported_module_is_in_sync(nb, tmp_path):
     "Nobody edits cytokit/ by hand, and nobody forgets to export."

@@ -6,7 +6,7 @@ Docs: https://cytokit.github.io/cytokit/data/pairs.html.md"""
 
 # %% auto #0
 __all__ = ['LABEL_KINDS', 'show_pair', 'mask_numbers', 'read_labels', 'pairs', 'mask_kind', 'labels_kind', 'mask_classes',
-           'to_instances', 'to_classes', 'load_pair']
+           'to_instances', 'to_classes', 'load_pair', 'load_raw_pair']
 
 # %% ../../nbs/data/05_pairs.ipynb #57e50f48
 import io, logging, os, re, stat, threading, warnings, zipfile
@@ -15,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import InputError, parallel_map, read_bytes, read_json, shown
-from .datasets import _SPLIT, _TAG, _absolute, _find, _stem, _table, pair_table, read_table
+from .datasets import SPLIT_NAMES, ROLE_SUFFIX, absolute_path, find_group, folder_and_stem, build_table, pair_table, read_table
 from .formats import read_image
-from .preprocess import Recipe, _pixels, _plane, find_images, is_image, normalise, to_rgb8
+from .preprocess import Recipe, read_plane, take_plane, find_images, is_image, normalise, to_rgb8
 from ..arrays import components, relabel
 
 # %% ../../nbs/data/05_pairs.ipynb #3dad9da3
@@ -328,25 +328,25 @@ def _inside(folder, names):
 
 def _by_outlines(images, masks, group, drop):
     "Pairs whose target is a ROI, zip or JSON, or a folder of objects; None where no name fits an image."
-    files = {(d, s): p for p in find_images(images) for d, s in [_stem(p, images)]}
+    files = {(d, s): p for p in find_images(images) for d, s in [folder_and_stem(p, images)]}
     here = [p for p in sorted(masks.rglob('*')) if not p.name.startswith('.') and (p.is_dir() or p.suffix.lower() in _FORMS)]
     found = {}
     for p in here:
         d = p.parent.relative_to(masks).as_posix()
-        s = _stem(masks/p.stem, masks)[1] if is_image(p.stem) else p.stem
-        names = {p.name} if p.is_dir() else {p.stem, s, _TAG.sub('', s), _ROIS.sub('', s)}
+        s = folder_and_stem(masks/p.stem, masks)[1] if is_image(p.stem) else p.stem
+        names = {p.name} if p.is_dir() else {p.stem, s, ROLE_SUFFIX.sub('', s), _ROIS.sub('', s)}
         for n in names & {s for e, s in files if e == d}: found.setdefault((d, n), []).append(p)
     found = {k: v for k, v in found.items() if any(not p.is_dir() for p in v) or any(map(is_image, os.listdir(v[0])))}
     if not found: return None
     if two := [v for v in found.values() if len(v) > 1]: raise InputError(f'{shown(two[0][0])} and {shown(two[0][1].name)} fit one image; keep one')
-    drawn = {_stem(p, masks): p for p in find_images(masks)} if masks != images else {}
+    drawn = {folder_and_stem(p, masks): p for p in find_images(masks)} if masks != images else {}
     if two := [(v[0], drawn[k]) for k, v in found.items() if k in drawn and not v[0].is_dir()]: raise InputError(f'{shown(two[0][0])} and {shown(two[0][1].name)} fit one image; keep one')
     used = {p for v in found.values() for p in v}
     alone = [p for k, p in files.items() if k not in found] + [p for p in here if p not in used and not p.is_dir()]
     if alone and not drop: raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and labels alike, or leave such files out with drop=True')
     return [(str(files[k]), str(found[k][0]), _group(files[k], images, group), '') for k in files if k in found]
 
-def _group(path, root, group): return _find(group, path.relative_to(root).as_posix()) if group else ''
+def _group(path, root, group): return find_group(group, path.relative_to(root).as_posix()) if group else ''
 
 def _two_folders(images, masks, group, drop):
     if not find_images(images): return []
@@ -390,13 +390,13 @@ def _folder_pairs(folder, group, drop):
     images, masks = _inside(folder, _IMAGES), _inside(folder, _MASKS)
     jsons = [p for p in folder.iterdir() if p.suffix.lower() == '.json' and not p.name.startswith('.')]
     if images and masks: return _two_folders(images, masks, group, drop)
-    parts = sorted(d for d in folder.iterdir() if d.is_dir() and d.name.lower() in _SPLIT)
-    if parts: return [(*r[:3], _SPLIT[d.name.lower()]) for d in parts for r in (_folder_pairs(d, group, drop) or _none(d, drop))]
+    parts = sorted(d for d in folder.iterdir() if d.is_dir() and d.name.lower() in SPLIT_NAMES)
+    if parts: return [(*r[:3], SPLIT_NAMES[d.name.lower()]) for d in parts for r in (_folder_pairs(d, group, drop) or _none(d, drop))]
     if rows := _original_rows(folder, group, drop): return rows
     if len(jsons) == 1 and (rows := _try_coco(jsons[0], images or folder, group, drop)): return rows
     if not find_images(folder): return []
     rows = _by_outlines(folder, folder, group, drop)
-    return rows if rows is not None else _two_folders(folder, folder, group, drop) if any((m := _TAG.search(_stem(p, folder)[1])) and m[1].lower()[:2] not in ('im', 'ra') for p in find_images(folder)) else []
+    return rows if rows is not None else _two_folders(folder, folder, group, drop) if any((m := ROLE_SUFFIX.search(folder_and_stem(p, folder)[1])) and m[1].lower()[:2] not in ('im', 'ra') for p in find_images(folder)) else []
 
 def _none(folder, drop):
     if drop: return []
@@ -426,11 +426,11 @@ def pairs(
     elif second.is_dir(): rows = _two_folders(root, second, group, drop)
     else: rows = _coco_rows(second, root, group, drop)
     if not rows: raise InputError(f'{shown(root)}: holds no pairs of images and labels; expected images/ and masks/ in it, or give both folders, or a CSV with columns image,target')
-    return _table(rows, root, 'mask', root)
+    return build_table(rows, root, 'mask', root)
 
 def _csv_pairs(path, group):
     t = read_table(path, group=group, task='class')  # as text: a target may be a folder
-    t['target'] = [_absolute(x, t.attrs['root']) for x in t.target]
+    t['target'] = [absolute_path(x, t.attrs['root']) for x in t.target]
     gone = [x for x in t.target if not os.path.exists(x)]
     if gone: raise InputError(f'{shown(path)}: {len(gone)} of {len(t)} masks are missing, the first is {shown(gone[0])}; relative paths start at {shown(t.attrs["root"])}')
     t.attrs['task'] = 'mask'
@@ -475,7 +475,7 @@ def _mask_values(path):
 
 def _plane_of(im, axis, index):
     if im.axes[0] != 'Z': return im
-    a = _plane(im, axis, index)[0]
+    a = take_plane(im, axis, index)[0]
     return replace(im, array=a, axes='YXC'[:a.ndim])
 
 def mask_classes(
@@ -529,15 +529,20 @@ def load_pair(
     classes:list|None=None, # As in `read_labels`
 )->tuple[np.ndarray, np.ndarray]: # Image float32 (H, W, C); labels int32 (H, W)
     "Image and labels at their own size; `InputError` names the file, or both when their sizes differ."
-    x, labels = _raw_pair(row, recipe, kind, classes)
+    x, labels = load_raw_pair(row, recipe, kind, classes)
     try: return normalise(x, recipe), labels
     except InputError as e: raise InputError(f'{shown(row["image"] if hasattr(row, "keys") else row.image)}: {e}') from None
 
-def _raw_pair(row, recipe, kind, classes):
-    "The same with the image in the file's own numbers, (H, W, C)."
+def load_raw_pair(
+    row, # With image and target
+    recipe, # A `cytokit.data.preprocess.Recipe`
+    kind, # 'binary', 'class', 'instance' or None, as in `load_pair`
+    classes, # Names of the classes, or None
+)->tuple: # (H, W, C) in the numbers of the file, and the labels as in `load_pair`
+    "As `load_pair`, before the intensities are normalised."
     image, target = (row[c] if hasattr(row, 'keys') else getattr(row, c) for c in ('image', 'target'))
     im = read_image(image)
-    x = _pixels(im, recipe)[0]
+    x = read_plane(im, recipe)[0]
     mask = None if Path(target).is_dir() or Path(target).suffix.lower() in _FORMS else read_image(target)
     size = lambda i: '×'.join(map(str, i.array.shape[:len(i.axes.replace('C', ''))]))
     if mask and (im.axes[0] == 'Z' or mask.axes[0] == 'Z'):

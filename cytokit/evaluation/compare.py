@@ -19,7 +19,7 @@ from ..data.datasets import fold_table, read_csv, read_table, write_csv
 from ..data.preprocess import Recipe
 from ..training.loaders import load_arrays
 from ..hardware import held_memory, keep_pages
-from ..training.fit import (ARMS as NETWORKS, Settings, _start, arm_recipe, check_memory, class_numbers, estimate, expect, fit, make, make_model, new_run, pin, pin_precision, prediction_table,
+from ..training.fit import (ARMS as NETWORKS, Settings, start_training, arm_recipe, check_memory, class_numbers, estimate, expect, fit, make, make_model, new_run, pin, pin_precision, prediction_table,
                               prepare, read_run, reading, replay_of, resume, scores, weights_digest)
 from ..training.models import n_parameters
 
@@ -145,7 +145,7 @@ def _cost(folder, asked, base, recipe, table, y, pixels, splits, n_out):
         x = pixels[r] if r in pixels else load_arrays(table, r)
         if r == recipe: pixels[r] = x
         held = held_memory()
-        with keep_pages(): e = estimate(*_start(x, y, *splits[0], s, n_out), s, held)
+        with keep_pages(): e = estimate(*start_training(x, y, *splits[0], s, n_out), s, held)
         shares = len(asked['fractions']) if s.seconds else sum(min(1, 4*f) for f in asked['fractions'])  # a part of the images is seen as often as all, at most four times
         seconds += e['estimate_seconds']*asked['seeds']*len(splits)*shares
         mb = max(mb, e['estimate_mb'])

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np, pandas as pd
 from scipy.special import stdtrit
 from ..core import InputError, rng, shown
-from .classification import Interval, _draws, _group_numbers, _note, wilson
+from .classification import Interval, draw_groups, number_groups, interval_note, wilson
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #97c5ef87
 def _checked(truth, predicted, soft=False):
@@ -281,15 +281,15 @@ def _interval(arms, score, over, n_boot, seed):
     groups = lambda t: t['group'] if 'group' in t else pd.Series(dtype=float)
     if any(not groups(t).equals(groups(first)) for t in every): raise InputError('table: expected the same column group in all')
     if n_boot < 100: raise InputError(f'n_boot: expected 100 or more resamples, got {n_boot}')
-    g = _group_numbers(first.get('group'), len(first))
+    g = number_groups(first.get('group'), len(first))
     n, r, step = int(g.max()) + 1, rng(seed, 'overlap'), max(1, 4_000_000//(int(g.max()) + 1))
     of = lambda w: [sign*np.stack([_resampled(t, score, over, g, w) for t in a], 1) for sign, a in zip((1, -1), arms)]
     point = [p[0] for p in of(np.ones((1, n)))]
-    reps = [np.concatenate(x) for x in zip(*(of(_draws(r, np.zeros(n, int), min(step, n_boot - i))) for i in range(0, n_boot, step)))]
+    reps = [np.concatenate(x) for x in zip(*(of(draw_groups(r, np.zeros(n, int), min(step, n_boot - i))) for i in range(0, n_boot, step)))]
     mean, half = float(sum(p.mean() for p in point)), _half_width(point, reps, n)
     low, high = wilson(mean, half, *_range(score, len(arms)))
     n_seeds = min(map(len, arms))
-    note = '; '.join(filter(None, [_note(np.zeros(len(g), int), g, n_seeds), 'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
+    note = '; '.join(filter(None, [interval_note(np.zeros(len(g), int), g, n_seeds), 'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
     return Interval(mean, low, high, tuple(point[0].tolist()) if len(arms) == 1 else (), f'{score} over {over}', len(g), n, n_seeds, note)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #ac22fc15

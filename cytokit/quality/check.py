@@ -17,7 +17,7 @@ from ..core import InputError, as_utf8, atomic, read_json, shown, write_json
 from ..data.datasets import read_csv, read_table, write_csv
 from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, is_image
-from .images import CERTAINTIES, COLUMNS, GRAVEST, SEVERITIES, _fellows, duplicate_findings, duplicates, findings_table, image_findings, measure_all
+from .images import CERTAINTIES, COLUMNS, GRAVEST, SEVERITIES, reference_groups, duplicate_findings, duplicates, findings_table, image_findings, measure_all
 
 # %% ../../nbs/quality/07_check.ipynb #384d39f3
 _not_classes = re.compile(r'(images?|masks?|labels?|outlines?|segmentations?|targets?|annotations?|raw|gt)(_\w+)?', re.I)
@@ -88,7 +88,7 @@ def check(
     earlier = _earlier(against) if against is not None else None
     rows = measure_all(files, executor, keep)
     if groups is None and t is not None and not Path(source).is_dir(): groups = [*t['target'].astype(str)] + ['']*(len(files) - len(t))
-    rows['fellows'] = _fellows(rows, groups)
+    rows['fellows'] = reference_groups(rows, groups)
     twins = duplicates(rows)
     found = [image_findings(rows), duplicate_findings(twins)]
     if pairs is not None:

@@ -6,8 +6,8 @@ Docs: https://cytokit.github.io/cytokit/quality/images.html.md"""
 
 # %% auto #0
 __all__ = ['SEVERITIES', 'CERTAINTIES', 'CHECKS', 'GRAVEST', 'COLUMNS', 'ROW', 'SAME', 'SIDE', 'MOST_BITS', 'LEAST_CORRELATION',
-           'Check', 'finding', 'findings_table', 'measure', 'measure_all', 'duplicates', 'image_findings',
-           'duplicate_findings']
+           'Check', 'finding', 'findings_table', 'area_means', 'measure', 'measure_all', 'duplicates',
+           'reference_groups', 'image_findings', 'duplicate_findings']
 
 # %% ../../nbs/quality/01_images.ipynb #f432ecf4
 import contextlib, hashlib, itertools, json, math, os, re, sqlite3
@@ -187,8 +187,11 @@ def _sharpness(b):
 
 # %% ../../nbs/quality/01_images.ipynb #c3ad5c1a
 @lru_cache(64)
-def _areas(n, m=32):
-    "(m, n): the mean over m equal parts of n pixels."
+def area_means(
+    n:int, # Pixels
+    m:int=32, # Parts
+)->np.ndarray: # (m, n) float32; times a row of pixels it gives the mean of each part
+    "Weights that shrink n pixels to m equal parts, parts of pixels counted as such."
     edges = np.arange(m + 1)*n/m
     return (np.clip(np.minimum(edges[1:, None], np.arange(1, n + 1)) - np.maximum(edges[:-1, None], np.arange(n)), 0, None)*m/n).astype('f4')
 
@@ -277,7 +280,7 @@ def _looked(rows, g):
     "Add to the rows what the planes `g` (n, H, W) show."
     d = np.maximum(g[..., 1:], g[..., :-1]) - np.minimum(g[..., 1:], g[..., :-1])
     b, noise, half, small = _octaves(g)
-    t = _areas(small.shape[-2]) @ small.astype('f4', copy=False) @ _areas(small.shape[-1]).T
+    t = area_means(small.shape[-2]) @ small.astype('f4', copy=False) @ area_means(small.shape[-1]).T
     flat = (t - t.mean((1, 2), keepdims=True)).reshape(len(t), -1)
     power, slope, rim, c = (flat**2).sum(1), ((flat @ _smooth)**2).sum(1), t[:, _rim].mean(1), _cosines @ t @ _cosines.T
     for i, row in enumerate(rows):
@@ -425,7 +428,7 @@ def _thumbnail(path):
     with contextlib.suppress(Exception), hushed():
         g = _opened(path)[1].astype('f4')
         side, outside = min(SIDE, *g.shape), _surroundings(g)
-        reduced = lambda a: _areas(a.shape[0], side) @ a @ _areas(a.shape[1], side).T
+        reduced = lambda a: area_means(a.shape[0], side) @ a @ area_means(a.shape[1], side).T
         image = reduced(outside.astype('f4')) < 1e-6
         if not image.all(): image = ndimage.binary_erosion(image, iterations=max(1, side//20), border_value=1)
         if image.mean() < .3: image[:] = True  # small things on an empty background are no crops
@@ -483,7 +486,7 @@ def _pixel_correlation(one, two, view, noise):
     (a, in_a, reduced), (b, in_b, _) = one, two
     side = min(len(a), len(b))
     if side < 12: return math.nan
-    smaller = lambda x: x if len(x) == side else _areas(len(x), side) @ x.astype('f4') @ _areas(len(x), side).T
+    smaller = lambda x: x if len(x) == side else area_means(len(x), side) @ x.astype('f4') @ area_means(len(x), side).T
     a, b, in_a, in_b = smaller(a), smaller(b), smaller(in_a) > .99, smaller(in_b) > .99
     b, in_b = _oriented(b, view)*(-1 if view >= 8 else 1), _oriented(in_b, view)
     level = lambda x, ok: np.where(ok, x - x[ok].mean(), 0) if ok.any() else x
@@ -594,7 +597,7 @@ def _clusters(a, b):
     return join_nodes(len(names), codes[:n], codes[n:])[codes[:n]]
 
 # %% ../../nbs/quality/01_images.ipynb #0d5391cb
-def _fellows(
+def reference_groups(
     rows:pd.DataFrame, # Of `measure_all`
     given=None, # A group a file (plate, scanner, class); None: its folder
 )->np.ndarray: # A name a file; '' for a file that has fewer than ten fellows or cannot be read
@@ -667,7 +670,7 @@ def image_findings(
     out = [finding(r.file, 'unreadable', r.error[:200]) for r in rows[rows['error'] != ''].itertuples()]
     d = rows[rows['error'] == ''].reset_index(drop=True)
     if not len(d): return findings_table(out)
-    g = (rows['fellows'].to_numpy() if 'fellows' in rows else _fellows(rows, groups))[(rows['error'] == '').to_numpy()]
+    g = (rows['fellows'].to_numpy() if 'fellows' in rows else reference_groups(rows, groups))[(rows['error'] == '').to_numpy()]
     add = lambda mask, check, what, value, threshold, median=None: out.extend(
         finding(d['file'][i], check, what(i), value[i], threshold if np.isscalar(threshold) else threshold[i], math.nan if median is None else median[i], g[i]) for i in np.flatnonzero(mask))
     known = d['format'].isin(list(_suffixes)) & np.array([os.path.isfile(f) for f in d['file']], bool)

@@ -12,7 +12,7 @@ __all__ = ['MOST_SHARE', 'confident_joint', 'quick_features', 'quick_probabiliti
 import numpy as np, pandas as pd
 from ..core import InputError, shown
 from .images import CHECKS, Check, finding, findings_table
-from .splits import _EVERY, _join, _numbers, _out_of_fold
+from .splits import ALL_FEATURES, join_rows, rank_features, out_of_fold
 
 # %% ../../nbs/quality/05_labels.ipynb #3d4cba81
 CHECKS.update(
@@ -58,8 +58,8 @@ def quick_features(
     rows:pd.DataFrame, # Of `measure_all`
 )->np.ndarray: # (N, d) float64, in the order of `rows`; files that could not be read are zero
     "Numbers that describe an image, from its row alone."
-    t = _join(pd.DataFrame(dict(image=rows['file'], target='')), rows)
-    x = [_numbers(t, [*_EVERY, 'high', 'low', 'border', 'levels'])]
+    t = join_rows(pd.DataFrame(dict(image=rows['file'], target='')), rows)
+    x = [rank_features(t, [*ALL_FEATURES, 'high', 'low', 'border', 'levels'])]
     if 'dct' in rows and len(rows):
         d = np.stack([np.asarray(v, 'f8') if isinstance(v, np.ndarray) and np.isfinite(v).all() else np.zeros((16, 16)) for v in t.dct])
         d /= np.maximum(np.linalg.norm(d, axis=(1, 2), keepdims=True), 1e-9)
@@ -74,7 +74,7 @@ def quick_probabilities(
     "Out-of-fold probabilities from measured rows alone: mean of logistic regression and 15 nearest neighbours."
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
-    t = _join(table, rows)
+    t = join_rows(table, rows)
     y, names = pd.factorize(t.target.map(str), sort=True)
     n = t.unit.groupby(y).nunique()
     use, out = np.isin(y, n.index[n >= 2]), np.full((len(t), len(names)), np.nan)
@@ -82,7 +82,7 @@ def quick_probabilities(
     kept, code = np.unique(y[use], return_inverse=True)
     have = t[[c for c in rows if c != 'file']].assign(file=t.image)[use]
     several = lambda n: [LogisticRegression(C=.3, max_iter=300), KNeighborsClassifier(min(15, n), weights='distance')]
-    out[use] = 0; out[np.ix_(use, kept)] = _out_of_fold(quick_features(have), code, t.unit.to_numpy()[use], several, 1/len(kept))
+    out[use] = 0; out[np.ix_(use, kept)] = out_of_fold(quick_features(have), code, t.unit.to_numpy()[use], several, 1/len(kept))
     return out, list(names)
 
 # %% ../../nbs/quality/05_labels.ipynb #7efaecb7

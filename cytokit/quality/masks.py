@@ -15,12 +15,12 @@ import numpy as np, pandas as pd
 from scipy import fft, ndimage
 from ..arrays import components, relabel
 from ..core import InputError, parallel_map, shown
-from ..data.datasets import _TAG, pair_table
+from ..data.datasets import ROLE_SUFFIX, pair_table
 from ..data.formats import hushed, read_image
 from ..data.pairs import mask_kind, mask_numbers
 from ..data.preprocess import find_images
 from ..hardware import keep_pages
-from .images import CHECKS, Check, _areas, finding, findings_table
+from .images import CHECKS, Check, area_means, finding, findings_table
 
 # %% ../../nbs/quality/03_masks.ipynb #4cb25d89
 def read_mask(
@@ -138,7 +138,7 @@ def _fit(slope, outline, k):
     r = max(2, min(g.shape)//8)
     near = fft.irfft2(f*np.conj(t), size)[np.ix_(*(np.arange(-r, r + 1) % n for n in size))]
     i, j = np.unravel_index(near.argmax(), near.shape)
-    slopes, outline = (_unit(x).astype('f2') for x in _areas(g.shape[0], 48) @ both @ _areas(g.shape[1], 48).T)
+    slopes, outline = (_unit(x).astype('f2') for x in area_means(g.shape[0], 48) @ both @ area_means(g.shape[1], 48).T)
     return dict(fit=float(np.vdot(g, o)), fit_shifted=float(near[i, j]), dy=int(i - r)*k, dx=int(j - r)*k, fit_turned=max(float(np.vdot(g, v)) for v in turned), joined=k, slopes=slopes, outline=outline)
 
 # %% ../../nbs/quality/03_masks.ipynb #cbaa8a2e
@@ -461,7 +461,7 @@ def mask_pairs(
     rest = lambda folder, used: [str(p) for p in find_images(Path(folder).resolve()) if str(p) not in used]
     used = {*t.image, *t.target}
     alone = rest(images, used)
-    orphans = [p for p in alone if _TAG.search(Path(p).stem)] if same else rest(masks, used)
+    orphans = [p for p in alone if ROLE_SUFFIX.search(Path(p).stem)] if same else rest(masks, used)
     return pd.DataFrame([*zip(t.image, t.target), *((p, '') for p in alone if not same or p not in orphans), *(('', p) for p in orphans)], columns=['image', 'mask'])
 
 def _measure_pair(pair):

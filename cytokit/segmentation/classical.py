@@ -14,7 +14,7 @@ from typing import Callable
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
 from ..core import InputError
-from .instances import _areas, _at_least, _filled, _fits, _ground, _holes, _large, _must, _score_function, _split, _truths
+from .instances import object_areas, check_at_least, choose_fill_holes, check_image, prepare_foreground, label_holes, large_enough, must, score_function, separate, check_truths
 from ..metrics.segmentation import dice
 
 # %% ../../nbs/segmentation/04_classical.ipynb #48ea4d0f
@@ -36,8 +36,8 @@ class Classical:
     clear_border:bool=False # Drop objects that touch the rim of the image
 
     def __post_init__(self):
-        for k, names in (('feature', ('smooth', 'std')), ('polarity', ('bright', 'dark', 'auto'))): _must(getattr(self, k) in names, k, f'one of {", ".join(names)}', getattr(self, k))
-        _at_least(0, sigma=self.sigma, factor=self.factor, local=self.local, open=self.open, min_area=self.min_area, smooth=self.smooth or 0, fill_holes=self.fill_holes or 0)
+        for k, names in (('feature', ('smooth', 'std')), ('polarity', ('bright', 'dark', 'auto'))): must(getattr(self, k) in names, k, f'one of {", ".join(names)}', getattr(self, k))
+        check_at_least(0, sigma=self.sigma, factor=self.factor, local=self.local, open=self.open, min_area=self.min_area, smooth=self.smooth or 0, fill_holes=self.fill_holes or 0)
 
 # %% ../../nbs/segmentation/04_classical.ipynb #ddd67abb
 def _contrast(image, p):
@@ -73,11 +73,11 @@ def _shrunk(fg, n):
 
 def _opened(fg, p):
     if not (p.open or p.shrink): return fg
-    holes = _holes(fg, p.fill_holes)
+    holes = label_holes(fg, p.fill_holes)
     if holes is not None: fg = fg | (holes > 0)
     return _shrunk(_shrunk(fg, p.open + max(0, p.shrink)), -p.open - max(0, -p.shrink))
 
-def _divided(fg, p): return _split(_ground(_opened(fg, p), p, p.smooth is not None), p)
+def _divided(fg, p): return separate(prepare_foreground(_opened(fg, p), p, p.smooth is not None), p)
 
 # %% ../../nbs/segmentation/04_classical.ipynb #f24afaef
 def classical(
@@ -86,7 +86,7 @@ def classical(
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
     "Objects without a network: contrast, threshold, fill, open, watershed from the peaks of the distance map."
     x = np.asarray(image)
-    return _divided(_above(_contrast(_fits(x, np.zeros(x.shape[:2])), params), params), params)
+    return _divided(_above(_contrast(check_image(x, np.zeros(x.shape[:2])), params), params), params)
 
 # %% ../../nbs/segmentation/04_classical.ipynb #7e6eb715
 class _Bench:
@@ -96,7 +96,7 @@ class _Bench:
         side = int((2**21/len(self.places))**.5)
         middle = lambda a: a[tuple(slice(max(0, (n - side)//2), max(0, (n - side)//2) + side) for n in a.shape[:2])]
         self.images, truths = [middle(images[i]) for i in self.places], [middle(truths[i]) for i in self.places]
-        self.scores = dict(dice=_score_function(truths, lambda t, p: dice(t > 0, p > 0)), score=_score_function(truths, score))
+        self.scores = dict(dice=score_function(truths, lambda t, p: dice(t > 0, p > 0)), score=score_function(truths, score))
         self.made, self.rows = {}, {}
     def contrast(self, p):
         key = p.channel, p.feature, p.sigma, p.polarity
@@ -106,7 +106,7 @@ class _Bench:
     def __call__(self, by, p, areas=(0,)):
         "Score of the recipe, and the best of the smallest areas."
         if (by, p, len(areas)) not in self.rows:
-            s = np.mean([self.scores[by](l, i, _large(l, areas)) for i, l in enumerate(self.labels(p))], 0)
+            s = np.mean([self.scores[by](l, i, large_enough(l, areas)) for i, l in enumerate(self.labels(p))], 0)
             self.rows[by, p, len(areas)] = float(s.max()), int(areas[s.argmax()])
         return self.rows[by, p, len(areas)]
     def sweep(self, by, p, **grids):
@@ -121,12 +121,12 @@ def fit_classical(
 )->'tuple[Classical, pd.DataFrame]': # The recipe; and what was tried: its parameters, `by` ('dice' of the foreground or the 'score' asked for), score
     "Fit the classical recipe to training images: between one and two hundred settings, in steps."
     images = [np.asarray(x) for x in images]
-    truths = _truths(images, list(truths), lambda x: x.shape[:2], 'images')
-    areas, bench, times = _areas(truths), _Bench(images, truths, score), lambda x, *ks: [round(float(x*k), 3) for k in ks]
+    truths = check_truths(images, list(truths), lambda x: x.shape[:2], 'images')
+    areas, bench, times = object_areas(truths), _Bench(images, truths, score), lambda x, *ks: [round(float(x*k), 3) for k in ks]
     d, divide = 2*(np.median(areas)/np.pi)**.5, max(t.max() for t in truths) > 1
     n = {x.shape[2] if x.ndim == 3 else 1 for x in bench.images}
     channels = [None, *range(min(n))] if len(n) == 1 and min(n) > 1 else [None]
-    start = Classical(open=1, smooth=None, fill_holes=_filled(truths))
+    start = Classical(open=1, smooth=None, fill_holes=choose_fill_holes(truths))
     a = bench.sweep('dice', start, channel=channels, polarity=['bright', 'dark', 'auto'], sigma=[1., 2.], factor=[.5, 1.])
     b = bench.sweep('dice', replace(start, feature='std', shrink=2), channel=channels, sigma=[1., 2., 3.], factor=[.4, .7])
     p = max(a, b, key=lambda p: bench('dice', p)[0])

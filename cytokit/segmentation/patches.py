@@ -17,9 +17,9 @@ from .. import __version__
 from ..core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, show_once, shown
 import torch
 from ..data.formats import hushed
-from ..data.preprocess import Recipe, _scale, normalise
-from ..training.loaders import Augment, _augment, _limit, _moved, _shaded, _throw_out
-from ..data.pairs import _raw_pair, to_instances
+from ..data.preprocess import Recipe, intensity_scale, normalise
+from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, trim_cache
+from ..data.pairs import load_raw_pair, to_instances
 
 # %% ../../nbs/segmentation/00_patches.ipynb #15f2a128
 TARGETS = ('foreground', 'border', 'distance', 'classes')
@@ -81,9 +81,9 @@ def _middles(labels):
 
 def _decode(row, recipe, kind, classes, target):
     "Stored pixels, their scale, targets, middles; and how many channels there are."
-    x, labels = _raw_pair(row, recipe, kind, classes)
+    x, labels = load_raw_pair(row, recipe, kind, classes)
     n, objects = x.shape[2], to_instances(labels, kind)
-    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: scale = _scale(x, recipe)
+    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: scale = intensity_scale(x, recipe)
     else: x, scale = normalise(x, recipe), (0, 1, False)
     if n > 1 and (x == x[..., :1]).all(): x = x[..., :1]
     return np.ascontiguousarray(x), tuple(map(float, scale[:2])) + (bool(scale[2]),), make_targets(labels if target == 'classes' else objects, target, len(classes or [1]) + 1), _middles(objects), n
@@ -103,7 +103,7 @@ def load_pixels(
     key = digest([__version__, asdict(recipe), kind, target, classes, [(r['image'], r['target']) for r in rows], parallel_map(file_digest, files, 'Looking for changes')])
     home = cache_dir('arrays')/f'{key}.pixels'
     if (got := _open_pixels(home)) is not None: return got
-    keep = _limit() > 0
+    keep = cache_limit() > 0
     temp, facts = Path(tempfile.mkdtemp('.tmp', key, home.parent)), []
     try:
         with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
@@ -120,7 +120,7 @@ def load_pixels(
             return replace(got, x=[np.array(a) for a in got.x], t=[np.array(a) for a in got.t])
         if home.exists(): shutil.rmtree(home)
         os.replace(temp, home)
-        _throw_out(keep=home)
+        trim_cache(keep=home)
     except OSError as e:
         if e.filename: raise
         raise OSError(e.errno, e.strerror, str(home)) from e
@@ -167,7 +167,7 @@ class PatchLoader:
     ):
         self.pixels, self.index, self.size, self.batch_size, self.train, self.near, self.seed, self.epoch = pixels, np.asarray(index), size, batch_size, train, near, seed, 0
         if not len(self.index): raise InputError(f'no image left for {"training" if train else "validation"}')
-        self.augment = _augment(augment)
+        self.augment = as_augment(augment)
         area = sum(pixels.t[i].shape[0]*pixels.t[i].shape[1] for i in self.index)
         self.steps = (steps or int(np.clip(area/size**2/batch_size, 10, 200))) if train else -(-len(self.index)//batch_size)
     def __len__(self): return self.steps
@@ -192,9 +192,9 @@ class PatchLoader:
             b = torch.from_numpy(b).permute(0, 3, 1, 2)
             if a:
                 c = (side - self.size)//2
-                b = _moved(b, a, r)[..., c:c + self.size, c:c + self.size]
+                b = augment_geometry(b, a, r)[..., c:c + self.size, c:c + self.size]
             x, y = b[:, :n].contiguous(memory_format=torch.channels_last), b[:, n:].contiguous(memory_format=torch.channels_last)
-            yield _shaded(x, a, r) if a else x, y
+            yield augment_intensity(x, a, r) if a else x, y
     def to(self, device): return self
 
 # %% ../../nbs/segmentation/00_patches.ipynb #7dfbbc1f

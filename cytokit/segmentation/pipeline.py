@@ -18,7 +18,7 @@ from scipy import ndimage
 from ..core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, write_json
 import torch
 from ..data.datasets import read_csv, read_table, split_table, write_csv
-from ..data.preprocess import Recipe, _pixels, fit_recipe, normalise
+from ..data.preprocess import Recipe, read_plane, fit_recipe, normalise
 from ..hardware import best_precision, computing, keep_pages
 from ..metrics.classification import verdict
 from ..training.models import load_model, n_parameters, save_model
@@ -28,9 +28,9 @@ from ..quality.novelty import Reference, image_kind, image_traits, large_traits
 from ..metrics.segmentation import score_difference, score_interval, score_objects, score_pixels, score_sizes
 from ..data.pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
 from .patches import load_pixels
-from .tiling import _named, _ready, objects_large, open_large, predict_large
+from .tiling import naming_file, to_input, objects_large, open_large, predict_large
 from ..training.fit import Clock, expect, make, new_run, read_run, reading, weights_digest
-from .fit import SegmentSettings, _network, fit_segmenter, predict_maps, predictor
+from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, predictor
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #b46b33b0
 _WHY = dict(mask_low_contrast='have outlines that the image does not show', mask_shifted='lie beside their image', mask_flipped='are turned or mirrored against their image',
@@ -84,7 +84,7 @@ def segment(
     table, kind, why, names, recipe = _prepare(source, masks, recipe, valid, s.seed, kind)
     if s.target is None: s = replace(s, target='classes' if kind == 'class' else 'foreground' if kind == 'binary' else 'distance')
     if (s.target == 'classes') != (kind == 'class'): raise InputError(f'target={s.target} does not go with labels of kind {kind}; leave it out, or say kind=')
-    with torch.random.fork_rng(devices=[]): body = _network(s, recipe.channels, 2).body  # missing weights are told before anything is written
+    with torch.random.fork_rng(devices=[]): body = make_network(s, recipe.channels, 2).body  # missing weights are told before anything is written
     s = replace(s, precision=best_precision(s.precision, body, (recipe.channels, 128, 128)))
     folder = new_run('segment', table, out, settings=asdict(s), recipe=asdict(recipe), kind=kind, why=why, classes=names, weights_digest=weights_digest(s))
     with computing(read_run(folder)['threads']): return run_segment(folder, begun)
@@ -164,7 +164,7 @@ def _verdict(net, rival, kind, groups):
 # %% ../../nbs/segmentation/06_pipeline.ipynb #c9d4f469
 def _traits(path, recipe):
     "The numbers of `cytokit.quality.novelty` of an image file, in its own intensities."
-    return image_traits(_pixels(path, replace(recipe, channels=None))[0])
+    return image_traits(read_plane(path, replace(recipe, channels=None))[0])
 
 def _kinds(table, recipe):
     "The kind of each image of a table."
@@ -324,7 +324,7 @@ def run_segment(
     del pairs_of_rival
 
     with torch.random.fork_rng(devices=[]):
-        blank = _network(s, pixels.channels, pixels.t[0].shape[2]).eval()
+        blank = make_network(s, pixels.channels, pixels.t[0].shape[2]).eval()
         blank.precision = best_precision(s.precision)
         before, (thresholds, rest) = clock.spent, _seconds_after(blank, pixels, rows['valid'], truths, kind, n_classes)
     chosen = _for_thresholds(truths, s.seed, thresholds, clock, earlier.get('n_thresholds'))
@@ -467,7 +467,7 @@ class Segmentation:
     def _write_objects(self, im, path, to, tta):
         if im.shape[0]*im.shape[1] > _LARGE and self.kind != 'class': return self._write_large(im, to, tta)
         raw = im[:, :]
-        with _named(path): x = _ready(raw, self.recipe)
+        with naming_file(path): x = to_input(raw, self.recipe)
         maps, unsure = self.maps(x, True) if tta else (self.maps(x), None)
         labels = _objects_of(maps, self.split, self.kind)
         if tta:
@@ -536,7 +536,7 @@ def _html(scored):
     return ''.join(tables) + f'<p>{scored.verdict}</p>'
 
 def _image(source, recipe):
-    a, _ = _pixels(source, recipe)
+    a, _ = read_plane(source, recipe)
     return normalise(a, recipe).astype('f4')
 
 def _table(scores):

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
 from ..core import InputError, shown
-from ..training.models import _net, _read_tensors, _settings, _spread, _three, _whole, find_weights, match_weights
+from ..training.models import timm_network, read_tensors, weight_settings, spread_filters, three_numbers, whole_number, find_weights, match_weights
 
 # %% ../../nbs/segmentation/01_unet.ipynb #b2db7339
 def _pad(x, step):
@@ -92,9 +92,9 @@ def unet(
     "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and folded pixels."
     if preset not in PRESETS: raise InputError(f'preset must be one of {", ".join(PRESETS)}; got {shown(preset)}')
     p = dict(fold=2) | PRESETS[preset]
-    width, depth, fold = _whole('width', width or p['width'], 16, 512), _whole('depth', depth or p['depth'], 1, 6), _whole('fold', fold or p['fold'], 1, 4)
+    width, depth, fold = whole_number('width', width or p['width'], 16, 512), whole_number('depth', depth or p['depth'], 1, 6), whole_number('fold', fold or p['fold'], 1, 4)
     if width % 16: raise InputError(f'width must be a multiple of 16; got {width}')
-    spec = dict(kind='unet', n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, depth=depth, fold=fold, residual=bool(residual))
+    spec = dict(kind='unet', n_in=whole_number('n_in', n_in, 1, 4096), n_out=whole_number('n_out', n_out, 1, 4096), width=width, depth=depth, fold=fold, residual=bool(residual))
     return Segmenter(_UNet(*[spec[k] for k in ('n_in', 'n_out', 'width', 'depth', 'fold', 'residual')]), fold*2**depth, spec)
 
 # %% ../../nbs/segmentation/01_unet.ipynb #b406c8f1
@@ -131,8 +131,8 @@ class _OnEncoder(nn.Module):
         return F.pixel_shuffle(self.head(x), 2)
 
 def _build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, weights=None, padding=''):
-    _net(arch, 3, padding)  # timm knows it, or says so
-    spec = dict(kind='encoder-unet', arch=arch, n_in=_whole('n_in', n_in, 1, 4096), n_out=_whole('n_out', n_out, 1, 4096), width=width, mean=_three('mean', mean), std=_three('std', std), weights=weights, padding=padding)
+    timm_network(arch, 3, padding)  # timm knows it, or says so
+    spec = dict(kind='encoder-unet', arch=arch, n_in=whole_number('n_in', n_in, 1, 4096), n_out=whole_number('n_out', n_out, 1, 4096), width=width, mean=three_numbers('mean', mean), std=three_numbers('std', std), weights=weights, padding=padding)
     body = _OnEncoder(arch, n_in, n_out, width, spec['mean'], spec['std'], padding)
     return Segmenter(body, 2**len(body.encoder.feature_info.channels()), spec)
 
@@ -150,18 +150,18 @@ def encoder_unet(
         return _build_encoder_unet(arch, n_in, n_out, width, weights='random')
     import timm
     path = find_weights(weights, arch)
-    tensors, metadata = _read_tensors(path)
-    said = _settings(path, metadata)
+    tensors, metadata = read_tensors(path)
+    said = weight_settings(path, metadata)
     arch = arch or said.get('arch')
     if not arch: raise InputError(f"{shown(path)}: does not say which network it is; give arch, such as 'resnet18'")
     cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
     mean, std, padding = said.get('mean', cfg.mean if cfg else .5), said.get('std', cfg.std if cfg else .5), said.get('padding', '')
     model = _build_encoder_unet(arch, n_in, n_out, width, mean, std, path.name, padding)
-    whole = _net(arch, 3, padding).state_dict()
+    whole = timm_network(arch, 3, padding).state_dict()
     got, _ = match_weights(tensors, whole, file=shown(path))
     enc = model.body.encoder.state_dict()
     first = next(k for k, v in whole.items() if v.ndim == 4)
-    load = {k: _spread(got[k], n_in) if k == first else got[k] for k in enc if k in got}
+    load = {k: spread_filters(got[k], n_in) if k == first else got[k] for k in enc if k in got}
     if lost := [k for k in enc if k not in load and not k.endswith('num_batches_tracked')]: raise InputError(f'{shown(path)}: tensor {shown(lost[0])} is missing for the encoder {arch}')
     model.body.encoder.load_state_dict(load, strict=False)
     return model

@@ -6,10 +6,10 @@ Docs: https://cytokit.github.io/cytokit/training/fit.html.md"""
 
 # %% auto #0
 __all__ = ['ARMS', 'USUAL', 'VERBS', 'check_numbers', 'Settings', 'make_model', 'arm_recipe', 'precise_norm', 'Clock',
-           'steps_left', 'Pace', 'Rate', 'decide_rate', 'scores', 'features', 'estimate', 'fit', 'replay_of', 'expect',
-           'reading', 'new_run', 'read_run', 'make', 'resume', 'rerun', 'differences', 'check_memory', 'prepare',
-           'weights_digest', 'pin', 'pin_precision', 'train', 'find_rate', 'class_numbers', 'run_train',
-           'prediction_table', 'Run']
+           'steps_left', 'Pace', 'read_checkpoint', 'EpochRecorder', 'Rate', 'decide_rate', 'fit_epochs', 'scores',
+           'features', 'estimate', 'start_training', 'fit', 'replay_of', 'expect', 'reading', 'new_run', 'read_run',
+           'make', 'resume', 'rerun', 'differences', 'check_memory', 'prepare', 'weights_digest', 'pin',
+           'pin_precision', 'train', 'find_rate', 'class_numbers', 'run_train', 'prediction_table', 'Run']
 
 # %% ../../nbs/training/04_fit.ipynb #22aa5b6a
 import copy, json, math, os, shutil, sys, time
@@ -257,7 +257,10 @@ def _save_state(path, learn, extra, best=None):
         scalars.append({k: v for k, v in st.items() if not isinstance(v, torch.Tensor)})
     save_tensors(path, {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, {'state': json.dumps(dict(extra, opt=scalars))})
 
-def _read_state(path):
+def read_checkpoint(
+    path, # Of a checkpoint
+)->tuple: # dict of the state, dict of tensors
+    "A training that was interrupted; `InputError` where the file is damaged."
     try:
         with safe_open(path, 'pt') as f: return json.loads(f.metadata()['state']), {k: f.get_tensor(k) for k in f.keys()}
     except Exception as e: raise InputError(f'{shown(path)}: checkpoint not readable ({shown(e)}); delete it to start this training again') from None
@@ -265,7 +268,7 @@ def _read_state(path):
 def _part(tensors, prefix): return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
 
 # %% ../../nbs/training/04_fit.ipynb #d11684cf
-class _Epochs(Callback):
+class EpochRecorder(Callback):
     "Seeds, records and saves each epoch; stops early. Segmentation looks at other things in validation, see `cytokit.segmentation.fit`."
     order, word = 60, 'balanced accuracy'
     def __init__(self, s, start, state, path, bar, n_train):
@@ -301,7 +304,7 @@ class _Epochs(Callback):
                    images_per_second=self.n_train*len(self.losses[True])/len(self.dls.train)/seconds)
         history = self.state['history']
         if not math.isfinite(row['train_loss']):
-            self.failed = True  # told by `_fit_epochs`: fastai rewrites what a callback raises
+            self.failed = True  # told by `fit_epochs`: fastai rewrites what a callback raises
             raise CancelFitException
         if self.s.patience and row['valid_loss'] < min([h['valid_loss'] for h in history], default=math.inf):
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -325,7 +328,7 @@ def _stopped(history, s):
 # %% ../../nbs/training/04_fit.ipynb #0c3b134f
 class _Pacer(Callback):
     "Moves the schedule on as a `Pace` says, and ends the training when no step is left."
-    order, run_valid = 65, False  # after fastai's own count, and after `_Epochs`
+    order, run_valid = 65, False  # after fastai's own count, and after `EpochRecorder`
     def __init__(self, pace): self.pace, self.ended = pace, None
     def before_train(self):
         self.t = time.perf_counter()
@@ -378,13 +381,23 @@ def decide_rate(
     return Rate(lr, note, found)
 
 # %% ../../nbs/training/04_fit.ipynb #b6f2da50
-def _fit_epochs(learn, s, path, begin, callback, n_train, ratio=(1.,), desc='', clock=None, look=None, closing=0.):
-    """Train from the checkpoint at `path` if there is one, else from `begin()`: epochs, lr, history. Returns this state.
-    A `clock` that is limited ends the training instead of the number of epochs; the state then holds its `plan`.
-    `look` and `closing`: a guess at what the end of an epoch takes, and what that of the training takes more, in steps' time."""
+def fit_epochs(
+    learn, # A fastai Learner
+    s, # Settings: seed, patience
+    path, # Checkpoint; None: none is kept
+    begin, # Function that gives the first state: epochs, lr, history
+    callback, # `EpochRecorder`, or a class made from it
+    n_train:int, # Images of an epoch
+    ratio=(1.,), # Learning rate of each parameter group, as part of the highest
+    desc:str='', # For the progress bar
+    clock=None, # A `Clock`; one that is limited ends the training instead of the number of epochs
+    look:float|None=None, # A guess at what the end of an epoch takes, in steps' time
+    closing:float=0., # And what the end of the training takes more
+)->dict: # The state: epochs, lr, history, plan, steps, seconds
+    "Train from the checkpoint at `path` if there is one, else from `begin()`."
     model, start, best, clock, n_steps = learn.model, 0, None, clock or Clock(), len(learn.dls.train)
     if path and Path(path).exists():
-        state, tensors = _read_state(path)
+        state, tensors = read_checkpoint(path)
         model.load_state_dict(_part(tensors, 'model.'))
         learn.create_opt()
         for i, st in enumerate(state.pop('opt')): learn.opt.state[learn.opt.all_params()[i][0]] = {**st, **_part(tensors, f'opt.{i}.')}
@@ -435,7 +448,7 @@ def _fit_network(model, dls, s, n_out, path=None, desc='', only_rate=False, cloc
     if only_rate: return _find_rate(learn, ratio, usual, s, clock, step)
     n, m, norms = len(dls.train.index), len(dls.valid.index), not s.pretrained
     image = 1/(3*s.batch_size)  # an image forward takes a third of its share of a step
-    return _fit_epochs(learn, s, path, begin, _Epochs, n, ratio, desc or s.arm, clock, look=image*(m + norms*min(n, 128)), closing=image*norms*(min(n, 512) - min(n, 128)))
+    return fit_epochs(learn, s, path, begin, EpochRecorder, n, ratio, desc or s.arm, clock, look=image*(m + norms*min(n, 128)), closing=image*norms*(min(n, 512) - min(n, 128)))
 
 # %% ../../nbs/training/04_fit.ipynb #ec746de7
 @torch.no_grad()
@@ -513,7 +526,15 @@ def _fit_head(model, x, y, train, valid, s, n_out, path=None, desc='', only_rate
     return state
 
 # %% ../../nbs/training/04_fit.ipynb #e52176b4
-def _start(x, y, train, valid, s, n_out):
+def start_training(
+    x:torch.Tensor, # (N, C, H, W) float32
+    y, # (N,) class numbers
+    train, # Rows to train on
+    valid, # Rows to validate on
+    s:'Settings', # What is asked
+    n_out:int, # Classes
+)->tuple: # Network on its device, fastai DataLoaders
+    "What a training begins with, for its seed."
     seed_all(s.seed)
     model = make_model(s, x.shape[1], n_out).to('cuda' if torch.cuda.is_available() else 'cpu', memory_format=torch.channels_last)
     model.precision = best_precision(s.precision, model.body, x.shape[1:])
@@ -539,7 +560,7 @@ def fit(
     clock, held, begun, cost, step = Clock(s.seconds, replay and replay['plan']), held_memory(), path and Path(path).exists(), {}, None
     frozen, timed = s.arm.startswith('frozen'), s.seconds and not (s.lr or replay or begun)
     with keep_pages():
-        model, dls = _start(x, y, train, valid, s, n_out)
+        model, dls = start_training(x, y, train, valid, s, n_out)
         if tell or timed and not frozen:
             cost = estimate(model, dls, s, held)
             step = cost.pop('step_seconds')

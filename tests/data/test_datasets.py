@@ -425,7 +425,7 @@ def test_the_catalogue_is_complete():
     refused(lambda: fetch('?'), 'catalogue')
 
 def test_malaria_groups_are_patients():
-    find = lambda n: datasets._find(CATALOGUE['malaria']['group'], n)
+    find = lambda n: datasets.find_group(CATALOGUE['malaria']['group'], n)
     assert find('Parasitized/C33P1thinF_IMG_20150619_114756a_cell_179.png') == find('Uninfected/C33P1thinF_IMG_20150619_115740a_cell_3.png') == 'P1'
     assert find('Uninfected/C1_thinF_IMG_20150604_104722_cell_60.png') == 'C1'
 

@@ -30,11 +30,11 @@ import sys, os, signal
 from cytokit.training import fit as training
 from cytokit.data.preprocess import Recipe
 data, out, kill = sys.argv[1:4]
-after = training._Epochs.after_epoch
+after = training.EpochRecorder.after_epoch
 def kill_when_best(self):
     after(self)
     if kill == 'yes' and self.best and len(self.state['history']) == 3: os.kill(os.getpid(), signal.SIGKILL)
-training._Epochs.after_epoch = kill_when_best
+training.EpochRecorder.after_epoch = kill_when_best
 if kill == 'resume': training.resume(out)
 else: training.train(data, 'small', out, Recipe(size=16), epochs=40, batch_size=16, seed=5, lr=.01, augment='none', patience=3)
 '''
