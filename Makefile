@@ -27,7 +27,7 @@ demo: setup
 	cytokit sample cells demo/cells --n 60 --dial masks=true --dial per_plate=2 --dial overlap=0.3
 	cytokit segment train demo/cells --preset tiny --patch 96 --epochs 20 --out demo/unet
 	@echo "Look at this page:"
-	@python -m cytokit.tour demo
+	@python -m cytokit.sharing.tour demo
 	@echo "Next: make lab"
 
 # With a browser the lessons run in it, by pytest, and need not run twice.

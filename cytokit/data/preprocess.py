@@ -103,7 +103,7 @@ def _finite(a):
 
 def intensity_scale(
     a:np.ndarray, # The pixels, any real dtype
-    r:Recipe, # Its `norm`, `low`, `high`
+    r:'Recipe', # Its `norm`, `low`, `high`
 )->tuple: # What to subtract, what to divide by, whether to clip to 0…1
     "The linear change of intensities that a recipe asks for."
     if r.norm == 'dtype':
@@ -224,7 +224,7 @@ def to_channels(
 
 def read_plane(
     source, # A file, or an `Image`
-    recipe:Recipe, # Plane, channels, rgb8
+    recipe:'Recipe', # Plane, channels, rgb8
 )->tuple: # (H, W, C) in the numbers of the file; height and width of a pixel
     "The plane of a file before normalisation; errors name the file."
     im = source if isinstance(source, Image) else read_image(source)

@@ -599,7 +599,7 @@ def _clusters(a, b):
 # %% ../../nbs/quality/01_images.ipynb #0d5391cb
 def reference_groups(
     rows:pd.DataFrame, # Of `measure_all`
-    given=None, # A group a file (plate, scanner, class); None: its folder
+    given:object=None, # A group a file (plate, scanner, class); None: its folder
 )->np.ndarray: # A name a file; '' for a file that has fewer than ten fellows or cannot be read
     "Who is compared with whom."
     d = rows.reset_index(drop=True)

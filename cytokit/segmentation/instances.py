@@ -148,7 +148,7 @@ def _whole(ground, parts, valley):
 def separate(
     ground:tuple, # Of `prepare_foreground`
     s, # A `Split`
-    seed_map=None, # (H, W) float32, high in the middle of objects; None: the distance to the background
+    seed_map:np.ndarray|None=None, # (H, W) float32, high in the middle of objects; None: the distance to the background
 )->np.ndarray: # (H, W) int32 labels
     "Objects from a foreground."
     parts = _parts(ground, s, seed_map)
@@ -268,7 +268,7 @@ def choose_fill_holes(
 
 def score_function(
     truths:list, # (H, W) labels
-    score=None, # Function of truth and labels; None: mean AP, or Dice where there are no objects
+    score:Callable|None=None, # Function of truth and labels; None: mean AP, or Dice where there are no objects
 ): # A function: (labels of an image, its place in `truths`, several flags of which labels to keep) -> a score for each
     "What the search for thresholds asks, made once."
     if score is None and max(t.max() for t in truths) <= 1: score = lambda t, p: dice(t > 0, p > 0)

@@ -390,7 +390,7 @@ def fit_epochs(
     n_train:int, # Images of an epoch
     ratio=(1.,), # Learning rate of each parameter group, as part of the highest
     desc:str='', # For the progress bar
-    clock=None, # A `Clock`; one that is limited ends the training instead of the number of epochs
+    clock:'Clock|None'=None, # A `Clock`; one that is limited ends the training instead of the number of epochs
     look:float|None=None, # A guess at what the end of an epoch takes, in steps' time
     closing:float=0., # And what the end of the training takes more
 )->dict: # The state: epochs, lr, history, plan, steps, seconds

@@ -112,7 +112,7 @@ def clear_cache(
     return trim_cache(limit=0)
 
 def trim_cache(
-    keep=None, # A file that stays
+    keep:Path|None=None, # A file that stays
     limit:float|None=None, # Bytes; None: `cache_limit`
 )->int: # Bytes given back
     "Delete the arrays that were used longest ago, until the cache is below its limit."
