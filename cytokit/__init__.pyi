@@ -1,5 +1,5 @@
-# The names at the top: `from cytokit import check, compare`. This list is the only one: `__init__.py` reads it when it is
-# imported, editors and type checkers read it as it stands. `name as name` says that a name is meant for others (PEP 484).
+# The names at the top: `from cytokit import check, compare`. This is their only list: `__init__.py` reads it when it is
+# imported, editors and type checkers as it stands. `name as name` says that a name is meant for others (PEP 484).
 from .core import set_quiet as set_quiet
 from .data.formats import read_image as read_image
 from .data.preprocess import Recipe as Recipe
