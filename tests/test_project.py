@@ -18,7 +18,7 @@ def test_pyproject_says_what_settings_say():
     init = (ROOT/'cytokit/__init__.py').read_text()
     assert toml['project']['name'] == ini['name'] and toml['project']['description'] == ini['description']
     assert toml['project']['urls'] == {'Repository': ini['git_url'], 'Documentation': ini['doc_url']}
-    assert f'__version__ = "{ini["version"]}"' in init
+    assert f'__version__ = "{ini["version"]}"' in init and ast.get_docstring(ast.parse(init)) == ini['description']
     assert 'version' in toml['project']['dynamic'] and 'dependencies' in toml['project']['dynamic']
 
 def test_lock_file_installs_on_every_python_3_11():
@@ -61,8 +61,15 @@ def imported(module, text):
         if not f'{whole}.'.startswith('cytokit.'): continue
         for name in node.names: yield whole.removeprefix('cytokit').strip('.'), name.name
 
+def verbs():
+    "The names at the top of the package, as its stub gives them, and the module that each comes from."
+    stub = ast.parse((ROOT/'cytokit/__init__.pyi').read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {name.asname: node.module for node in imports for name in node.names}
+
 def test_imports_run_one_way():
-    "A wing imports from the wings above it only, and a notebook from lower numbers of its own."
+    """A wing imports from the wings above it only, and a notebook from lower numbers of its own.
+    The names at the top are for people: through them a module could reach any other."""
     exporting = [nb for nb in NBS if '#| default_exp' in nb.read_text()]
     of = {'.'.join([*nb.relative_to(ROOT/'nbs').parts[:-1], nb.stem.partition('_')[2]]): nb for nb in exporting}
     assert len(of) > 30
@@ -70,7 +77,8 @@ def test_imports_run_one_way():
     for module, nb in of.items():
         for home, name in imported(module, (ROOT/'cytokit'/f'{module.replace(".", "/")}.py').read_text()):
             taken = [of[m] for m in (home, f'{home}.{name}'.strip('.')) if m in of]
-            if any(place(o) >= place(nb) for o in taken): against.append(f'{module} takes {name} from {home}')
+            from_the_top = home == '' and name in verbs()
+            if from_the_top or any(place(o) >= place(nb) for o in taken): against.append(f'{module} takes {name} from {home}')
     assert against == []
 
 def test_private_names_stay_in_their_module():
@@ -255,6 +263,42 @@ def test_import_loads_no_torch():
                'print([m for m in ("torch", "fastai", "timm") if m in sys.modules])')
     assert (r.returncode, r.stdout.strip()) == (0, '[]'), r.stderr
 
+def test_import_loads_nothing_but_the_loader():
+    r = python('import sys\nbefore = set(sys.modules)\nimport cytokit\nnew = set(sys.modules) - before\n'
+               'print(sorted({name.split(".")[0] for name in new} - sys.stdlib_module_names))\n'
+               'print([name for name in new if name.startswith("cytokit.")])')
+    assert (r.returncode, r.stdout.splitlines()) == (0, ["['cytokit', 'lazy_loader']", '[]']), r.stderr
+
+def test_names_at_the_top_are_those_of_the_stub():
+    import cytokit
+    assert sorted(verbs()) == dir(cytokit) == sorted(cytokit.__all__)
+    assert 15 < len(verbs()) < 40, 'at the top stands what a person types, and no more'
+    inside = {path.stem for path in (ROOT/'cytokit').iterdir()}
+    assert not inside & set(verbs()), 'a name at the top hides a module'
+    with pytest.raises(AttributeError, match='nonsense'): cytokit.nonsense
+
+def test_names_at_the_top_are_the_objects_of_their_modules():
+    "Imported as a person does, one after the other in a process that holds nothing yet; torch comes with training only."
+    r = python(f"""import importlib, sys
+for name, home in {verbs()!r}.items():
+    exec(f'from cytokit import {{name}}')
+    module = importlib.import_module(f'cytokit.{{home}}')
+    assert globals()[name] is getattr(module, name) and name in module.__all__, name
+    if 'torch' not in sys.modules: print(name)""")
+    assert r.returncode == 0, r.stderr
+    needs_torch = {name for name, home in verbs().items() if home.startswith(('training', 'segmentation', 'evaluation'))}
+    assert set(verbs()) - set(r.stdout.split()) == needs_torch
+
+def test_tab_and_question_mark_know_the_names_at_the_top(tmp_path):
+    def ipython(*lines):
+        command = [sys.executable, '-m', 'IPython', '--no-banner', '--colors=NoColor', '-c', '\n'.join(lines)]
+        return subprocess.run(command, cwd=tmp_path, env={**os.environ, 'IPYTHONDIR': str(tmp_path)}, capture_output=True, text=True).stdout
+    listed = ipython('import cytokit, warnings', 'warnings.simplefilter("ignore")  # of an interface that may change',
+                     'for found in get_ipython().Completer.completions("cytokit.", 8): print(found.text)').split()
+    assert sorted(name.removeprefix('.') for name in listed) == sorted(verbs())
+    shown = ipython('import cytokit', 'cytokit.check?')
+    assert 'against: str' in shown and 'Find what is wrong with images' in shown
+
 @pytest.fixture(scope='session')
 def wheel(tmp_path_factory):
     out = tmp_path_factory.mktemp('wheel')
@@ -262,11 +306,13 @@ def wheel(tmp_path_factory):
     return next(out.glob('cytokit_nb-*.whl'))
 
 def test_wheel_works_without_nbdev(wheel, tmp_path):
-    "The wheel carries the backbone, and nothing in it needs the toolchain."
+    "The wheel carries the backbone and the stub, and nothing in it needs the toolchain."
     names = zipfile.ZipFile(wheel).namelist()
     assert any(n.startswith('cytokit/weights/') and n.endswith('.safetensors') for n in names)
+    assert {'cytokit/__init__.pyi', 'cytokit/py.typed'} <= set(names)
     assert not any(n.startswith(('nbs', 'tests')) for n in names)
     subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)], check=True)
     r = python('import sys\nfor m in ("nbdev", "jupytext", "nbconvert", "pytest", "execnb"): sys.modules[m] = None\n'
-               'import cytokit, cytokit.evaluation.compare, cytokit.cli, cytokit.teaching.widgets, cytokit.teaching.exercises\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))
+               'import cytokit, cytokit.evaluation.compare, cytokit.cli, cytokit.teaching.widgets, cytokit.teaching.exercises\n'
+               'from cytokit import check, compare, segment\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))
     assert r.returncode == 0 and r.stdout.startswith(str(tmp_path)), r.stderr

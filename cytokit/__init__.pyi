@@ -1,0 +1,30 @@
+# The names at the top: `from cytokit import check, compare`. This is their only list: `__init__.py` reads it when it is
+# imported, editors and type checkers as it stands. `name as name` says that a name is meant for others (PEP 484).
+from .core import set_quiet as set_quiet
+from .data.formats import read_image as read_image
+from .data.preprocess import Recipe as Recipe
+from .data.synthetic import write_sample as write_sample
+from .data.datasets import apply_plan as apply_plan
+from .data.datasets import fetch as fetch
+from .data.datasets import read_table as read_table
+from .data.datasets import split_table as split_table
+from .data.pairs import pairs as pairs
+from .quality.check import check as check
+from .quality.corrupt import spoil as spoil
+from .metrics.classification import balanced_accuracy as balanced_accuracy
+from .metrics.segmentation import dice as dice
+from .metrics.segmentation import score_objects as score_objects
+from .training.lr_finder import find_lr as find_lr
+from .training.fit import Run as Run
+from .training.fit import Settings as Settings
+from .training.fit import find_rate as find_rate
+from .training.fit import rerun as rerun
+from .training.fit import resume as resume
+from .training.fit import train as train
+from .segmentation.pipeline import Segmentation as Segmentation
+from .segmentation.pipeline import segment as segment
+from .evaluation.compare import Comparison as Comparison
+from .evaluation.compare import compare as compare
+from .evaluation.robustness import dose_curve as dose_curve
+
+__version__: str
