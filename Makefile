@@ -32,6 +32,7 @@ demo: setup
 
 # With a browser the lessons run in it, by pytest, and need not run twice.
 test: setup
+	ruff check
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --skip-folder-re '^($(if $(BROWSER),lessons|)[_.])'
 	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal --durations=15
 

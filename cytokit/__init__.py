@@ -1,4 +1,5 @@
 __version__ = "0.1.0"
 
 import os, sys
-if 'torch' not in sys.modules: os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # see the page Machine: threads that wait leave the core to others
+# Threads that wait leave the core to others: see the page Machine
+if 'torch' not in sys.modules: os.environ.setdefault('OMP_WAIT_POLICY', 'passive')

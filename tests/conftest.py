@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_log(monkeypatch):
-    "Commands that run inside a test write no progress, however slow the machine; test_kernel.py looks at the log of a process."
+    "Commands that run inside a test write no progress; test_kernel.py looks at the log of a process."
     from cytokit import core
     monkeypatch.setattr(core, '_last_line', math.inf)
 

@@ -1,5 +1,5 @@
 "The lessons' widgets and checks, worked by keyboard and mouse in a real JupyterLab."
-import base64, io, json, os, shutil, statistics, subprocess
+import base64, io, json, shutil, statistics, subprocess
 from pathlib import Path
 import nbformat, pytest
 from PIL import Image
