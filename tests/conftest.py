@@ -14,5 +14,7 @@ def no_log(monkeypatch):
 LONG = 'test_lessons', 'test_readme', 'test_fit', 'test_budget'
 
 def pytest_collection_modifyitems(items):
-    "The long ones first, so that at the end no process waits for another."
+    "The long ones first, so that at the end no process waits for another; and what `make quick` leaves out is marked."
     items.sort(key=lambda item: item.path.stem not in LONG)
+    for item in items:
+        if {'pages', 'wheel'} & set(item.fixturenames): item.add_marker('whole')
