@@ -44,6 +44,47 @@ def test_card_of_the_site():
     assert card.stat().st_size < 100_000
     with Image.open(card) as picture: assert picture.size == (1200, 630)
 
+MAKE_TARGETS = set(re.findall(r'^([a-z]+):', (ROOT/'Makefile').read_text(), re.M))
+FOR_GITHUB = [*sorted((ROOT/'.github').rglob('*.yml')), ROOT/'.pre-commit-config.yaml']
+
+def steps(workflow):
+    "The steps of all jobs of a workflow."
+    return [step for job in workflow.get('jobs', {}).values() for step in job['steps']]
+
+def commands(file):
+    "The lines that a workflow, or a hook, runs."
+    told = yaml.safe_load(file.read_text())
+    hooks = [hook['entry'] for repo in told.get('repos', []) for hook in repo['hooks']]
+    return hooks + [line for step in steps(told) for line in step.get('run', '').splitlines()]
+
+def missing(command):
+    "What a command names and the repository or its environment lacks; the empty text where all is there."
+    first, *rest = command.split()
+    if first == 'make': return ' '.join(target for target in rest if target not in MAKE_TARGETS)
+    if first.startswith('.venv/bin/'): return '' if Path(sys.executable).with_name(Path(first).name).exists() else first
+    if '/' in first: return '' if os.access(ROOT/first, os.X_OK) else first
+    files = [word for word in rest if word.endswith(('.ini', '.txt', '.toml', '.lock'))]
+    return ' '.join(file for file in files if not (ROOT/file).exists())
+
+def test_missing_targets_and_files_are_told():
+    assert missing('make setup') == missing('.ci/run') == missing('.venv/bin/ruff check') == ''
+    assert missing('make nonsense') == 'nonsense' and missing('.ci/walk') == '.ci/walk'
+    assert missing('.venv/bin/no-command') == '.venv/bin/no-command'
+    assert missing('grep x other.ini') == 'other.ini'
+
+@pytest.mark.parametrize('file', FOR_GITHUB, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_workflows_and_hooks_call_exists(file):
+    "A workflow fails on GitHub only, after the push."
+    assert {command: missing(command) for command in commands(file) if missing(command)} == {}
+    told = yaml.safe_load(file.read_text())
+    for step in steps(told):
+        for key, name in step.get('with', {}).items():
+            if key == 'cache-dependency-path': assert (ROOT/name).is_file()
+    if 'workflows' in file.parts:
+        assert told['permissions'] == {'contents': 'read'}, 'a job that needs more asks for it itself'
+        for step in steps(told): assert re.search(r'@(v|release/v)\d+$', step.get('uses', '@v1')), step
+    else: assert file.parent.name != 'ISSUE_TEMPLATE' or file.stem == 'config' or told['body']
+
 WINGS = ['', 'data', 'quality', 'metrics', 'training', 'segmentation', 'evaluation', 'sharing', 'teaching']
 
 def place(nb):
