@@ -9,7 +9,8 @@ NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' no
 ids = lambda p: str(p.relative_to(ROOT/'nbs'))
 
 def python(code, **env):
-    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd='/', env={**os.environ, **env})
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd='/',
+                          env={**os.environ, **env})
 
 def test_pyproject_says_what_settings_say():
     ini = configparser.ConfigParser(delimiters=['='], interpolation=None)
@@ -25,7 +26,8 @@ def test_lock_file_installs_on_every_python_3_11():
     "A pin that asks for a later 3.11 than Debian's stops `make` at once there, and nowhere else."
     from importlib.metadata import metadata
     from packaging.specifiers import SpecifierSet
-    names = re.findall(r'^([\w.-]+)==[^;\s]+$', (ROOT/'requirements.lock').read_text(), re.M)  # not those of one system only
+    # not those of one system only
+    names = re.findall(r'^([\w.-]+)==[^;\s]+$', (ROOT/'requirements.lock').read_text(), re.M)
     assert len(names) > 100
     asked = {n: metadata(n)['Requires-Python'] for n in names}
     assert {n: r for n, r in asked.items() if r and '3.11.0' not in SpecifierSet(r)} == {}
@@ -34,7 +36,8 @@ def test_quarto_link_and_pages():
     link = ROOT/'nbs/_quarto.yml'
     assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
     named = re.findall(r'[\w/]+\.ipynb', link.read_text())
-    assert set(named) == {str(p.relative_to(ROOT/'nbs')) for p in NBS}, 'a notebook that the sidebar does not name is on no menu'
+    there = {str(p.relative_to(ROOT/'nbs')) for p in NBS}
+    assert set(named) == there, 'a notebook that the sidebar does not name is on no menu'
 
 def test_card_of_the_site():
     "One picture for every page, at the size that other sites show; without it they would take any figure, or none."
@@ -161,7 +164,8 @@ def test_set_up_and_drawing_are_folded_in_a_lesson(nb):
         hidden = c['metadata'].get('jupyter', {}).get('source_hidden', False)
         assert hidden == ('#| code-fold: true' in source), source[:200]
         assert hidden == source.startswith('#| code-summary: '), source[:200]
-        if c['cell_type'] == 'code' and ('plt.subplots(' in source or 'import matplotlib' in source): assert hidden, source[:200]
+        if c['cell_type'] == 'code' and ('plt.subplots(' in source or 'import matplotlib' in source):
+            assert hidden, source[:200]
         folded += hidden
     assert folded > 3
 
@@ -256,13 +260,15 @@ def pretraining():
 def test_table_of_pretraining_is_what_was_measured(pretraining):
     "Mean and interval of each method on each set; an empty place is one that was not measured."
     found, text = pretraining
-    head, _, *rows = [[part.strip() for part in line.strip('|').split('|')] for line in text.splitlines() if line.startswith('|')]
+    head, _, *rows = [[part.strip() for part in line.strip('|').split('|')] for line in text.splitlines()
+                      if line.startswith('|')]
     sets = [PRETRAINING_COLUMNS[name] for name in head[1:]]
     assert sorted(sets) == sorted(found)
     printed, measured = {}, {}
     for label, *values in rows:
         for name, value in zip(sets, values, strict=True):
-            if value: printed[name, PRETRAINING_ROWS[label]] = [float(number) for number in re.findall(r'[\d.]+', value)]
+            if value:
+                printed[name, PRETRAINING_ROWS[label]] = [float(number) for number in re.findall(r'[\d.]+', value)]
     for name, result in found.items():
         for method, scores in result['methods'].items():
             measured[name, method] = [round(scores['score'][k], 2) for k in ('mean', 'low', 'high')]
@@ -283,7 +289,8 @@ def test_words_about_pretraining_are_what_was_measured(pretraining):
             if method.endswith('textures'): assert minus_small(name, method)['mean'] < 0, (name, method)
 
 def test_import_loads_no_torch():
-    light = 'core data.preprocess data.synthetic data.datasets metrics.classification cli teaching.widgets teaching.exercises'.split()
+    light = ['core', 'data.preprocess', 'data.synthetic', 'data.datasets', 'metrics.classification', 'cli',
+             'teaching.widgets', 'teaching.exercises']
     r = python(f'import sys, importlib, cytokit\nfor m in {light!r}: importlib.import_module("cytokit." + m)\n'
                'print([m for m in ("torch", "fastai", "timm") if m in sys.modules])')
     assert (r.returncode, r.stdout.strip()) == (0, '[]'), r.stderr
@@ -291,7 +298,8 @@ def test_import_loads_no_torch():
 @pytest.fixture(scope='session')
 def wheel(tmp_path_factory):
     out = tmp_path_factory.mktemp('wheel')
-    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(ROOT)], check=True, capture_output=True)
+    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(ROOT)],
+                   check=True, capture_output=True)
     return next(out.glob('cytokit_nb-*.whl'))
 
 def test_wheel_works_without_nbdev(wheel, tmp_path):
@@ -299,7 +307,9 @@ def test_wheel_works_without_nbdev(wheel, tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert any(n.startswith('cytokit/weights/') and n.endswith('.safetensors') for n in names)
     assert not any(n.startswith(('nbs', 'tests')) for n in names)
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)], check=True)
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)],
+                   check=True)
     r = python('import sys\nfor m in ("nbdev", "jupytext", "nbconvert", "pytest", "execnb"): sys.modules[m] = None\n'
-               'import cytokit, cytokit.evaluation.compare, cytokit.cli, cytokit.teaching.widgets, cytokit.teaching.exercises\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))
+               'import cytokit, cytokit.evaluation.compare, cytokit.cli, cytokit.teaching.widgets, cytokit.teaching.exercises\n'
+               'print(cytokit.__file__)', PYTHONPATH=str(tmp_path))
     assert r.returncode == 0 and r.stdout.startswith(str(tmp_path)), r.stderr
