@@ -4,7 +4,7 @@ BIN = .venv/bin
 BROWSER := $(shell for b in chromium chromium-browser google-chrome; do command -v $$b; done; true)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test fuzz lab lessons lock newest clean
+.PHONY: setup demo test quick fuzz lab lessons lock newest clean
 
 setup: .venv/ready
 
@@ -32,8 +32,23 @@ demo: setup
 
 # With a browser the lessons run in it, by pytest, and need not run twice.
 test: setup
+	ruff check
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --skip-folder-re '^($(if $(BROWSER),lessons|)[_.])'
 	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal --durations=15
+
+# The daily loop: notebooks that changed since BASE (where the branch left main; on main the last commit), and the tests
+# of their wings. The docs, the wheel and the lessons in a browser are for `make test`.
+BASE ?= $(shell git merge-base HEAD main 2>/dev/null || echo HEAD)
+CHANGED = $(shell git diff --name-only --diff-filter=d $(BASE); git ls-files --others --exclude-standard)
+NOTEBOOKS = $(filter nbs/%.ipynb,$(CHANGED))
+WINGS = $(sort $(foreach notebook,$(NOTEBOOKS),$(word 2,$(subst /, ,$(notebook)))))
+LEFT_OUT = tests/teaching/test_lessons.py tests/teaching/test_kernel.py
+space := $(subst ,, )
+
+quick: setup
+	ruff check
+	$(if $(NOTEBOOKS),OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --path-re '/($(subst $(space),|,$(strip $(NOTEBOOKS))))$$')
+	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m 'not whole' $(LEFT_OUT:%=--ignore=%) tests/test_project.py $(wildcard $(WINGS:%=tests/%))
 
 # Spoiled files for ten minutes, other ones each time; what breaks a parser is printed with the way to repeat it.
 fuzz: setup

@@ -9,7 +9,7 @@ cells. Every set was published as good. `TRUE` lists what was looked at and is t
 import argparse, json, os, subprocess, sys, tempfile
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from pathlib import Path
-import numpy as np, pandas as pd
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 from cytokit.core import rng, write_json
 

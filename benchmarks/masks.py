@@ -184,7 +184,6 @@ def pairs(source, seed, n, faults, each):
 
 def write(root, items):
     "Files, the table of pairs, and the key."
-    rows = []
     (root/'images').mkdir(parents=True); (root/'masks').mkdir()
     def one(it):
         i, img, m, fault = it

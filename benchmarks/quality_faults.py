@@ -150,7 +150,6 @@ def findings(path):
 
 def judge(found, key, root, n):
     "A row a fault: planted, found, recall, precision; and the share of clean files with an error, and with a warning."
-    known = {**dict(zip(key.file, key.file)), **{Path(root, f).as_posix(): f for f in key.file}}
     rel = lambda f: Path(f).relative_to(root).as_posix() if Path(f).is_absolute() else str(f)
     d = found.assign(file=found.file.map(rel), other=found.other.map(lambda f: rel(f) if f else ''))
     fault = dict(zip(key.file, key.fault)); pairs = {frozenset(p): f for *p, f in zip(key.file, key.other, key.fault) if p[1]}

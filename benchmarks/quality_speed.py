@@ -55,7 +55,7 @@ def run(python, code, folder):
     return time.perf_counter() - t, most/2**20
 
 def join(n=1_000_000):
-    from cytokit.quality.images import MOST_BITS, _candidates, _compare
+    from cytokit.quality.images import _candidates, _compare
     c = np.random.default_rng(0).standard_normal((n, 256), 'f4')
     t = time.perf_counter()
     i, j = _candidates(c)

@@ -7,12 +7,14 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_log(monkeypatch):
-    "Commands that run inside a test write no progress, however slow the machine; test_kernel.py looks at the log of a process."
+    "Commands that run inside a test write no progress; test_kernel.py looks at the log of a process."
     from cytokit import core
     monkeypatch.setattr(core, '_last_line', math.inf)
 
 LONG = 'test_lessons', 'test_readme', 'test_fit', 'test_budget'
 
 def pytest_collection_modifyitems(items):
-    "The long ones first, so that at the end no process waits for another."
+    "The long ones first, so that at the end no process waits for another; and what `make quick` leaves out is marked."
     items.sort(key=lambda item: item.path.stem not in LONG)
+    for item in items:
+        if {'pages', 'wheel'} & set(item.fixturenames): item.add_marker('whole')

@@ -11,7 +11,8 @@ def readme():
     nb.metadata.language_info = {'name': 'python'}
     nb.cells = [c for c in nb.cells if not c.source.startswith('#| hide\n')]
     for c in nb.cells:
-        if c.source.startswith('#| echo: false\n'): c.update(cell_type='markdown', source=c.outputs[0].data['text/markdown'])
+        if c.source.startswith('#| echo: false\n'):
+            c.update(cell_type='markdown', source=c.outputs[0].data['text/markdown'])
         if c.cell_type == 'code': c.source = re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
         if c.cell_type == 'markdown': c.source = re.sub(r'\]\(((?!https?:)[\w/]+\.ipynb)', r'](nbs/\1', c.source)
         for o in c.get('outputs', []): o.get('data', {}).pop('text/html', None)

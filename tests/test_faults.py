@@ -4,7 +4,7 @@ Where a process matters (its encoding, its memory, its signals, its disk), the c
 """
 import contextlib, json, os, resource, shutil, signal, subprocess, sys, time, zipfile
 from pathlib import Path
-import numpy as np, pandas as pd, pytest
+import pandas as pd, pytest
 from cytokit.cli import main
 from test_bad_input import one_line, save, two_classes
 

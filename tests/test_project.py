@@ -9,7 +9,8 @@ NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' no
 ids = lambda p: str(p.relative_to(ROOT/'nbs'))
 
 def python(code, **env):
-    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd='/', env={**os.environ, **env})
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd='/',
+                          env={**os.environ, **env})
 
 def test_pyproject_says_what_settings_say():
     ini = configparser.ConfigParser(delimiters=['='], interpolation=None)
@@ -25,7 +26,8 @@ def test_lock_file_installs_on_every_python_3_11():
     "A pin that asks for a later 3.11 than Debian's stops `make` at once there, and nowhere else."
     from importlib.metadata import metadata
     from packaging.specifiers import SpecifierSet
-    names = re.findall(r'^([\w.-]+)==[^;\s]+$', (ROOT/'requirements.lock').read_text(), re.M)  # not those of one system only
+    # not those of one system only
+    names = re.findall(r'^([\w.-]+)==[^;\s]+$', (ROOT/'requirements.lock').read_text(), re.M)
     assert len(names) > 100
     asked = {n: metadata(n)['Requires-Python'] for n in names}
     assert {n: r for n, r in asked.items() if r and '3.11.0' not in SpecifierSet(r)} == {}
@@ -34,7 +36,8 @@ def test_quarto_link_and_pages():
     link = ROOT/'nbs/_quarto.yml'
     assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
     named = re.findall(r'[\w/]+\.ipynb', link.read_text())
-    assert set(named) == {str(p.relative_to(ROOT/'nbs')) for p in NBS}, 'a notebook that the sidebar does not name is on no menu'
+    there = {str(p.relative_to(ROOT/'nbs')) for p in NBS}
+    assert set(named) == there, 'a notebook that the sidebar does not name is on no menu'
 
 def test_card_of_the_site():
     "One picture for every page, at the size that other sites show; without it they would take any figure, or none."
@@ -43,6 +46,47 @@ def test_card_of_the_site():
     assert site['image'] in site['project']['resources'] and site['image-alt']
     assert card.stat().st_size < 100_000
     with Image.open(card) as picture: assert picture.size == (1200, 630)
+
+MAKE_TARGETS = set(re.findall(r'^([a-z]+):', (ROOT/'Makefile').read_text(), re.M))
+FOR_GITHUB = [*sorted((ROOT/'.github').rglob('*.yml')), ROOT/'.pre-commit-config.yaml']
+
+def steps(workflow):
+    "The steps of all jobs of a workflow."
+    return [step for job in workflow.get('jobs', {}).values() for step in job['steps']]
+
+def commands(file):
+    "The lines that a workflow, or a hook, runs."
+    told = yaml.safe_load(file.read_text())
+    hooks = [hook['entry'] for repo in told.get('repos', []) for hook in repo['hooks']]
+    return hooks + [line for step in steps(told) for line in step.get('run', '').splitlines()]
+
+def missing(command):
+    "What a command names and the repository or its environment lacks; the empty text where all is there."
+    first, *rest = command.split()
+    if first == 'make': return ' '.join(target for target in rest if target not in MAKE_TARGETS)
+    if first.startswith('.venv/bin/'): return '' if Path(sys.executable).with_name(Path(first).name).exists() else first
+    if '/' in first: return '' if os.access(ROOT/first, os.X_OK) else first
+    files = [word for word in rest if word.endswith(('.ini', '.txt', '.toml', '.lock'))]
+    return ' '.join(file for file in files if not (ROOT/file).exists())
+
+def test_missing_targets_and_files_are_told():
+    assert missing('make setup') == missing('.ci/run') == missing('.venv/bin/ruff check') == ''
+    assert missing('make nonsense') == 'nonsense' and missing('.ci/walk') == '.ci/walk'
+    assert missing('.venv/bin/no-command') == '.venv/bin/no-command'
+    assert missing('grep x other.ini') == 'other.ini'
+
+@pytest.mark.parametrize('file', FOR_GITHUB, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_workflows_and_hooks_call_exists(file):
+    "A workflow fails on GitHub only, after the push."
+    assert {command: missing(command) for command in commands(file) if missing(command)} == {}
+    told = yaml.safe_load(file.read_text())
+    for step in steps(told):
+        for key, name in step.get('with', {}).items():
+            if key == 'cache-dependency-path': assert (ROOT/name).is_file()
+    if 'workflows' in file.parts:
+        assert told['permissions'] == {'contents': 'read'}, 'a job that needs more asks for it itself'
+        for step in steps(told): assert re.search(r'@(v|release/v)\d+$', step.get('uses', '@v1')), step
+    else: assert file.parent.name != 'ISSUE_TEMPLATE' or file.stem == 'config' or told['body']
 
 WINGS = ['', 'data', 'quality', 'metrics', 'training', 'segmentation', 'evaluation', 'sharing', 'teaching']
 
@@ -136,7 +180,8 @@ def test_set_up_and_drawing_are_folded_in_a_lesson(nb):
         hidden = c['metadata'].get('jupyter', {}).get('source_hidden', False)
         assert hidden == ('#| code-fold: true' in source), source[:200]
         assert hidden == source.startswith('#| code-summary: '), source[:200]
-        if c['cell_type'] == 'code' and ('plt.subplots(' in source or 'import matplotlib' in source): assert hidden, source[:200]
+        if c['cell_type'] == 'code' and ('plt.subplots(' in source or 'import matplotlib' in source):
+            assert hidden, source[:200]
         folded += hidden
     assert folded > 3
 
@@ -231,13 +276,15 @@ def pretraining():
 def test_table_of_pretraining_is_what_was_measured(pretraining):
     "Mean and interval of each method on each set; an empty place is one that was not measured."
     found, text = pretraining
-    head, _, *rows = [[part.strip() for part in line.strip('|').split('|')] for line in text.splitlines() if line.startswith('|')]
+    head, _, *rows = [[part.strip() for part in line.strip('|').split('|')] for line in text.splitlines()
+                      if line.startswith('|')]
     sets = [PRETRAINING_COLUMNS[name] for name in head[1:]]
     assert sorted(sets) == sorted(found)
     printed, measured = {}, {}
     for label, *values in rows:
         for name, value in zip(sets, values, strict=True):
-            if value: printed[name, PRETRAINING_ROWS[label]] = [float(number) for number in re.findall(r'[\d.]+', value)]
+            if value:
+                printed[name, PRETRAINING_ROWS[label]] = [float(number) for number in re.findall(r'[\d.]+', value)]
     for name, result in found.items():
         for method, scores in result['methods'].items():
             measured[name, method] = [round(scores['score'][k], 2) for k in ('mean', 'low', 'high')]
@@ -258,7 +305,8 @@ def test_words_about_pretraining_are_what_was_measured(pretraining):
             if method.endswith('textures'): assert minus_small(name, method)['mean'] < 0, (name, method)
 
 def test_import_loads_no_torch():
-    light = 'core data.preprocess data.synthetic data.datasets metrics.classification cli teaching.widgets teaching.exercises'.split()
+    light = ['core', 'data.preprocess', 'data.synthetic', 'data.datasets', 'metrics.classification', 'cli',
+             'teaching.widgets', 'teaching.exercises']
     r = python(f'import sys, importlib, cytokit\nfor m in {light!r}: importlib.import_module("cytokit." + m)\n'
                'print([m for m in ("torch", "fastai", "timm") if m in sys.modules])')
     assert (r.returncode, r.stdout.strip()) == (0, '[]'), r.stderr
@@ -302,7 +350,8 @@ def test_tab_and_question_mark_know_the_names_at_the_top(tmp_path):
 @pytest.fixture(scope='session')
 def wheel(tmp_path_factory):
     out = tmp_path_factory.mktemp('wheel')
-    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(ROOT)], check=True, capture_output=True)
+    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(ROOT)],
+                   check=True, capture_output=True)
     return next(out.glob('cytokit_nb-*.whl'))
 
 def test_wheel_works_without_nbdev(wheel, tmp_path):
@@ -311,7 +360,8 @@ def test_wheel_works_without_nbdev(wheel, tmp_path):
     assert any(n.startswith('cytokit/weights/') and n.endswith('.safetensors') for n in names)
     assert {'cytokit/__init__.pyi', 'cytokit/py.typed'} <= set(names)
     assert not any(n.startswith(('nbs', 'tests')) for n in names)
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)], check=True)
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)],
+                   check=True)
     r = python('import sys\nfor m in ("nbdev", "jupytext", "nbconvert", "pytest", "execnb"): sys.modules[m] = None\n'
                'import cytokit, cytokit.evaluation.compare, cytokit.cli, cytokit.teaching.widgets, cytokit.teaching.exercises\n'
                'from cytokit import check, compare, segment\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))

@@ -11,9 +11,11 @@ def reader(tmp_path_factory):
     "Runs a command in one empty folder, with a cold cache and no terminal, as a redirected shell would."
     home = tmp_path_factory.mktemp('reader')
     bin = Path(sys.executable).parent
-    env = {**os.environ, 'PATH': f'{bin}:{os.environ["PATH"]}', 'CYTOKIT_CACHE': str(home/'.cache'), 'MPLBACKEND': 'agg'}
+    env = {**os.environ, 'PATH': f'{bin}:{os.environ["PATH"]}', 'CYTOKIT_CACHE': str(home/'.cache'),
+           'MPLBACKEND': 'agg'}
     for k in ('CYTOKIT_WEIGHTS', 'IN_TEST'): env.pop(k, None)
-    def run(*command): return subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    def run(*command):
+        return subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     run.home = home
     return run
 

@@ -12,5 +12,6 @@ print(h.hexdigest(), 'torch' in sys.modules)
 '''
 
 def test_same_in_every_process():
-    out = [subprocess.run([sys.executable, '-c', CODE], capture_output=True, text=True, check=True, env={**os.environ, 'PYTHONHASHSEED': s}).stdout.split() for s in '01']
+    out = [subprocess.run([sys.executable, '-c', CODE], capture_output=True, text=True, check=True,
+                          env={**os.environ, 'PYTHONHASHSEED': s}).stdout.split() for s in '01']
     assert out[0] == out[1] and out[0][1] == 'False'

@@ -2,5 +2,7 @@
 import subprocess, sys
 
 def test_metrics_load_neither_torch_nor_sklearn():
-    code = 'import sys, cytokit.metrics.classification; print([m for m in ("torch", "fastai", "sklearn", "pandas") if m in sys.modules])'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+    code = ('import sys, cytokit.metrics.classification\n'
+            'print([m for m in ("torch", "fastai", "sklearn", "pandas") if m in sys.modules])')
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                          check=True).stdout.strip() == '[]'

@@ -12,7 +12,8 @@ needs = lambda name: pytest.mark.skipif(not (DATA/name).exists(), reason=f'{DATA
 def cytokit(folder, *args):
     env = os.environ | dict(CYTOKIT_CACHE=str(folder/'cache'))
     start = 'from cytokit.cli import entry; entry()'
-    return subprocess.run([sys.executable, '-W', 'ignore', '-c', start, '--quiet', *args], cwd=folder, env=env, capture_output=True, text=True)
+    return subprocess.run([sys.executable, '-W', 'ignore', '-c', start, '--quiet', *args], cwd=folder, env=env,
+                          capture_output=True, text=True)
 
 def found(folder, *args):
     done = cytokit(folder, 'check', *args, '--json', 'found.json')
@@ -41,10 +42,12 @@ def test_different_smooth_cells_are_no_duplicates(tmp_path):
     Image.fromarray(np.rot90(cell(3)).copy()).save(tmp_path/'set'/'turned.png')
     d, _ = found(tmp_path, 'set')
     d = d[d['check'].str.endswith('_duplicate')]
-    assert [{Path(r.file).name, Path(r.other).name} for r in d.itertuples()] == [{'03.png', 'turned.png'}] and set(d['certainty']) == {'sure'}
+    assert [{Path(r.file).name, Path(r.other).name} for r in d.itertuples()] == [{'03.png', 'turned.png'}]
+    assert set(d['certainty']) == {'sure'}
 
 def test_medians_are_numbers_that_were_measured(tmp_path):
-    for i in range(40): save(texture(i, 40 + i % 12), tmp_path/'set'/f'{i}.png')  # too small for four octaves, some of them
+    for i in range(40):
+        save(texture(i, 40 + i % 12), tmp_path/'set'/f'{i}.png')  # too small for four octaves, some of them
     blurred = ndimage.gaussian_filter(texture(99, 44).astype('f4'), 3)
     save(blurred.astype('u1'), tmp_path/'set'/'soft.png')
     d, _ = found(tmp_path, 'set')
@@ -72,7 +75,8 @@ def test_stripes_and_black_corners_are_not_blurred(tmp_path):
 
 def test_texture_is_not_noise_and_noise_is(tmp_path):
     r = np.random.default_rng(0)
-    smooth = lambda i: (128 + 25*ndimage.gaussian_filter(np.random.default_rng(i).normal(0, 1, (96, 96)), 6)*12 + r.normal(0, 2, (96, 96))).clip(0, 255).astype('u1')
+    blobs = lambda i: ndimage.gaussian_filter(np.random.default_rng(i).normal(0, 1, (96, 96)), 6)
+    smooth = lambda i: (128 + 25*blobs(i)*12 + r.normal(0, 2, (96, 96))).clip(0, 255).astype('u1')
     for i in range(30): save(smooth(i), tmp_path/'set'/f'{i}.png')
     weave = ndimage.gaussian_filter(r.normal(0, 1, (96, 96)), 1)
     save((128 + 40*weave/weave.std()).clip(0, 255).astype('u1'), tmp_path/'set'/'weave.png')
@@ -87,7 +91,8 @@ def test_copies_across_parts_and_classes_are_said_first(tmp_path):
     shutil.copy(tmp_path/'set'/'train'/'a'/'train2.png', tmp_path/'set'/'train'/'b'/'other.png')
     save(np.zeros((96, 96), 'u1'), tmp_path/'set'/'train'/'a'/'black.png')  # another error, told later
     d, done = found(tmp_path, 'set')
-    assert list(d['check'][:3]) == ['label_conflict', 'label_conflict', 'split_duplicate'] and set(d['severity'][:3]) == {'error'}
+    assert list(d['check'][:3]) == ['label_conflict', 'label_conflict', 'split_duplicate']
+    assert set(d['severity'][:3]) == {'error'}
     assert d['message'][0].startswith("the same image has two labels: ")
     assert d['message'][2].startswith('the same image is in train and in test: the score is not honest')
     assert done.stdout.splitlines()[2].split()[1] in ('label_conflict', 'split_duplicate')
@@ -99,7 +104,8 @@ def test_a_forgotten_patient_is_asked_about(tmp_path):
     assert len(said) == 1 and "--group 'patient\\d+'" in said.iloc[0] and '12 groups' in said.iloc[0]
     short = ['train', 'set', '--size', '16', '--epochs', '1', '--lr', '.001']
     done = cytokit(tmp_path, *short, '--out', 'run')
-    assert done.returncode == 0 and "pass --group 'patient\\d+'" in done.stderr and done.stderr.count('file names look like') == 1
+    assert done.returncode == 0 and "pass --group 'patient\\d+'" in done.stderr
+    assert done.stderr.count('file names look like') == 1
     done = cytokit(tmp_path, *short, '--group', r'patient\d+', '--out', 'grouped')
     assert done.returncode == 0 and 'file names' not in done.stderr
     split = pd.read_csv(tmp_path/'grouped'/'split.csv')

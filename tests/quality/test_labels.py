@@ -10,9 +10,12 @@ shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f'{SHARED} is not here')
 
 def table(folder, file, csv, target, **columns):
     s = pd.read_csv(SHARED/folder/csv)
-    return pd.DataFrame(dict(image=[str(SHARED/folder/f) for f in s[file]], target=s[target], **{k: s[c] for k, c in columns.items()}))
+    return pd.DataFrame(dict(image=[str(SHARED/folder/f) for f in s[file]], target=s[target],
+                             **{k: s[c] for k, c in columns.items()}))
 
-SETS = dict(wbc=('wbc_segmentation', 'file', 'labels.csv', 'class'), contrast=('open_ms_contrast', 'file', 'slices.csv', 'contrast'), clothing=('clothing10', 'file', 'labels.csv', 'label'))
+SETS = dict(wbc=('wbc_segmentation', 'file', 'labels.csv', 'class'),
+            contrast=('open_ms_contrast', 'file', 'slices.csv', 'contrast'),
+            clothing=('clothing10', 'file', 'labels.csv', 'label'))
 
 def found(t):
     rows = measure_all(t.image)

@@ -18,10 +18,14 @@ def test_a_spoiled_slice_of_a_real_scan_is_found(tmp_path):
     import nibabel as nib
     n = nib.load(SHARED/'open_ms_volumes'/'patient03_study1_T2W.nii.gz'); a = np.asarray(n.dataobj)
     b = a.copy(); b[..., 20] = b[..., 19]; c = a.copy(); c[..., 25:] = c[..., 25:]//4*3; d = a.copy(); d[..., 12] = 0
-    for k, v in dict(doubled=b, jump=c, missing=d).items(): nib.save(nib.Nifti1Image(v, n.affine), tmp_path/f'{k}.nii.gz')
+    for k, v in dict(doubled=b, jump=c, missing=d).items():
+        nib.save(nib.Nifti1Image(v, n.affine), tmp_path/f'{k}.nii.gz')
     f = volume_findings(sorted(tmp_path.iterdir()))
     f = f[f.severity != 'info']
-    assert [(Path(x).stem, c, g) for x, c, g in zip(f.file, f['check'], f.group)] == [('doubled.nii', 'volume_slice_doubled', 'slice 20'), ('missing.nii', 'volume_slice_missing', 'slice 12'), ('jump.nii', 'volume_jump', 'slice 25')]
+    assert [(Path(x).stem, c, g) for x, c, g in zip(f.file, f['check'], f.group)] == [
+        ('doubled.nii', 'volume_slice_doubled', 'slice 20'),
+        ('missing.nii', 'volume_slice_missing', 'slice 12'),
+        ('jump.nii', 'volume_jump', 'slice 25')]
 
 def test_a_made_set_and_other_formats(tmp_path):
     made = write_sample('mri', tmp_path/'mri', 6, volumes=True)
@@ -36,12 +40,16 @@ def series(folder, v, skip=()):
     folder.mkdir(); uid = generate_uid()
     for i, s in enumerate(v):
         if i in skip: continue
-        m = FileMetaDataset(); m.TransferSyntaxUID, m.MediaStorageSOPClassUID, m.MediaStorageSOPInstanceUID = ExplicitVRLittleEndian, MRImageStorage, generate_uid()
+        m = FileMetaDataset()
+        m.TransferSyntaxUID, m.MediaStorageSOPClassUID = ExplicitVRLittleEndian, MRImageStorage
+        m.MediaStorageSOPInstanceUID = generate_uid()
         d = FileDataset(None, {}, file_meta=m, preamble=b'\0'*128)
-        d.SOPClassUID, d.SOPInstanceUID, d.SeriesInstanceUID, d.Modality = MRImageStorage, m.MediaStorageSOPInstanceUID, uid, 'MR'
+        d.SOPClassUID, d.SOPInstanceUID = MRImageStorage, m.MediaStorageSOPInstanceUID
+        d.SeriesInstanceUID, d.Modality = uid, 'MR'
         d.Rows, d.Columns, d.SamplesPerPixel, d.PhotometricInterpretation = *s.shape, 1, 'MONOCHROME2'
         d.BitsAllocated = d.BitsStored = 16; d.HighBit, d.PixelRepresentation = 15, 0
-        d.PixelSpacing, d.SliceThickness, d.ImagePositionPatient, d.ImageOrientationPatient = [1, 1], 3, [0, 0, 3*i], [1, 0, 0, 0, 1, 0]
+        d.PixelSpacing, d.SliceThickness = [1, 1], 3
+        d.ImagePositionPatient, d.ImageOrientationPatient = [0, 0, 3*i], [1, 0, 0, 0, 1, 0]
         d.PixelData = s.tobytes(); d.save_as(folder/f'{i:03}.dcm', enforce_file_format=True)
     return folder
 
@@ -51,8 +59,12 @@ def test_a_series_with_a_missing_slice(tmp_path):
     f = volume_findings([series(tmp_path/'gap', v, skip=[9])])
     assert list(f['check']) == ['volume_unreadable'] and 'missing' in f.message[0]
 
-@pytest.mark.parametrize('v', [np.zeros((5, 40, 40), 'u1'), np.ones((5, 40, 40), 'f4')*np.nan, np.random.default_rng(0).normal(size=(5, 40, 40)).astype('f4'), np.arange(40*40, dtype='u2').reshape(40, 40),
-                               (np.indices((6, 40, 40))[2] > 20).astype('u1'), np.random.default_rng(0).integers(0, 60000, (2, 9, 9)).astype('u2')])
+@pytest.mark.parametrize('v',
+                         [np.zeros((5, 40, 40), 'u1'), np.ones((5, 40, 40), 'f4')*np.nan,
+                          np.random.default_rng(0).normal(size=(5, 40, 40)).astype('f4'),
+                          np.arange(40*40, dtype='u2').reshape(40, 40),
+                          (np.indices((6, 40, 40))[2] > 20).astype('u1'),
+                          np.random.default_rng(0).integers(0, 60000, (2, 9, 9)).astype('u2')])
 def test_odd_volumes_do_not_stop_it(tmp_path, v):
     tifffile.imwrite(tmp_path/'v.tif', v, photometric='minisblack')
     row = measure_volume(tmp_path/'v.tif')

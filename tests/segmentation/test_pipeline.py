@@ -153,7 +153,7 @@ def test_a_large_image_in_tiles(cells, tmp_path, monkeypatch):
     one, lab = make_cells(5, size=600, n_cells=240)
     tifffile.imwrite(tmp_path/'slide.tif', one, tile=(128, 128), compression='zlib')
     small = run.predict([tmp_path/'slide.tif'], tmp_path/'whole')
-    monkeypatch.setattr(segmentation, '_LARGE', 2**16)
+    monkeypatch.setattr(pipeline, '_LARGE', 2**16)
     large = run.predict([tmp_path/'slide.tif'], tmp_path/'tiled')
     a, b = (tifffile.imread(tmp_path/d/'slide_labels.tif') for d in ('whole', 'tiled'))
     assert ((a > 0) != (b > 0)).mean() < 5e-3 and abs(small['objects'][0] - large['objects'][0]) <= .03*small['objects'][0]

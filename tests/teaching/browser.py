@@ -25,7 +25,8 @@ def jupyter(folder, **env):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
     token = secrets.token_hex(16)
-    env = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}', 'CYTOKIT_CACHE': str(home/'cache'),
+    env = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+           'CYTOKIT_CACHE': str(home/'cache'),
            **{f'JUPYTER_{n}_DIR': str(home/n.lower()) for n in ('CONFIG', 'RUNTIME', 'DATA')},
            'JUPYTERLAB_SETTINGS_DIR': str(home/'settings'), 'JUPYTERLAB_WORKSPACES_DIR': str(home/'workspaces'), **env}
     for k in ('IN_TEST', 'MPLBACKEND'): env.pop(k, None)  # nobody tests inside: a student sits there
@@ -36,8 +37,11 @@ def jupyter(folder, **env):
     whole.parent.mkdir(parents=True)
     whole.write_text('{"windowingMode": "none"}')  # else a cell that cannot be seen has no output to look for
     with open(home/'log', 'w') as log:
-        p = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}',
-            '--ServerApp.port_retries=0', f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}', '--LabApp.expose_app_in_browser=True'],
+        p = subprocess.Popen([
+            sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root',
+            '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}',
+            '--ServerApp.port_retries=0', f'--IdentityProvider.token={token}', f'--ServerApp.root_dir={folder}',
+            '--LabApp.expose_app_in_browser=True'],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, cwd=folder)
     try:
         for _ in range(600):
@@ -112,11 +116,13 @@ class Notebook:
 
     def errors(self):
         "Tracebacks, warnings on stderr and widgets that failed."
-        return self.page.locator('[data-mime-type*="stderr"], [data-mime-type*="jupyter.error"], .jupyter-widgets-error-widget').all_inner_texts()
+        kinds = '[data-mime-type*="stderr"], [data-mime-type*="jupyter.error"], .jupyter-widgets-error-widget'
+        return self.page.locator(kinds).all_inner_texts()
 
     def broken(self):
         "What can be seen of widgets that lost their model or their kernel."
-        seen = [self.page.get_by_text(t).locator('visible=true') for t in ('Error displaying widget', 'model not found', 'Loading widget')]
+        seen = [self.page.get_by_text(t).locator('visible=true')
+                for t in ('Error displaying widget', 'model not found', 'Loading widget')]
         seen.append(self.page.locator('.jupyter-widgets-disconnected:visible'))
         return [t for s in seen for t in s.all_inner_texts()]
 
@@ -128,7 +134,8 @@ class Notebook:
 
     def shot(self, name, cell=None):
         "Keep a screenshot where the variable CYTOKIT_SHOTS names a folder."
-        if folder := os.environ.get('CYTOKIT_SHOTS'): (cell or self.page).screenshot(path=str(Path(folder)/f'{name}.png'))
+        if folder := os.environ.get('CYTOKIT_SHOTS'):
+            (cell or self.page).screenshot(path=str(Path(folder)/f'{name}.png'))
 
     def leave(self):
         "Save, stop the kernel, close."

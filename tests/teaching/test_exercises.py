@@ -26,4 +26,4 @@ def test_a_fault_of_the_question_is_not_the_students():
     assert right is False and text.startswith('The answer should be')
 
 def test_one_check_of_an_answer_and_one_of_images():
-    assert not hasattr(course, 'check')
+    assert not hasattr(exercises, 'check')

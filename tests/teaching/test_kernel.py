@@ -8,7 +8,8 @@ def begin(*args, folder, log='log'):
     "The command as a user starts it, with its messages in the file `log`."
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}
     with open(folder/log, 'w') as f:
-        return subprocess.Popen([Path(sys.executable).with_name('cytokit'), *args], cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=f)
+        return subprocess.Popen([Path(sys.executable).with_name('cytokit'), *args], cwd=folder, env=env,
+                                stdout=subprocess.DEVNULL, stderr=f)
 
 def cytokit(*args, folder):
     "What is in the log of a command that went well."
@@ -93,15 +94,18 @@ net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 2))
 found = find_lr((net, torch.optim.Adam(net.parameters()), [(x, torch.arange(16) % 2)]*8, torch.nn.CrossEntropyLoss()))
 for d in ('images', 'masks'): (home/'cells'/d).mkdir(parents=True)
 for i in range(8):
-    for d, a in zip(('images', 'masks'), make_cells(i, size=64, n_cells=4)): Image.fromarray(a).save(home/f'cells/{d}/{i}.png')
+    for d, a in zip(('images', 'masks'), make_cells(i, size=64, n_cells=4)):
+        Image.fromarray(a).save(home/f'cells/{d}/{i}.png')
 unet = segment(home/'cells', out=home/'unet', preset='tiny', patch=32, epochs=1, steps=2, batch_size=2)
 pixels = load_pixels(pairs(home/'cells'), Recipe(channels=1), 'instance')
 '''
-DRAWN = ['run.plot()', 'comparison.plot()', 'curve.plot()', "preview(x, 'flips', 2)", 'found.plot()', 'unet.plot()', 'unet.view(1)', "patch_preview(pixels, 0, 'none', 32, 2)"]
+DRAWN = ['run.plot()', 'comparison.plot()', 'curve.plot()', "preview(x, 'flips', 2)", 'found.plot()', 'unet.plot()',
+         'unet.view(1)', "patch_preview(pixels, 0, 'none', 32, 2)"]
 
 def test_a_figure_is_shown_once():
     new = nbformat.v4.new_code_cell
-    last, inside, kept, again = [[new(s.format(d)) for d in DRAWN] for s in ('{}', '{}\nprint()', 'fig = {}\nfig.axes[0].set_title("mine")', 'fig')]
+    last, inside, kept, again = [[new(s.format(d)) for d in DRAWN]
+                                 for s in ('{}', '{}\nprint()', 'fig = {}\nfig.axes[0].set_title("mine")', 'fig')]
     in_turn = [c for pair in zip(kept, again) for c in pair]
     book = nbformat.v4.new_notebook(cells=[new(MADE), *last, *inside, *in_turn])
     nbclient.NotebookClient(book, kernel_name='python3', timeout=600).execute()

@@ -1,5 +1,5 @@
 "The lessons' widgets and checks, worked by keyboard and mouse in a real JupyterLab."
-import base64, io, json, os, shutil, statistics, subprocess
+import base64, io, json, shutil, statistics, subprocess
 from pathlib import Path
 import nbformat, pytest
 from PIL import Image
@@ -28,7 +28,9 @@ picture = np.random.default_rng(0).random((64, 64))
 def lab(share=.3, split='by image'):
     fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
     left.imshow(picture*share, cmap='gray', vmin=0, vmax=1); left.set(xlabel='x (pixels)', ylabel='y (pixels)')
-    fig.subplots_adjust(bottom=.2); right.bar(['image', 'copy', 'patient'], [.9, .8, .6 + share/4], yerr=.03, color='#0072B2'); right.set(ylabel='balanced accuracy', ylim=(0, 1), title=split)
+    fig.subplots_adjust(bottom=.2)
+    right.bar(['image', 'copy', 'patient'], [.9, .8, .6 + share/4], yerr=.03, color='#0072B2')
+    right.set(ylabel='balanced accuracy', ylim=(0, 1), title=split)
     return fig
 dial(lab, 'Three splits and what they score', share=(0., 1., .02), split=['by image', 'by patient'])
 ''', '''
@@ -62,7 +64,8 @@ def lab(tmp_path_factory):
     shutil.copytree(make_copies(folder), folder/'ipython/profile_default/startup')
     cells = [nbformat.v4.new_code_cell(s.strip()) for s in LESSON]
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell('# A tiny lesson'), *cells],
-        metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), folder/'lessons/tiny.ipynb')
+        metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))),
+        folder/'lessons/tiny.ipynb')
     with jupyter(folder, IPYTHONDIR=str(folder/'ipython')) as address, chromium() as browser:
         def open_notebook(name, **kw):
             n = Notebook(browser, address, f'lessons/{name}', **kw)
@@ -107,7 +110,9 @@ def test_widgets(lab, capsys):
     # the dial: by key and by button; one picture, in the place of its still, with alternative text
     d = n.cell('dial(')
     ms = [n.press(d) for _ in range(11)]
-    with capsys.disabled(): print(f'\n[dial: {statistics.median(ms):.0f} ms from key to picture, median of {len(ms)}; longest {max(ms):.0f}]')
+    with capsys.disabled():
+        print(f'\n[dial: {statistics.median(ms):.0f} ms from key to picture, '
+              f'median of {len(ms)}; longest {max(ms):.0f}]')
     assert d.locator('.widget-readout').inner_text() == '0.52'
     picture = d.locator('img:visible')
     assert picture.count() == 1 and picture.get_attribute('alt') == 'Three splits and what they score'
@@ -153,13 +158,14 @@ def test_widgets(lab, capsys):
     n.shot('tiny-dark')
     n.command('apputils:change-theme', theme='JupyterLab Light')
 
-    # the kernel is restarted: pictures and sentences in place of dead controls, and cells that say which one comes first
+    # the kernel is restarted: pictures and sentences in place of dead controls, and cells that say which comes first
     n.restart()
     d.get_by_text('A still: share = 0.3').wait_for()
     assert d.locator('img:visible').count() == 1 and n.broken() == []
     n.shot('tiny-restarted')
     early = n.run('lab(.5)')
-    assert 'Too early.' in early and 'lab is made in the cell that begins with picture = np.random.default_rng(0)' in early
+    assert 'Too early.' in early
+    assert 'lab is made in the cell that begins with picture = np.random.default_rng(0)' in early
     early = n.run('hint(')  # before anything has been imported
     assert 'hint is made in the cell that begins with import numpy as np' in early
     n.shot('tiny-early')
@@ -214,7 +220,9 @@ def test_lesson(lab, name, capsys):
 
     d = n.cell('dial(')
     ms = [n.press(d, 'ArrowLeft' if i % 2 else 'ArrowRight') for i in range(7)]
-    with capsys.disabled(): print(f'\n[{name}: {statistics.median(ms):.0f} ms from key to picture, median of {len(ms)}; longest {max(ms):.0f}]')
+    with capsys.disabled():
+        print(f'\n[{name}: {statistics.median(ms):.0f} ms from key to picture, '
+              f'median of {len(ms)}; longest {max(ms):.0f}]')
     assert d.locator('img:visible').count() == 1
 
     asked = questions(n)

@@ -6,7 +6,8 @@ import pytest
 COMMAND = str(Path(sys.executable).with_name('cytokit'))
 
 def cytokit(home, *args, **env):
-    return subprocess.run([COMMAND, *map(str, args)], cwd=home, capture_output=True, text=True, env={**os.environ, **env})
+    return subprocess.run([COMMAND, *map(str, args)], cwd=home, capture_output=True, text=True,
+                          env={**os.environ, **env})
 
 def result(home, run): return json.loads((home/run/'result.json').read_text())
 
@@ -18,8 +19,9 @@ def home(tmp_path_factory):
     return home
 
 def test_every_method_gets_the_same_seconds(home):
-    "The plan decides: what is recorded ends by the clock, and the conclusion is refused exactly where the seconds differ."
-    r = cytokit(home, 'compare', 'textures', '--arms', 'small,frozen,finetune', '--size', 32, '--seconds', 6, '--seeds', 2, '--out', 'timed')
+    "The plan decides: what is recorded ends by the clock; there is no conclusion exactly where the seconds differ."
+    r = cytokit(home, 'compare', 'textures', '--arms', 'small,frozen,finetune', '--size', 32, '--seconds', 6,
+                '--seeds', 2, '--out', 'timed')
     assert r.returncode == 0, r.stderr
     got = result(home, 'timed')
     assert got['budget_seconds'] == 6 and len(got['replay']) == 6
@@ -43,7 +45,8 @@ def test_a_budget_that_is_over_at_once_still_does_one_epoch(home):
     assert result(home, 'short')['epochs'] == 1
 
 def test_rerun_with_other_threads_and_of_a_rerun(home):
-    r = cytokit(home, 'train', 'textures', '--size', 32, '--epochs', 3, '--precision', 'float32', '--out', 'one', OMP_NUM_THREADS='1')
+    r = cytokit(home, 'train', 'textures', '--size', 32, '--epochs', 3, '--precision', 'float32', '--out', 'one',
+                OMP_NUM_THREADS='1')
     assert r.returncode == 0, r.stderr
     assert json.loads((home/'one/run.json').read_text())['threads'] == 1
     r = cytokit(home, 'rerun', 'one', '--out', 'two', OMP_NUM_THREADS='2')
@@ -54,7 +57,8 @@ def test_rerun_with_other_threads_and_of_a_rerun(home):
     assert asked['threads'] == 1 and Path(asked['repeats']).name == 'two'
 
 def test_rerun_names_threads_that_are_not_there(home):
-    r = cytokit(home, 'train', 'textures', '--size', 16, '--epochs', 1, '--lr', .01, '--out', 'many', OMP_NUM_THREADS='1')
+    r = cytokit(home, 'train', 'textures', '--size', 16, '--epochs', 1, '--lr', .01, '--out', 'many',
+                OMP_NUM_THREADS='1')
     assert r.returncode == 0, r.stderr
     asked = json.loads((home/'many/run.json').read_text())
     (home/'many/run.json').write_text(json.dumps(dict(asked, threads=4096)))

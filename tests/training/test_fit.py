@@ -13,7 +13,8 @@ data, out, arm, kill = sys.argv[1:5]
 class Kill(training.Callback):
     order = 90
     def after_batch(self):
-        if kill == 'yes' and self.training and self.epoch == %d and self.iter == 1 and self.n_epoch == 4 and len(self.opt.all_params()) > 2:  # not the head before fine-tuning
+        whole = self.n_epoch == 4 and len(self.opt.all_params()) > 2  # not the head before fine-tuning
+        if kill == 'yes' and self.training and self.epoch == %d and self.iter == 1 and whole:
             os.kill(os.getpid(), signal.SIGKILL)
 make = training._learner
 def learner(*args, **kwargs):
@@ -22,7 +23,9 @@ def learner(*args, **kwargs):
     return learn, ratio
 training._learner = learner
 if kill == 'resume': training.resume(out)
-else: training.train(data, arm, out, Recipe(size=32), epochs=4, batch_size=16, seed=5, lr=None if arm == 'small' else .001)
+else:
+    lr = None if arm == 'small' else .001
+    training.train(data, arm, out, Recipe(size=32), epochs=4, batch_size=16, seed=5, lr=lr)
 ''' % KILL_IN_EPOCH
 
 STOP = '''
@@ -36,7 +39,9 @@ def kill_when_best(self):
     if kill == 'yes' and self.best and len(self.state['history']) == 3: os.kill(os.getpid(), signal.SIGKILL)
 training.EpochRecorder.after_epoch = kill_when_best
 if kill == 'resume': training.resume(out)
-else: training.train(data, 'small', out, Recipe(size=16), epochs=40, batch_size=16, seed=5, lr=.01, augment='none', patience=3)
+else:
+    settings = dict(epochs=40, batch_size=16, seed=5, lr=.01, augment='none', patience=3)
+    training.train(data, 'small', out, Recipe(size=16), **settings)
 '''
 
 def run(*args): return subprocess.run([sys.executable, '-c', CODE, *map(str, args)], capture_output=True, text=True)
@@ -67,7 +72,8 @@ def test_killed_contest_resumes_and_reruns(textures, tmp_path):
     from cytokit.training.fit import differences, rerun
     args = ['--arms', 'logistic,small,frozen', '--size', '32', '--epochs', '3', '--seeds', '2']
     command = [str(Path(sys.executable).with_name('cytokit'))]
-    assert subprocess.run([*command, 'compare', textures, '--out', tmp_path/'whole', *args], capture_output=True).returncode == 0
+    assert subprocess.run([*command, 'compare', textures, '--out', tmp_path/'whole', *args],
+                          capture_output=True).returncode == 0
     p = subprocess.Popen([*command, 'compare', textures, '--out', tmp_path/'cut', *args], stdout=subprocess.DEVNULL)
     while p.poll() is None and not any((tmp_path/'cut/fits').glob('small*')): time.sleep(.01)
     p.kill(); p.wait()
@@ -97,7 +103,8 @@ def test_early_stopping_goes_back_to_the_best(textures, tmp_path):
     p = pd.read_csv(whole/'predictions.csv')
     names = json.loads((whole/'result.json').read_text())['classes']
     scores = p[[f'score_{n}' for n in names]].to_numpy()
-    assert log_loss(p['target'].map(names.index).to_numpy(), scores) == pytest.approx(loss.min(), abs=1e-3)  # the weights that are kept, with the classes balanced
+    # the weights that are kept, with the classes balanced
+    assert log_loss(p['target'].map(names.index).to_numpy(), scores) == pytest.approx(loss.min(), abs=1e-3)
     assert call(textures, cut, 'yes').returncode == -signal.SIGKILL
     r = call(textures, cut, 'resume')
     assert r.returncode == 0, r.stderr
@@ -116,7 +123,10 @@ def test_compiled_steps_learn_the_same(tmp_path, monkeypatch):
     import numpy as np, torch
     from cytokit.training.fit import Settings, fit, scores
     monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
-    x, y, rows = torch.rand(48, 3, 32, 32, generator=torch.Generator().manual_seed(0)), np.arange(48) % 3, (np.arange(32), np.arange(32, 48))
-    (_, a), (model, b) = (fit(x, y, *rows, Settings(epochs=2, lr=.003, batch_size=16, compiled=c), 3) for c in (False, True))
-    for m, n in zip(a['history'], b['history']): assert (n['train_loss'], n['valid_loss']) == pytest.approx((m['train_loss'], m['valid_loss']), abs=.03)
+    x = torch.rand(48, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    y, rows = np.arange(48) % 3, (np.arange(32), np.arange(32, 48))
+    (_, a), (model, b) = (fit(x, y, *rows, Settings(epochs=2, lr=.003, batch_size=16, compiled=c), 3)
+                          for c in (False, True))
+    for m, n in zip(a['history'], b['history']):
+        assert (n['train_loss'], n['valid_loss']) == pytest.approx((m['train_loss'], m['valid_loss']), abs=.03)
     assert np.allclose(scores(model, x[:7]).sum(1), 1, atol=1e-5)

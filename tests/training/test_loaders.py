@@ -17,7 +17,8 @@ if way == 'killed':
         return load(*args)
     loaders.load = slowly
 if way == 'full': resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-print(float(loaders.load_arrays(read_table(data), Recipe(size=32 if way == 'other' else 64, channels=3)).double().sum()))
+recipe = Recipe(size=32 if way == 'other' else 64, channels=3)
+print(float(loaders.load_arrays(read_table(data), recipe).double().sum()))
 '''
 
 @pytest.fixture(scope='module')
@@ -26,7 +27,8 @@ def textures(tmp_path_factory):
     return write_sample('textures', tmp_path_factory.mktemp('data')/'textures', n=40)
 
 def run(textures, way, cache):
-    return subprocess.run([sys.executable, '-c', CODE, textures, way], capture_output=True, text=True, env={**os.environ, 'CYTOKIT_CACHE': str(cache)})
+    return subprocess.run([sys.executable, '-c', CODE, textures, way], capture_output=True, text=True,
+                          env={**os.environ, 'CYTOKIT_CACHE': str(cache)})
 
 def test_killed_while_it_builds(textures, tmp_path):
     assert run(textures, 'killed', tmp_path).returncode == -signal.SIGKILL
@@ -50,5 +52,7 @@ def test_without_room_the_set_stays_in_memory(textures, tmp_path, cache):
 
 def test_training_without_a_cache(textures, tmp_path):
     (tmp_path/'cache').write_text('a file where the cache should be')
-    r = subprocess.run([str(Path(sys.executable).with_name('cytokit')), 'train', textures, '--size', '32', '--epochs', '1', '--out', tmp_path/'run'], capture_output=True, text=True, env={**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache')})
+    train = [str(Path(sys.executable).with_name('cytokit')), 'train', textures, '--size', '32', '--epochs', '1']
+    r = subprocess.run([*train, '--out', tmp_path/'run'], capture_output=True, text=True,
+                       env={**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache')})
     assert r.returncode == 0 and r.stderr == '', r.stderr

@@ -2,7 +2,7 @@
 import random
 import numpy as np, pytest, torch
 from fastai.callback.core import TrainEvalCallback
-from fastai.callback.schedule import valley  # brings fit_one_cycle
+import fastai.callback.schedule  # noqa: F401 (brings fit_one_cycle)
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader as FastLoader
 from fastai.learner import Learner, Recorder
