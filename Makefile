@@ -37,18 +37,17 @@ test: setup
 	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal --durations=15
 
 # The daily loop: notebooks that changed since BASE (where the branch left main; on main the last commit), and the tests
-# of their wings. The docs, the wheel and the lessons in a browser are for `make test`.
+# of their wings. The docs, the wheel, long trainings and the lessons in a browser are for `make test`.
 BASE ?= $(shell git merge-base HEAD main 2>/dev/null || echo HEAD)
 CHANGED = $(shell git diff --name-only --diff-filter=d $(BASE); git ls-files --others --exclude-standard)
 NOTEBOOKS = $(filter nbs/%.ipynb,$(CHANGED))
 WINGS = $(sort $(foreach notebook,$(NOTEBOOKS),$(word 2,$(subst /, ,$(notebook)))))
-LEFT_OUT = tests/teaching/test_lessons.py tests/teaching/test_kernel.py
 space := $(subst ,, )
 
 quick: setup
 	ruff check
 	$(if $(NOTEBOOKS),OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --path-re '/($(subst $(space),|,$(strip $(NOTEBOOKS))))$$')
-	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m 'not whole' $(LEFT_OUT:%=--ignore=%) tests/test_project.py $(wildcard $(WINGS:%=tests/%))
+	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m 'not whole' tests/test_project.py $(wildcard $(WINGS:%=tests/%))
 
 # Spoiled files for ten minutes, other ones each time; what breaks a parser is printed with the way to repeat it.
 fuzz: setup

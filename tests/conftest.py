@@ -11,10 +11,11 @@ def no_log(monkeypatch):
     from cytokit import core
     monkeypatch.setattr(core, '_last_line', math.inf)
 
-LONG = 'test_lessons', 'test_readme', 'test_fit', 'test_budget'
+LONG = 'test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel'
 
 def pytest_collection_modifyitems(items):
     "The long ones first, so that at the end no process waits for another; and what `make quick` leaves out is marked."
     items.sort(key=lambda item: item.path.stem not in LONG)
     for item in items:
-        if {'pages', 'wheel'} & set(item.fixturenames): item.add_marker('whole')
+        needs_all = {'pages', 'wheel'} & set(item.fixturenames)
+        if needs_all or item.path.stem in LONG: item.add_marker('whole')
