@@ -30,11 +30,14 @@ demo: setup
 	@python -m cytokit.sharing.tour demo
 	@echo "Next: make lab"
 
+# A file of tests is run by one process, so that what it prepares is made once; the long ones begin.
+BOTH = -n 2 --dist loadfile --no-loadscope-reorder
+
 # With a browser the lessons run in it, by pytest, and need not run twice.
 test: setup
 	ruff check
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --skip-folder-re '^($(if $(BROWSER),lessons|)[_.])'
-	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal --durations=15
+	OMP_NUM_THREADS=1 pytest $(BOTH) --durations=15
 
 # The daily loop: notebooks that changed since BASE (where the branch left main; on main the last commit), and the tests
 # of their wings. The docs, the wheel, long trainings and the lessons in a browser are for `make test`.
@@ -47,7 +50,7 @@ space := $(subst ,, )
 quick: setup
 	ruff check
 	$(if $(NOTEBOOKS),OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --path-re '/($(subst $(space),|,$(strip $(NOTEBOOKS))))$$')
-	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m 'not whole' tests/test_project.py $(wildcard $(WINGS:%=tests/%))
+	OMP_NUM_THREADS=1 pytest $(BOTH) -m 'not whole' tests/test_project.py $(wildcard $(WINGS:%=tests/%))
 
 # Spoiled files for ten minutes, other ones each time; what breaks a parser is printed with the way to repeat it.
 fuzz: setup

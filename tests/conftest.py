@@ -11,11 +11,12 @@ def no_log(monkeypatch):
     from cytokit import core
     monkeypatch.setattr(core, '_last_line', math.inf)
 
-LONG = 'test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel'
+LONG = ['test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel']  # files that train, longest first
 
 def pytest_collection_modifyitems(items):
     "The long ones first, so that at the end no process waits for another; and what `make quick` leaves out is marked."
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    place = {stem: i for i, stem in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
     for item in items:
         needs_all = {'pages', 'wheel'} & set(item.fixturenames)
         if needs_all or item.path.stem in LONG: item.add_marker('whole')
