@@ -51,9 +51,11 @@ def join_nodes(
 # %% ../nbs/02_arrays.ipynb #070cd3d0
 def components(
     a:np.ndarray, # (H, W) whole numbers, 0 background
-)->tuple: # (H, W) int32 component of each pixel, from 0; dict of columns, a value a component
-    """Connected components of every label at once, the background's too, and what their pixels tell: size, value, edge (touches the border of the image),
-    top, bottom, x, length, width, full, several (has two neighbours or more), other (one of them). Background is joined over sides, objects over corners too."""
+)->tuple: # (H, W) int32 component of each pixel, from 0; dict of columns
+    """Connected components of every label at once, the background's too. Background is joined over sides, objects over corners too.
+
+    A value a component: size, value, edge (touches the border of the image), top, bottom, x, length, width, full, several (has two
+    neighbours or more), other (one of them). A value a run of equal pixels in a row: start (its first pixel), run (its length), piece (its component)."""
     h, w = a.shape
     new = np.empty((h, w), bool); new[:, 0] = True; np.not_equal(a[:, 1:], a[:, :-1], out=new[:, 1:])
     start = np.flatnonzero(new)

@@ -19,7 +19,7 @@ from ..data.datasets import fold_table, read_csv, read_table, write_csv
 from ..data.preprocess import Recipe
 from ..training.loaders import load_arrays
 from ..hardware import held_memory, keep_pages
-from ..training.fit import (ARMS as NETWORKS, Settings, start_training, arm_recipe, check_memory, class_numbers, estimate, expect, fit, make, make_model, new_run, pin, pin_precision, prediction_table,
+from ..training.fit import (ARMS as NETWORKS, Settings, start_training, arm_recipe, check_memory, class_numbers, estimate, expect, fit, make, make_model, network_precision, new_run, pin, prediction_table,
                               prepare, read_run, reading, replay_of, resume, scores, weights_digest)
 from ..training.models import n_parameters
 
@@ -112,10 +112,13 @@ def compare(
     table, names, recipe = prepare(source, recipe, valid, s.seed)
     check_memory(len(table), recipe, s)
     if folds: fold_table(table, folds, s.seed)  # says now what would go wrong later
-    networks = sorted([a for a in arms if a not in BASELINES], key='small'.__eq__)  # the slowest first
-    if networks: s = replace(s, precision=pin_precision(replace(s, arm=networks[0]), recipe, len(names)).precision)  # one for all
+    networks = [a for a in arms if a not in BASELINES]
+    pretrained = [a for a in networks if a != 'small']
+    if networks:  # one precision for all: that of the slowest
+        slowest = replace(s, arm=(pretrained or networks)[0])
+        s = replace(s, precision=network_precision(slowest, recipe, len(names)))
     return resume(new_run('compare', table, out, arms=arms, seeds=seeds, fractions=sorted({1., *map(float, fractions)}, reverse=True), folds=folds, metric=metric,
-                               settings=asdict(s), recipe=asdict(recipe), classes=names, weights_digest=weights_digest(s) if set(networks) - {'small'} else None))
+                               settings=asdict(s), recipe=asdict(recipe), classes=names, weights_digest=weights_digest(s) if pretrained else None))
 
 # %% ../../nbs/evaluation/00_compare.ipynb #9efef97b
 def _fit_arm(arm, x, y, train, valid, s, n_out, path, desc, replay=None):

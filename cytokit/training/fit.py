@@ -9,7 +9,7 @@ __all__ = ['ARMS', 'USUAL', 'VERBS', 'check_numbers', 'Settings', 'make_model', 
            'steps_left', 'Pace', 'read_checkpoint', 'EpochRecorder', 'Rate', 'decide_rate', 'fit_epochs', 'scores',
            'features', 'estimate', 'start_training', 'fit', 'replay_of', 'expect', 'reading', 'new_run', 'read_run',
            'make', 'resume', 'rerun', 'differences', 'check_memory', 'prepare', 'weights_digest', 'pin',
-           'pin_precision', 'train', 'find_rate', 'class_numbers', 'run_train', 'prediction_table', 'Run']
+           'network_precision', 'train', 'find_rate', 'class_numbers', 'run_train', 'prediction_table', 'Run']
 
 # %% ../../nbs/training/04_fit.ipynb #22aa5b6a
 import copy, json, math, os, shutil, sys, time
@@ -745,10 +745,14 @@ def pin(s):
     w = s.weights or os.environ.get('CYTOKIT_WEIGHTS') or (None if s.arch else 'imagenet')
     return replace(s, weights=str(Path(w).resolve()) if w and Path(w).exists() else w)
 
-def pin_precision(s, recipe, n_out):
-    "The same settings with the precision written out that is faster for this network; missing weights are told here, before anything is written."
+def network_precision(
+    s:'Settings', # What is asked
+    recipe:Recipe, # How an image is read
+    n_out:int, # Classes
+)->str: # 'float32' or 'bfloat16'
+    "The precision of a training: as asked, else what its network is faster in. Missing weights are an `InputError`."
     body = make_model(s, recipe.channels, n_out).body
-    return replace(s, precision=best_precision(s.precision, body, (recipe.channels, recipe.size, recipe.size)))
+    return best_precision(s.precision, body, (recipe.channels, recipe.size, recipe.size))
 
 def train(
     source, # Folder of class folders, CSV, or a table
@@ -763,7 +767,7 @@ def train(
     table, names, recipe = prepare(source, recipe, valid, s.seed)
     check_memory(len(table), recipe, s)
     recipe = arm_recipe(s, recipe)
-    s = pin_precision(s, recipe, len(names))
+    s = replace(s, precision=network_precision(s, recipe, len(names)))  # before anything is written
     return resume(new_run('train', table, out, settings=asdict(s), recipe=asdict(recipe), classes=names, weights_digest=weights_digest(s)))
 
 # %% ../../nbs/training/04_fit.ipynb #e952be5c
@@ -780,7 +784,8 @@ def find_rate(
     check_memory(len(table), recipe, s)
     y, rows = table['target'].astype(str).map(names.index).to_numpy(), {k: np.flatnonzero(table['split'] == k) for k in ('train', 'valid')}
     recipe = arm_recipe(s, recipe)
-    s, x = pin_precision(s, recipe, len(names)), load_arrays(table, recipe)
+    s = replace(s, precision=network_precision(s, recipe, len(names)))
+    x = load_arrays(table, recipe)
     with computing(usual_threads()): return fit(x, y, rows['train'], rows['valid'], s, len(names), only_rate=True)
 
 # %% ../../nbs/training/04_fit.ipynb #21797dc4
