@@ -22,9 +22,9 @@ demo: setup
 	cytokit compare demo/mri --size 48 --epochs 6 --seeds 2 --valid 0.5 --out demo/comparison-mri
 	cytokit sample textures demo/textures --n 320
 	cytokit compare demo/textures --size 48 --epochs 6 --seeds 2 --valid 0.5 --out demo/comparison-textures
-	cytokit train demo/mri --arm small --size 48 --epochs 8 --out demo/run
+	cytokit train demo/mri --method small --size 48 --epochs 8 --out demo/run
 	cytokit predict demo/run demo/mri/control --csv demo/predictions.csv
-	cytokit sample cells demo/cells --n 60 --dial masks=true --dial per_plate=2 --dial overlap=0.3
+	cytokit sample cells demo/cells --n 60 --set masks=true --set per_plate=2 --set overlap=0.3
 	cytokit segment train demo/cells --preset tiny --patch 96 --epochs 20 --out demo/unet
 	@echo "Look at this page:"
 	@python -m cytokit.sharing.tour demo
@@ -52,7 +52,7 @@ quick: setup
 	$(if $(NOTEBOOKS),OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --path-re '/($(subst $(space),|,$(strip $(NOTEBOOKS))))$$')
 	OMP_NUM_THREADS=1 pytest $(BOTH) -m 'not whole' tests/test_project.py $(wildcard $(WINGS:%=tests/%))
 
-# Spoiled files for ten minutes, other ones each time; what breaks a parser is printed with the way to repeat it.
+# Corrupted files for ten minutes, other ones each time; what breaks a parser is printed with the way to repeat it.
 fuzz: setup
 	CYTOKIT_FUZZ_SECONDS=600 OMP_NUM_THREADS=1 pytest tests/test_fuzz.py -x -q
 

@@ -1,6 +1,6 @@
-"""Is the contest calibrated? `python benchmarks/calibration.py [--repeats 20]`
+"""Is the comparison calibrated? `python benchmarks/calibration.py [--repeats 20]`
 
-The same arm enters twice with other seeds, so the true difference is 0. Each repeat takes another split of the white blood cells
+The same method enters twice with other seeds, so the true difference is 0. Each repeat takes another split of the white blood cells
 (../shared/data; synthetic cells without it), trains `small` with 3 + 3 seeds, and asks whether the 95 % interval of the difference contains 0.
 Writes benchmarks/results/calibration.json.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from cytokit.metrics import classification as metrics
 from cytokit.core import progress, write_json
 from cytokit.data.datasets import classes, read_table, split_table
-from cytokit.data.preprocess import Recipe
+from cytokit.data.preprocess import Preprocessing
 from cytokit.training.loaders import load_arrays
 from cytokit.training.fit import Settings, fit, scores
 
@@ -25,7 +25,7 @@ if __name__ == '__main__':
     table = read_table(SHARED/'wbc_segmentation'/'labels.csv', image='file', target='class')
     table = table[table['target'] != 'basophil'].reset_index(drop=True)
     names = classes(table)
-    x, y = load_arrays(table, Recipe(size=32, channels=3, norm='dtype')), table['target'].map(names.index).to_numpy()
+    x, y = load_arrays(table, Preprocessing(size=32, channels=3, norm='dtype')), table['target'].map(names.index).to_numpy()
     rows = []
     for r in progress(range(a.repeats), 'Repeats'):
         split = split_table(table.drop(columns='split', errors='ignore'), valid=.3, seed=r)['split'].to_numpy()

@@ -153,7 +153,7 @@ TRUE = {
     ('bccd_small', 'blurred'): ['BloodImage_00113_12.png'],                                      # a platelet out of focus, enlarged
     ('white_cells', 'label_wrong'): ['268.png'],                                                 # a three-lobed neutrophil, called monocyte
     ('nuclei', 'odd_mode'): '*',                                                                 # the set is a mixture
-    ('cho', 'mask_specks'): ['cho06.png', 'cho07.png', 'cho13.png', 'cho36.png', 'cho42.png', 'cho46.png', 'cho52.png', 'cho57.png'],  # outlines not filled
+    ('cho', 'mask_fragments'): ['cho06.png', 'cho07.png', 'cho13.png', 'cho36.png', 'cho42.png', 'cho46.png', 'cho52.png', 'cho57.png'],  # outlines not filled
 }
 
 def truly(name, check, files):

@@ -24,7 +24,7 @@ from fastai.optimizer import SGD, Adam
 from cytokit.core import read_json, rng, seed_all, write_json
 from cytokit.data.datasets import read_table
 from cytokit.data.formats import read_image
-from cytokit.data.preprocess import Recipe, resize
+from cytokit.data.preprocess import Preprocessing, resize
 from cytokit.training.loaders import Loader, load_arrays
 from cytokit.training.models import backbone, param_groups, small_cnn
 from cytokit.data.synthetic import make_cells, write_sample
@@ -41,25 +41,25 @@ def parted(group, n_train, n_valid):
     first = np.isin(group, groups[:round(len(groups)*n_train/(n_train + n_valid))])[order]
     rows = np.r_[order[first][:n_train], order[~first][:n_valid]]
     return rows, min(n_train, int(first.sum()))
-def split(table, n_train, n_valid, recipe):
+def split(table, n_train, n_valid, preprocessing):
     "Images of a table, whole groups in one part."
     names = sorted(table['target'].astype(str).unique())
     rows, n = parted(table['group'].astype(str).to_numpy() if 'group' in table else np.arange(len(table)).astype(str), n_train, n_valid)
     table = table.iloc[rows]
-    return load_arrays(table, recipe), torch.tensor(table['target'].astype(str).map(names.index).to_numpy()), np.arange(n), np.arange(n, len(rows))
+    return load_arrays(table, preprocessing), torch.tensor(table['target'].astype(str).map(names.index).to_numpy()), np.arange(n), np.arange(n, len(rows))
 
 @lru_cache
 def blood(size=32):
     t = read_table(SHARED/'wbc_segmentation'/'labels.csv', image='file', target='class')
-    return split(t[t['target'] != 'basophil'].reset_index(drop=True), 180, 119, Recipe(norm='dtype', size=size, channels=3))
+    return split(t[t['target'] != 'basophil'].reset_index(drop=True), 180, 119, Preprocessing(norm='dtype', size=size, channels=3))
 @lru_cache
-def clothing(size=32): return split(read_table(SHARED/'clothing10').drop(columns='split', errors='ignore'), 240, 200, Recipe(norm='dtype', size=size, channels=3))
+def clothing(size=32): return split(read_table(SHARED/'clothing10').drop(columns='split', errors='ignore'), 240, 200, Preprocessing(norm='dtype', size=size, channels=3))
 @lru_cache
-def mri(size=40): return split(read_table(SHARED/'open_ms_contrast'/'slices.csv', image='file', target='contrast', group='patient'), 240, 160, Recipe(size=size, channels=1))
+def mri(size=40): return split(read_table(SHARED/'open_ms_contrast'/'slices.csv', image='file', target='contrast', group='patient'), 240, 160, Preprocessing(size=size, channels=1))
 def pairs(images, truth, size, n_train, channels=1):
     "Images with what is to be found in them: truth(path of an image) is a boolean mask."
     y = np.stack([resize(truth(o).astype('float32')[..., None], size, 'pad')[..., 0] > .5 for o in images])
-    return load_arrays([str(o) for o in images], Recipe(size=size, channels=channels)), torch.tensor(y[:, None]).float(), np.arange(n_train), np.arange(n_train, len(y))
+    return load_arrays([str(o) for o in images], Preprocessing(size=size, channels=channels)), torch.tensor(y[:, None]).float(), np.arange(n_train), np.arange(n_train, len(y))
 def mask(path): return read_image(path).array.squeeze()
 @lru_cache
 def nuclei(size=48):
@@ -87,10 +87,10 @@ def membranes(size=64):
     return torch.tensor((x[rows]/255 - .5)/.25).float()[:, None], torch.tensor(y[rows] < 128).float()[:, None], np.arange(160), np.arange(160, 240)
 @lru_cache
 def textures():
-    with tempfile.TemporaryDirectory() as d: return split(read_table(write_sample('textures', Path(d)/'t', n=320)), 160, 160, Recipe(norm='dtype', size=32, channels=3))
+    with tempfile.TemporaryDirectory() as d: return split(read_table(write_sample('textures', Path(d)/'t', n=320)), 160, 160, Preprocessing(norm='dtype', size=32, channels=3))
 @lru_cache
 def made_mri():
-    with tempfile.TemporaryDirectory() as d: return split(read_table(write_sample('mri', Path(d)/'t', n=320)), 160, 160, Recipe(size=40, channels=1))
+    with tempfile.TemporaryDirectory() as d: return split(read_table(write_sample('mri', Path(d)/'t', n=320)), 160, 160, Preprocessing(size=40, channels=1))
 @lru_cache
 def digits():
     from sklearn.datasets import load_digits
@@ -331,7 +331,7 @@ def totals(rows):
         x = np.array([o['loss_of_best'] or math.nan for o in f])
         if len(f): t.append(dict(finder=name, tasks=len(f), within_5_percent=int((x <= 1.05).sum()), within_10_percent=int((x <= 1.1).sum()), mean_where_all_answer=float(np.exp(np.mean([np.log(r['finders'][name]['loss_of_best']) for r in common]))) if common else None,
             n_where_all_answer=len(common), worst=float(np.nanmax(x)),
-            answers=sum(o['answers'] for o in f), asked=SEEDS*len(f), steps=float(np.mean([o['steps'] for o in f])), seconds=sum(o['seconds'] or math.nan for o in f)))
+            answers=sum(o['answers'] for o in f), config=SEEDS*len(f), steps=float(np.mean([o['steps'] for o in f])), seconds=sum(o['seconds'] or math.nan for o in f)))
     return t
 
 def draw(rows):

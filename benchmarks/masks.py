@@ -1,4 +1,4 @@
-"""Pairs with planted faults of the mask, and how many of them `cytokit.quality.masks` finds; and the nuclei that people mended by hand.
+"""Pairs with planted faults of the mask, and how many of them `cytokit.quality.masks` finds; and the nuclei that people fixed by hand.
 
     .venv/bin/python benchmarks/masks.py --seeds 0 1 2            # planted, and the train split of the nuclei
     .venv/bin/python benchmarks/masks.py --seeds --split test     # only the nuclei that are held back
@@ -16,15 +16,15 @@ from cytokit.data.synthetic import make_cells
 DATA = Path(__file__).resolve().parents[2]/'shared/data'
 # Fault -> checks that count as a hit
 HITS = dict(missing={'mask_missing'}, unreadable={'mask_unreadable'}, shape={'mask_shape'}, empty={'mask_empty'}, full={'mask_full'}, gaps={'mask_gaps'}, values={'mask_values'},
-    interpolated={'mask_interpolated'}, semantic={'mask_semantic'}, pieces={'mask_pieces'}, merged={'mask_merged'}, holes={'mask_holes'}, specks={'mask_specks'}, leak={'mask_leak'},
-    swapped={'mask_swapped'}, shifted={'mask_shifted'}, flipped={'mask_flipped'}, duplicated={'mask_duplicated'}, thin={'mask_thin'}, fat={'mask_fat'},
-    low_contrast={'mask_low_contrast'}, lacking={'mask_lacking'}, foreground={'mask_foreground'})
+    interpolated={'mask_interpolated'}, semantic={'mask_semantic'}, pieces={'mask_disconnected'}, merged={'mask_merged'}, holes={'mask_holes'}, specks={'mask_fragments'}, leak={'mask_leak'},
+    swapped={'mask_swapped'}, shifted={'mask_shifted'}, flipped={'mask_flipped'}, duplicated={'mask_duplicated'}, thin={'mask_contour_in'}, fat={'mask_contour_out'},
+    low_contrast={'mask_low_contrast'}, lacking={'mask_objects_missing'}, foreground={'mask_foreground'})
 # Fault -> checks that are true of it too and so are no false alarm
-ALSO = dict(swapped={'mask_holes', 'mask_lacking', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_shifted', 'mask_flipped', 'mask_foreground'}, duplicated={'mask_holes', 'mask_lacking', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_swapped', 'mask_foreground'},
-    shifted={'mask_holes', 'mask_lacking', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_gaps', 'mask_pieces', 'mask_specks'}, flipped={'mask_holes', 'mask_lacking', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_shifted', 'mask_swapped'},
-    fat={'mask_holes', 'mask_leak', 'mask_foreground'}, thin={'mask_foreground', 'mask_lacking', 'mask_specks', 'mask_pieces'}, foreground={'mask_lacking', 'mask_fat', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_holes', 'mask_merged'},
-    interpolated={'mask_gaps', 'mask_pieces', 'mask_specks', 'mask_nested', 'mask_holes', 'mask_values'}, semantic={'mask_merged', 'mask_pieces', 'mask_specks', 'mask_holes'}, lacking={'mask_gaps', 'mask_foreground'},
-    pieces={'mask_gaps', 'mask_merged'}, merged={'mask_gaps', 'mask_holes'}, empty={'mask_lacking', 'mask_foreground'}, full={'mask_foreground', 'mask_semantic', 'mask_merged'}, leak={'mask_merged', 'mask_pieces', 'mask_low_contrast'},
+ALSO = dict(swapped={'mask_holes', 'mask_objects_missing', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_shifted', 'mask_flipped', 'mask_foreground'}, duplicated={'mask_holes', 'mask_objects_missing', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_swapped', 'mask_foreground'},
+    shifted={'mask_holes', 'mask_objects_missing', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_gaps', 'mask_disconnected', 'mask_fragments'}, flipped={'mask_holes', 'mask_objects_missing', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_shifted', 'mask_swapped'},
+    fat={'mask_holes', 'mask_leak', 'mask_foreground'}, thin={'mask_foreground', 'mask_objects_missing', 'mask_fragments', 'mask_disconnected'}, foreground={'mask_objects_missing', 'mask_contour_out', 'mask_leak', 'mask_low_contrast', 'mask_misfit', 'mask_holes', 'mask_merged'},
+    interpolated={'mask_gaps', 'mask_disconnected', 'mask_fragments', 'mask_nested', 'mask_holes', 'mask_values'}, semantic={'mask_merged', 'mask_disconnected', 'mask_fragments', 'mask_holes'}, lacking={'mask_gaps', 'mask_foreground'},
+    pieces={'mask_gaps', 'mask_merged'}, merged={'mask_gaps', 'mask_holes'}, empty={'mask_objects_missing', 'mask_foreground'}, full={'mask_foreground', 'mask_semantic', 'mask_merged'}, leak={'mask_merged', 'mask_disconnected', 'mask_low_contrast'},
     low_contrast={'mask_misfit', 'mask_leak', 'mask_merged'}, values={'mask_gaps'})
 
 def _relabel(a): return np.unique(a, return_inverse=True)[1].reshape(a.shape).astype('u2')
@@ -228,10 +228,10 @@ def planted(source, seed, n, each):
     return dict(source=source, seed=seed, pairs=len(key), clean=int((key.fault == '').sum()), kind=found.attrs['kind'], ms_a_pair=1e3*seconds/len(key), clean_error=error, clean_warning=warning, clean_checks=checks, faults=rows)
 
 def mended(split):
-    "The nuclei with the masks as first published, and as mended: what people changed against what is flagged as error or warning."
+    "The nuclei with the masks as first published, and as fixed: what people changed against what is flagged as error or warning."
     from cytokit.quality.masks import check_masks
     t, out = nuclei(split), {}
-    for which in ('original', 'mended'):
+    for which in ('original', 'fixed'):
         own = [DATA/f'nuclei/labels_original/{i}.png' for i in t.id]
         masks = [str(p if which == 'original' and p.exists() else DATA/f'nuclei/labels/{i}.png') for i, p in zip(t.id, own)]
         f = check_masks(pd.DataFrame(dict(image=[str(DATA/f'nuclei/images/{i}.png') for i in t.id], mask=masks)))
@@ -277,7 +277,7 @@ def main():
         print(f'\n{source}, all seeds\n' + s.round(3).to_string())
     out = dict(planted=runs, totals=totals)
     if (DATA/'nuclei').exists():
-        out['mended'] = mended(a.split); print('\nnuclei', a.split); print(pd.DataFrame({k: out['mended'][k] for k in ('original', 'mended')}).to_string())
+        out['fixed'] = mended(a.split); print('\nnuclei', a.split); print(pd.DataFrame({k: out['fixed'][k] for k in ('original', 'fixed')}).to_string())
     if a.split == 'train' and DATA.exists():
         out['clean_sets'] = clean_sets(); print('\n' + pd.DataFrame(out['clean_sets']).T.to_string())
     write_json(a.out, out)

@@ -10,11 +10,11 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np
-from contest import SHARED, WEIGHTS
+from comparison import SHARED, WEIGHTS
 from cytokit.evaluation.compare import compare
 from cytokit.core import read_json, write_json
 from cytokit.data.datasets import read_table
-from cytokit.data.preprocess import Recipe
+from cytokit.data.preprocess import Preprocessing
 from cytokit.hardware import machine
 from cytokit.metrics.classification import bootstrap, paired_difference
 from cytokit.training.fit import resume
@@ -25,30 +25,30 @@ PRETRAININGS = dict(imagenet=dict(weights='imagenet'), textures=dict(weights='te
 
 def mri():
     table = read_table(SHARED/'open_ms_contrast'/'slices.csv', image='file', target='contrast', group='patient')
-    return dict(source=table, recipe=Recipe(size=96), folds=3)
+    return dict(source=table, preprocessing=Preprocessing(size=96), folds=3)
 
 def blood():
     table = read_table(SHARED/'wbc_segmentation'/'labels.csv', image='file', target='class')
     keep = table[table['target'] != 'basophil'].reset_index(drop=True)  # one image: nothing can be learned or measured
     keep.attrs = table.attrs
-    return dict(source=keep, recipe=Recipe(size=96, norm='dtype'), folds=3)
+    return dict(source=keep, preprocessing=Preprocessing(size=96, norm='dtype'), folds=3)
 
 def photos():
-    return dict(source=SHARED/'clothing10', recipe=Recipe(size=96, norm='dtype'))
+    return dict(source=SHARED/'clothing10', preprocessing=Preprocessing(size=96, norm='dtype'))
 
 SETS = dict(mri=mri, blood=blood, photos=photos)
 
 def run(folder, methods, seeds, settings):
     "A finished comparison in `folder`: begun, gone on with, or only read."
     if (folder/'run.json').exists(): return resume(folder)
-    return compare(arms=methods, out=folder, seeds=seeds, epochs=8, **settings)
+    return compare(methods=methods, out=folder, seeds=seeds, epochs=8, **settings)
 
 def method_scores(comparison, classes):
     "{method: scores (S, N, K)}, with the class numbers and groups of the N images; images in the order of their names."
     d, table = comparison.predictions, read_table(comparison.folder/'split.csv')
     group = dict(zip(table['image'], table['group'])) if 'group' in table else None
     out = {}
-    for method, rows in d.groupby('arm'):
+    for method, rows in d.groupby('method'):
         parts = [s.sort_values('image') for _, s in rows.groupby('seed')]
         out[method] = np.stack([p[[f'score_{c}' for c in classes]].to_numpy() for p in parts])
     images = parts[0]['image']

@@ -76,44 +76,44 @@ _TURNS = dict(rot90=lambda a: np.rot90(a), rot180=lambda a: np.rot90(a, 2), rot2
 def _plant(out, fault, i, j, name, source, kind, seed):
     "Write the j-th file of a fault; its row of the key."
     ext, top = KINDS[kind]; cls = name.split('/')[0]; r = rng(seed, 'fault', fault, j); half = j % 2
-    own = rng(seed, 'scene', i); p = out/(name + ext); other = dose = ''
+    own = rng(seed, 'scene', i); p = out/(name + ext); other = severity = ''
     def made(change=lambda s: s): return shot(rng(seed, 'noise', i), change(scene(own, cls)), top)
     if fault in ('exact', 'near', 'turned', 'inverted'):
         src = out/source; other = source; a = None if fault == 'exact' and not half else _read(src)
         if fault == 'exact':
-            if not half: shutil.copyfile(src, p); dose = 'bytes'
-            else: p = p.with_suffix('.png') if ext == '.jpg' else p; _save(p, a, True); dose = 'packed anew'
+            if not half: shutil.copyfile(src, p); severity = 'bytes'
+            else: p = p.with_suffix('.png') if ext == '.jpg' else p; _save(p, a, True); severity = 'packed anew'
         elif fault == 'near':
             k = 1 + r.choice([-1, 1])*r.uniform(.02, .05); dy, dx = [(0, 1), (1, 0), (-1, 0), (0, -1), (0, 0)][j % 5]
-            b = np.roll(a.astype('f4')*k, (dy, dx), (0, 1)); dose = f'×{k:.3f}, shift {dy} {dx}'
+            b = np.roll(a.astype('f4')*k, (dy, dx), (0, 1)); severity = f'×{k:.3f}, shift {dy} {dx}'
             if dy or dx: b = np.pad(b[max(dy, 0):SIZE + min(dy, 0), max(dx, 0):SIZE + min(dx, 0)], ((max(dy, 0), max(-dy, 0)), (max(dx, 0), max(-dx, 0))), mode='edge')
             _save(p, _counts(b, top))
-        elif fault == 'turned': dose = list(_TURNS)[j % 6]; _save(p, np.ascontiguousarray(_TURNS[dose](a)))
+        elif fault == 'turned': severity = list(_TURNS)[j % 6]; _save(p, np.ascontiguousarray(_TURNS[severity](a)))
         else: _save(p, (top - a).astype(a.dtype))
     elif fault == 'corrupt':
-        dose = ('truncated', 'empty', 'html', 'bits')[(0, 0, 0, 0, 0, 0, 0, 1, 2, 3)[j % 10]]; _save(p, made()); b = bytearray(p.read_bytes())
-        if dose == 'truncated': b = b[:int(len(b)*r.uniform(.1, .9))]
-        if dose == 'empty': b = b''
-        if dose == 'html': b = b'<!DOCTYPE html>\n<html><body><h1>404 Not Found</h1></body></html>\n'
-        if dose == 'bits': b[:16] = bytes(r.integers(0, 256, 16, dtype='u1'))
+        severity = ('truncated', 'empty', 'html', 'bits')[(0, 0, 0, 0, 0, 0, 0, 1, 2, 3)[j % 10]]; _save(p, made()); b = bytearray(p.read_bytes())
+        if severity == 'truncated': b = b[:int(len(b)*r.uniform(.1, .9))]
+        if severity == 'empty': b = b''
+        if severity == 'html': b = b'<!DOCTYPE html>\n<html><body><h1>404 Not Found</h1></body></html>\n'
+        if severity == 'bits': b[:16] = bytes(r.integers(0, 256, 16, dtype='u1'))
         p.write_bytes(b)
     elif fault == 'mode':
-        a = made(); dose = 'RGB' if half or ext == '.jpg' else 'RGBA'
-        _save(p, np.stack([a]*3 + [np.full_like(a, np.iinfo(a.dtype).max)]*(dose == 'RGBA'), -1))
+        a = made(); severity = 'RGB' if half or ext == '.jpg' else 'RGBA'
+        _save(p, np.stack([a]*3 + [np.full_like(a, np.iinfo(a.dtype).max)]*(severity == 'RGBA'), -1))
     elif fault == 'depth':
-        if ext == '.tif': dose = '8 of 16 bit'; _save(p, _counts(made()/16, 255))
+        if ext == '.tif': severity = '8 of 16 bit'; _save(p, _counts(made()/16, 255))
         else:
-            dose = ('16 bit', '12 of 16 bit')[half]; p = p.with_suffix(('.tif', '.png')[j//2 % 2] if ext == '.png' else '.tif')
+            severity = ('16 bit', '12 of 16 bit')[half]; p = p.with_suffix(('.tif', '.png')[j//2 % 2] if ext == '.png' else '.tif')
             top = 4095 if half else 65535; _save(p, made())
     else:
-        k = dict(blur=(2, 4), post_blur=(1.5, 3), dark=(.06, .18), saturated=(2.8, 5) if cls[0] == 'f' else (1.65, 1.9), low_contrast=(.08, .2))[fault]; k = round(r.uniform(*k), 3); dose = k
+        k = dict(blur=(2, 4), post_blur=(1.5, 3), dark=(.06, .18), saturated=(2.8, 5) if cls[0] == 'f' else (1.65, 1.9), low_contrast=(.08, .2))[fault]; k = round(r.uniform(*k), 3); severity = k
         if fault == 'blur': a = made(lambda s: ndi.gaussian_filter(s, k))
         elif fault == 'post_blur': a = made(); a = _counts(ndi.gaussian_filter(a.astype('f4'), k), top)
         elif fault in ('dark', 'saturated'): a = made(lambda s: s*np.float32(k))
         elif half: a = made(lambda s: .35 + (s - s.mean())*np.float32(k))
         else: a = made(); a = _counts(a.mean() + (a - a.mean())*k, top)
         _save(p, a)
-    return dict(file=p.relative_to(out).as_posix(), fault=fault, dose=dose, other=other)
+    return dict(file=p.relative_to(out).as_posix(), fault=fault, severity=severity, other=other)
 
 def corpus(
     out, # Folder to make
@@ -122,7 +122,7 @@ def corpus(
     kind:str='png8', # 'png8', 'tiff16' (12 bits of 16) or 'jpeg' (quality 90)
     n_each=None, # Files a fault; None: n/100, between 10 and 50
     faults=tuple(HITS), # () for a clean set
-)->pd.DataFrame: # file, fault, dose, other (the one it copies); what it does not list is clean
+)->pd.DataFrame: # file, fault, severity, other (the one it copies); what it does not list is clean
     "Write a corpus; its key is returned and stands beside it as `OUT.key.csv`."
     out = Path(out); n_each = n_each or min(max(n//100, 10), 50); ext, top = KINDS[kind]
     clean = n - n_each*len(faults)
@@ -134,7 +134,7 @@ def corpus(
         source = names[free[CLASSES[i % 4]].pop()] + ext if fault in ('exact', 'near', 'turned', 'inverted') else None
         jobs.append((fault, i, j, names[i], source))
     rows = parallel_map(lambda a: _plant(out, *a, kind, seed), jobs, 'faults')
-    key = pd.DataFrame(rows, columns=['file', 'fault', 'dose', 'other'])
+    key = pd.DataFrame(rows, columns=['file', 'fault', 'severity', 'other'])
     key.to_csv(out.parent/f'{out.name}.key.csv', index=False)
     return key
 

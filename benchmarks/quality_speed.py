@@ -1,6 +1,6 @@
 """How fast is the check? `python benchmarks/quality_speed.py [--n 5000] [--cleanvision PYTHON] [--imagededup PYTHON]`
 
-Each contestant is a fresh process over one corpus of PNG files of 256×256 (benchmarks/quality_faults.py, 8 bits, its broken files left out, as some peers
+Each comparisonant is a fresh process over one corpus of PNG files of 256×256 (benchmarks/quality_faults.py, 8 bits, its broken files left out, as some peers
 stop at them); whole process, median of three, peaks of memory. PYTHON is the interpreter of an environment that holds the peer. `pillow` and `read_image`
 only decode, in a process a core: what no check can be faster than.
 Then the join of a million hashes, and a pair of image and mask. Writes benchmarks/results/quality_speed.json.

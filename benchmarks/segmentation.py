@@ -3,7 +3,7 @@ quality, step, predict, target, memory, membranes, targets, large; or all.
 
 One machine, one process (but for memory and large, which need their own), the same files: nuclei of ../shared/data, their part `train` cut 80:20 by image
 into training and validation. Peers, from --peers (`pip install --target FOLDER --no-deps segmentation-models-pytorch monai albumentations==2.0.8
-albucore==0.0.24 opencv-python-headless stringzilla simsimd`), each by the recipe of its own tutorials, in float32:
+albucore==0.0.24 opencv-python-headless stringzilla simsimd`), each by the preprocessing of its own tutorials, in float32:
 fastai  unet_learner(resnet18), DataBlock, RandomCrop, aug_transforms, its cross-entropy, Adam, fit_one_cycle at 1e-3
 smp     Unet('resnet18'), albumentations, DiceLoss, Adam, cosine from 2e-4 to 1e-5 (its example of buildings)
 monai   BasicUNet, CacheDataset, RandCropByPosNegLabel, flips and turns, DiceCELoss, Adam at 1e-3, sliding_window_inference, best of its checks kept
@@ -11,8 +11,8 @@ All begin from random weights: pretrained ones cannot be fetched here (timm, tor
 All get patches of 128 pixels, 8 a step, 2 loading processes. Schedules of the peers follow the clock, so that each uses its budget to the end.
 Given to the peers for nothing: masks written as they want them, MONAI's checks, and all other setting up in `quality`.
 
-quality    training with --minutes each; foreground probability, thresholds chosen on the validation images (objects.choose_split), objects. `+rim`: the
-           peer learns background, rim and inside of objects (Caicedo 2019), inside are the seeds. `cytokit, one map`: without our seed map; `eight positions`: with
+quality    training with --minutes each; foreground probability, thresholds chosen on the validation images (objects.tune_instances), objects. `+rim`: the
+           peer learns background, rim and inside of objects (Caicedo 2019), inside are the seeds. `cytokit, one map`: without our seed map; `eight views of test-time augmentation`: with
            --tta, thresholds as without. AP and Dice are means over images, `map_dice` is that of the map at 0.5, before objects are made; differences are
            paired. --part test is for the end.
 step       a step with its data, as training does it; and bare steps on a batch in memory, ours also with about the peer's
@@ -21,7 +21,7 @@ predict    megapixels a second from PNG files of 1024 × 1024 to maps; random we
 target     seconds from the first file to a Dice of --dice (mean over whole validation images at 0.5), looked at after each epoch, the looking not counted;
            the schedule is --minutes long, and the best over all --minutes that were run counts
 memory     peak beyond what imports take, in a process of its own, workers too: pages (PSS), and of these the anonymous ones, without mapped files
-membranes  the 30 pairs: five blocks of six neighbouring slices, one for scoring, the next for thresholds, a fifth of --minutes each; beside the classical recipe
+membranes  the 30 pairs: five blocks of six neighbouring slices, one for scoring, the next for thresholds, a fifth of --minutes each; beside the classical baseline
 targets    cytokit with each target and --minutes: objects of the validation images
 large      a picture of --side pixels, tiled TIFF to objects, in a process of its own
 
@@ -35,8 +35,8 @@ from fastai.optimizer import Adam
 from cytokit import hardware as machine
 from cytokit.segmentation import fit as unet_fit, pipeline as segmentation
 from cytokit.core import digest, read_json, seed_all, set_quiet, write_json
-from cytokit.data.preprocess import Recipe, fit_recipe
-from cytokit.segmentation.instances import Split, choose_split, split_objects
+from cytokit.data.preprocess import Preprocessing, fit_preprocessing
+from cytokit.segmentation.instances import InstanceParams, tune_instances, separate_instances
 from cytokit.metrics.segmentation import dice, score_difference, score_interval, score_objects, score_pixels
 from cytokit.segmentation.patches import load_pixels, make_targets
 from cytokit.segmentation.unet import unet
@@ -44,9 +44,9 @@ from cytokit.segmentation.unet import unet
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'
 PEERS, CROP, BATCH = ('fastai', 'smp', 'monai'), 128, 8
-ARMS = ('cytokit', *PEERS, *(f'{p}+rim' for p in PEERS))
+METHODS = ('cytokit', *PEERS, *(f'{p}+rim' for p in PEERS))
 RATES = dict(fastai=1e-3, smp=2e-4, monai=1e-3)
-EIGHT = 'cytokit, eight positions'
+EIGHT = 'cytokit, eight views of test-time augmentation'
 SCORES = ('ap_50', 'mean_ap', 'dice', 'pq', 'count_error_abs')
 
 # %% Data
@@ -137,10 +137,10 @@ def seeded(p):
 class Cytokit:
     bare_loss = staticmethod(lambda p, y: unet_fit.segment_loss(p, torch.stack([y, y], 1).float()))
     def __init__(self, table, a, seed=0, **_):
-        self.seed, self.settings, self.epochs, self.asked = seed, a.settings, 0, None
-        self.recipe = fit_recipe(list(table.loc[table['split'] == 'train', 'image']), Recipe())
-        self.pixels, self.split = load_pixels(table, self.recipe, 'instance', a.settings.get('target', 'distance')), table['split'].to_numpy()
-        self.net = unet_fit.make_network(unet_fit.SegmentSettings(**self.settings), self.recipe.channels, 2).to(memory_format=torch.channels_last)
+        self.seed, self.settings, self.epochs, self.config = seed, a.settings, 0, None
+        self.preprocessing = fit_preprocessing(list(table.loc[table['split'] == 'train', 'image']), Preprocessing())
+        self.pixels, self.split = load_pixels(table, self.preprocessing, 'instance', a.settings.get('target', 'distance')), table['split'].to_numpy()
+        self.net = unet_fit.make_network(unet_fit.SegmentSettings(**self.settings), self.preprocessing.channels, 2).to(memory_format=torch.channels_last)
         self.net.precision = machine.best_precision()
     def train(self, clock, budget, check):
         way, plain = self, unet_fit._Rounds
@@ -157,8 +157,8 @@ class Cytokit:
         try: self.net, _ = unet_fit.fit_segmenter(self.pixels, *(np.flatnonzero(self.split == k) for k in ('train', 'valid')), s)
         finally: unet_fit._Rounds = plain
     def maps(self, file):
-        if self.asked != self.epochs: self.asked, self.ask = self.epochs, unet_fit.predictor(self.net)
-        return unet_fit.predict_maps(self.ask, segmentation._image(file, self.recipe))
+        if self.config != self.epochs: self.config, self.ask = self.epochs, unet_fit.predictor(self.net)
+        return unet_fit.predict_maps(self.ask, segmentation._image(file, self.preprocessing))
     predict = maps
     def optimizer(self): return Adam([list(self.net.parameters())], lr=1e-4, wd=.01)
 
@@ -275,7 +275,7 @@ class Monai(Loop):
             return seeded(p.softmax(1)[0].numpy().transpose(0, 2, 1))  # MONAI puts x first
 
 WAYS = dict(cytokit=Cytokit, fastai=Fastai, smp=Smp, monai=Monai)
-def build(arm, table, a, seed=0): return WAYS[arm.partition('+')[0]](table, a, seed=seed, classes=3 if arm.endswith('+rim') else 2)
+def build(method, table, a, seed=0): return WAYS[method.partition('+')[0]](table, a, seed=seed, classes=3 if method.endswith('+rim') else 2)
 def n_parameters(net): return sum(p.numel() for p in net.parameters())
 
 def dice_of(way, valid): return float(np.mean([dice(t > 0, (way.maps(f)[0] > .5).astype('i4')) for f, t in valid]))
@@ -293,35 +293,35 @@ class Best:
             d = dice_of(way, self.valid)
             if d > self.best: self.best, self.state = d, copy.deepcopy(way.net.state_dict())
 
-def train_peer(arm, table, a, seed, folder):
+def train_peer(method, table, a, seed, folder):
     seed_all(seed)
-    way, valid = build(arm, table, a, seed), valid_of(table)
+    way, valid = build(method, table, a, seed), valid_of(table)
     clock, budget = Clock(), 60*a.minutes
-    check = Best(clock, budget, valid) if arm.startswith('monai') else lambda way: None
+    check = Best(clock, budget, valid) if method.startswith('monai') else lambda way: None
     way.train(clock, budget, check)
-    if arm.startswith('monai') and check.state: way.net.load_state_dict(check.state)
+    if method.startswith('monai') and check.state: way.net.load_state_dict(check.state)
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(way.net.state_dict(), folder/'net.pt')
-    split, _ = choose_split([way.maps(f) for f, _ in valid], [t for _, t in valid])
-    write_json(folder/'run.json', dict(seconds=clock.ticks[-1], steps=len(clock.ticks), epochs=way.epochs, parameters=n_parameters(way.net), split={arm: vars(split)}))
+    split, _ = tune_instances([way.maps(f) for f, _ in valid], [t for _, t in valid])
+    write_json(folder/'run.json', dict(seconds=clock.ticks[-1], steps=len(clock.ticks), epochs=way.epochs, parameters=n_parameters(way.net), split={method: vars(split)}))
 
 def train_kit(table, a, seed, folder):
     "The command itself."
     run = folder/'run'
     r = segmentation.run_segment(run) if (run/'run.json').exists() else segmentation.segment(table[['image', 'target', 'split']], out=run, seed=seed, **dict(dict(seconds=56*a.minutes), **a.settings))  # of 60: it may take some per cent more than it was asked for
     valid = valid_of(table)
-    one, _ = choose_split([r.maps(f)[:1] for f, _ in valid], [t for _, t in valid])
+    one, _ = tune_instances([r.maps(f)[:1] for f, _ in valid], [t for _, t in valid])
     write_json(folder/'run.json', dict(seconds=r.result['train_seconds'], steps=None, epochs=r.result['epochs'], parameters=r.result['n_parameters'],
                split={'cytokit': r.result['split'], EIGHT: r.result['split'], 'cytokit, one map': vars(one)}))
 
-def scored(arm, table, a, seed, folder):
+def scored(method, table, a, seed, folder):
     "Rows of each image: {name: records of objects and pixels}."
     path = folder/f'{a.part}.json'
     if path.exists(): return read_json(path)
     d = read_json(folder/'run.json')
-    if arm == 'cytokit': way = segmentation.Segmentation(folder/'run')
+    if method == 'cytokit': way = segmentation.Segmentation(folder/'run')
     else:
-        way = build(arm, table, a, seed)
+        way = build(method, table, a, seed)
         way.net.load_state_dict(torch.load(folder/'net.pt'))
     got = {n: [] for n in d['split']}
     files = valid_of(nuclei('test', a.few), 'test') if a.part == 'test' else valid_of(table)
@@ -329,26 +329,26 @@ def scored(arm, table, a, seed, folder):
         plain = way.maps(f)
         for n, s in d['split'].items():
             m = way.maps(f, True)[0] if n == EIGHT else plain[:1] if n.endswith('one map') else plain
-            got[n].append((t, split_objects(m, Split(**s)), m[0] > .5))
+            got[n].append((t, separate_instances(m, InstanceParams(**s)), m[0] > .5))
     names = [Path(f).name for f, _ in files]
     pixels = lambda p, k: score_pixels([(t[0] > 0, t[k] > 0) for t in p], names).to_dict('records')
     out = {n: dict(objects=score_objects([t[:2] for t in p], names).to_dict('records'), pixels=pixels(p, 1), map=pixels(p, 2)) for n, p in got.items()}
     write_json(path, out)
     return out
 
-def folder_of(arm, a, seed): return a.out/'quality'/f'{arm}{a.tag(arm)}_{a.minutes:g}m_{seed}'
+def folder_of(method, a, seed): return a.out/'quality'/f'{method}{a.tag(method)}_{a.minutes:g}m_{seed}'
 
 def quality(a):
     table, tables, runs = with_masks(nuclei('train', a.few), a.out), {}, {}
     for seed in range(a.seeds):
-        for arm in a.ways:
-            f = folder_of(arm, a, seed)
+        for method in a.ways:
+            f = folder_of(method, a, seed)
             if not (f/'run.json').exists():
                 if a.part == 'test': raise SystemExit(f'{f}: not trained yet; first without --part test')
-                train_kit(table, a, seed, f) if arm == 'cytokit' else train_peer(arm, table, a, seed, f)
-            for n, rows in scored(arm, table, a, seed, f).items(): tables.setdefault(n, []).append(rows)
-            runs.setdefault(arm, []).append(read_json(f/'run.json'))
-            print(arm, seed, {k: v for k, v in runs[arm][-1].items() if k != 'split'}, flush=True)
+                train_kit(table, a, seed, f) if method == 'cytokit' else train_peer(method, table, a, seed, f)
+            for n, rows in scored(method, table, a, seed, f).items(): tables.setdefault(n, []).append(rows)
+            runs.setdefault(method, []).append(read_json(f/'run.json'))
+            print(method, seed, {k: v for k, v in runs[method][-1].items() if k != 'split'}, flush=True)
     scores, gains = {n: {} for n in tables}, {k: {n: {} for n in tables if n != k} for k in ('cytokit', EIGHT) if k in tables}
     for s, part, score in [*((s, 'pixels' if s == 'dice' else 'objects', s) for s in SCORES), ('map_dice', 'map', 'dice')]:
         get = lambda n: [pd.DataFrame(t[part]) for t in tables[n]]
@@ -364,10 +364,10 @@ def quality(a):
 # %% step
 HALVINGS = dict(fastai=5, smp=5, monai=4)
 
-def equal_nets(arm, n):
+def equal_nets(method, n):
     "Our networks with about n parameters: one that halves the picture as often as the peer's (folding pixels 2 × 2 is one halving), and one of the shape of `base`."
-    for name, shape in (('as deep as', dict(depth=HALVINGS[arm] - 1)), ('base as large as', dict(preset='base'))):
-        yield f'cytokit {name} {arm}', shape | dict(width=min(range(16, 129, 16), key=lambda w: abs(math.log(n_parameters(unet(3, 2, **shape, width=w))/n))))
+    for name, shape in (('as deep as', dict(depth=HALVINGS[method] - 1)), ('base as large as', dict(preset='base'))):
+        yield f'cytokit {name} {method}', shape | dict(width=min(range(16, 129, 16), key=lambda w: abs(math.log(n_parameters(unet(3, 2, **shape, width=w))/n))))
 
 class Bare:
     "One step on a batch in memory."
@@ -384,17 +384,17 @@ class Bare:
         return time.perf_counter() - t
 
 def step(a):
-    table, arms = with_masks(nuclei('train', a.few), a.out), [w for w in a.ways if '+' not in w]
-    with_data = {k: [] for k in arms}
+    table, methods = with_masks(nuclei('train', a.few), a.out), [w for w in a.ways if '+' not in w]
+    with_data = {k: [] for k in methods}
     for _ in range(a.rounds):
-        for k in arms:
+        for k in methods:
             seed_all(0)
             way, clock = build(k, table, a), Clock()
             clock.until = a.seconds
             with contextlib.suppress(Enough): way.train(clock, 1800, lambda way: None)
             with_data[k].append(float(np.median((d := np.diff(clock.ticks))[min(3, len(d)//2):])))
     bare, spec = {}, {}
-    ways = {k: build(k, table, a) for k in arms}
+    ways = {k: build(k, table, a) for k in methods}
     def ours(net):
         net.precision = machine.best_precision()
         return Bare(net.to(memory_format=torch.channels_last), Cytokit.bare_loss, Adam([list(net.parameters())], lr=1e-4, wd=.01), True)
@@ -404,7 +404,7 @@ def step(a):
             bare[k], spec[k] = Bare(w.net, w.bare_loss, w.optimizer(), False), None
             for name, shape in equal_nets(k, n_parameters(w.net)): bare[name], spec[name] = ours(unet(3, 2, **shape)), shape
     times = {k: [] for k in bare}
-    with machine.keep_pages():  # for all alike
+    with machine.keep_allocator_memory():  # for all alike
         for i in range(3 + a.repeats):
             for k, f in bare.items():
                 t = f()
@@ -424,9 +424,9 @@ def pictures(a, n, side):
     return files
 
 def predict(a):
-    files, arms = pictures(a, a.pictures, a.picture_side), [w for w in a.ways if '+' not in w]
+    files, methods = pictures(a, a.pictures, a.picture_side), [w for w in a.ways if '+' not in w]
     table = with_masks(nuclei('train', 6), a.out)
-    ways, times = {k: build(k, table, a) for k in arms}, {k: [] for k in arms}
+    ways, times = {k: build(k, table, a) for k in methods}, {k: [] for k in methods}
     for i in range(-1, a.rounds):
         for f in files[:1] if i < 0 else files:
             for k, w in ways.items():
@@ -442,7 +442,7 @@ def predict(a):
     return dict(side=a.picture_side, pictures=a.pictures, rounds=a.rounds, precision=machine.best_precision(), rows=rows)
 
 # %% target
-def reach_target(arm, table, a, seed, valid):
+def reach_target(method, table, a, seed, valid):
     "Seconds and Dice of each look, to the first that reaches the target."
     seed_all(seed)
     clock, looks = Clock(), []
@@ -453,29 +453,29 @@ def reach_target(arm, table, a, seed, valid):
             way.net.train()
         looks.append((at, d))
         if d >= a.dice: raise Enough('')
-    way = build(arm, table, a, seed)
+    way = build(method, table, a, seed)
     with contextlib.suppress(Enough): way.train(clock, 60*a.minutes, check)
     return dict(minutes=a.minutes, looks=looks, reached=looks[-1][0] if looks and looks[-1][1] >= a.dice else None, steps=len(clock.ticks))
 
 def target(a):
     table, home = with_masks(nuclei('train', a.few), a.out), a.out/'target'
-    valid, arms = valid_of(table), [w for w in a.ways if '+' not in w]
+    valid, methods = valid_of(table), [w for w in a.ways if '+' not in w]
     valid = valid[::-(-len(valid)//a.look)] if a.look else valid
     home.mkdir(parents=True, exist_ok=True)
-    path = lambda arm, minutes, seed: home/f'{arm}{a.tag(arm)}_{minutes:g}m_{a.dice:g}_{len(valid)}_{seed}.json'
+    path = lambda method, minutes, seed: home/f'{method}{a.tag(method)}_{minutes:g}m_{a.dice:g}_{len(valid)}_{seed}.json'
     for seed in range(a.seeds):
-        for arm in arms:
-            if not (f := path(arm, a.minutes, seed)).exists(): write_json(f, reach_target(arm, table, a, seed, valid))
+        for method in methods:
+            if not (f := path(method, a.minutes, seed)).exists(): write_json(f, reach_target(method, table, a, seed, valid))
             d = read_json(f)
-            print(arm, seed, 'reached' if d['reached'] else 'not reached', d['reached'], 'last look', d['looks'][-1:], flush=True)
+            print(method, seed, 'reached' if d['reached'] else 'not reached', d['reached'], 'last look', d['looks'][-1:], flush=True)
     rows, runs = {}, {}
-    for arm in arms:
+    for method in methods:
         by = {}
-        for f in sorted(home.glob(f'{arm}{a.tag(arm)}_*m_{a.dice:g}_{len(valid)}_*.json')): d = read_json(f); by.setdefault(d['minutes'], []).append(d)
+        for f in sorted(home.glob(f'{method}{a.tag(method)}_*m_{a.dice:g}_{len(valid)}_*.json')): d = read_json(f); by.setdefault(d['minutes'], []).append(d)
         medians = {m: statistics.median(r['reached'] or math.inf for r in rs) for m, rs in by.items()}
         best = min(medians, key=medians.get)
-        runs[arm] = {f'{m:g}': rs for m, rs in by.items()}
-        rows[arm] = dict(seconds=medians[best] if math.isfinite(medians[best]) else None, schedule_minutes=best, seeds=len(by[best]), best_dice=max(l[1] for rs in by.values() for r in rs for l in r['looks']))
+        runs[method] = {f'{m:g}': rs for m, rs in by.items()}
+        rows[method] = dict(seconds=medians[best] if math.isfinite(medians[best]) else None, schedule_minutes=best, seeds=len(by[best]), best_dice=max(l[1] for rs in by.values() for r in rs for l in r['looks']))
     peers = [r['seconds'] for k, r in rows.items() if k != 'cytokit' and r['seconds']]
     ratio = min(peers)/rows['cytokit']['seconds'] if peers and rows.get('cytokit', {}).get('seconds') else None
     print(pd.DataFrame(rows).T.to_string(), '\nbest peer / cytokit:', ratio)
@@ -489,15 +489,15 @@ def alone(a, *words):
     if got.returncode: raise SystemExit(f'{words}: {got.stderr[-2000:]}')
     return json.loads(got.stdout.splitlines()[-1])
 
-def memory_alone(arm, what, a):
+def memory_alone(method, what, a):
     table = with_masks(nuclei('train', a.few if what == 'train' else 6), a.out)
     machine.best_precision()
     files = pictures(a, 1, a.picture_side)
-    build(arm, table.groupby('split').head(BATCH).reset_index(drop=True), a)  # imports
+    build(method, table.groupby('split').head(BATCH).reset_index(drop=True), a)  # imports
     # Imported before anything is measured
     import cytokit.segmentation.tiling, skimage.segmentation, scipy.ndimage  # noqa: F401
     with peak() as held:
-        way, clock = build(arm, table, a), Clock()
+        way, clock = build(method, table, a), Clock()
         clock.until = a.memory_seconds
         if what == 'train':
             with contextlib.suppress(Enough): way.train(clock, 1800, lambda way: None)
@@ -508,11 +508,11 @@ def memory_alone(arm, what, a):
 def memory(a):
     home, rows = a.out/'memory', {}
     home.mkdir(parents=True, exist_ok=True)
-    for arm in [w for w in a.ways if '+' not in w]:
+    for method in [w for w in a.ways if '+' not in w]:
         for what in ('train', 'predict'):
-            f = home/f'{arm}{a.tag(arm)}_{what}.json'
-            if not f.exists(): write_json(f, alone(a, '_memory', arm, what))
-            rows.setdefault(arm, {}).update({f'{what}_{k}': v for k, v in read_json(f).items()})
+            f = home/f'{method}{a.tag(method)}_{what}.json'
+            if not f.exists(): write_json(f, alone(a, '_memory', method, what))
+            rows.setdefault(method, {}).update({f'{what}_{k}': v for k, v in read_json(f).items()})
     print(pd.DataFrame(rows).T.to_string())
     return dict(seconds=a.memory_seconds, side=a.picture_side, rows=rows)
 
@@ -592,7 +592,7 @@ if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('parts', nargs='+', help=f'{", ".join(PARTS)}, or all')
     p.add_argument('--peers', help='folder with the peers; without it only cytokit and fastai')
-    p.add_argument('--ways', nargs='+', choices=ARMS, default=list(ARMS))
+    p.add_argument('--ways', nargs='+', choices=METHODS, default=list(METHODS))
     p.add_argument('--out', type=Path, default=Path('runs')/'segmentation')
     p.add_argument('--part', choices=('valid', 'test'), default='valid', help='of quality; test only at the very end')
     p.add_argument('--minutes', type=float, default=30, help='budget of a training')
@@ -611,7 +611,7 @@ if __name__ == '__main__':
     torch.set_num_threads(a.threads)
     a.rates = RATES | {k: float(v) for k, v in (r.split('=') for r in a.rate)}
     a.target = a.settings.get('target')
-    a.tag = lambda arm: f'_{digest(a.settings)[:6]}' if arm == 'cytokit' and a.settings else f'_{a.rates[n]:g}' if (n := arm.partition('+')[0]) in RATES and a.rates[n] != RATES[n] else ''
+    a.tag = lambda method: f'_{digest(a.settings)[:6]}' if method == 'cytokit' and a.settings else f'_{a.rates[n]:g}' if (n := method.partition('+')[0]) in RATES and a.rates[n] != RATES[n] else ''
     a.few, a.rounds, a.repeats, a.seconds, a.memory_seconds, a.pictures, a.picture_side = (6, 1, 3, 4, 4, 1, 512) if a.quick else (None, 5, 30, 20, 60, 6, 1024)
     if a.quick: a.minutes, a.dice, a.side = min(a.minutes, .1), min(a.dice, .5), min(a.side, 4200)
     if a.quick and a.out == Path('runs')/'segmentation': a.out = Path('runs')/'segmentation_quick'

@@ -1,7 +1,7 @@
 """How fast is a training? `python benchmarks/speed.py [--seeds 5] [--epochs 10] [--frozen-epochs 20] [--quick]`
 
 One process, one set of real files (../shared/data/clothing10: 1 100 training and 341 validation photographs), one network (`small_cnn`), 64 pixels, batches of 64,
-Adam, one cycle up to the same rate. Contestants: fastai with its defaults, a bare PyTorch loop as the tutorials write it, torchvision's v2 transforms with
+Adam, one cycle up to the same rate. Comparisonants: fastai with its defaults, a bare PyTorch loop as the tutorials write it, torchvision's v2 transforms with
 workers, and cytokit; and the bare step on a tensor in memory, as the limit. Seeds are the outer loop, so that a busy machine hits all alike.
 Then the frozen stage: a pretrained MobileNetV2, only the head trained. Prints a table, writes benchmarks/results/speed.json.
 """
@@ -13,7 +13,7 @@ from torch import nn
 from cytokit import hardware as machine
 from cytokit.core import seed_all, set_quiet, write_json
 from cytokit.data.datasets import classes, read_table
-from cytokit.data.preprocess import Recipe
+from cytokit.data.preprocess import Preprocessing
 from cytokit.training.loaders import clear_cache, load_arrays
 from cytokit.training.models import backbone, small_cnn
 from cytokit.training.fit import Settings, fit
@@ -100,7 +100,7 @@ def kit(epochs, seed):
     t = time.perf_counter()
     tab = read_table(DATA)
     names, rows = classes(tab), {k: np.flatnonzero(tab['split'] == k) for k in ('train', 'valid')}
-    x, y = load_arrays(tab, Recipe(size=SIZE, channels=3, norm='dtype')), tab['target'].map(names.index).to_numpy()
+    x, y = load_arrays(tab, Preprocessing(size=SIZE, channels=3, norm='dtype')), tab['target'].map(names.index).to_numpy()
     before = time.perf_counter() - t
     _, info = fit(x, y, rows['train'], rows['valid'], Settings(epochs=epochs, seed=seed, lr=RATE, batch_size=BATCH, balance=False), len(names))
     return before, [(h['seconds'], h['accuracy']) for h in info['history']]
@@ -113,7 +113,7 @@ def limit(n_train, n_valid):
     net.precision = machine.best_precision()
     x, y = torch.rand(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last), torch.randint(10, (BATCH,))
     opt, steps, forwards = Adam([list(net.parameters())], lr=1e-4), [], []
-    with machine.keep_pages():
+    with machine.keep_allocator_memory():
         for _ in range(25):
             t = time.perf_counter()
             nn.functional.cross_entropy(net(x), y).backward(); opt.step(); opt.zero_grad()
@@ -142,8 +142,8 @@ def frozen_kit(epochs):
     t = time.perf_counter()
     tab = read_table(DATA)
     names, rows = classes(tab), {k: np.flatnonzero(tab['split'] == k) for k in ('train', 'valid')}
-    x, y = load_arrays(tab, Recipe(size=SIZE, channels=3, norm='dtype')), tab['target'].map(names.index).to_numpy()
-    _, info = fit(x, y, rows['train'], rows['valid'], Settings(arm='frozen', epochs=epochs, lr=3e-3, batch_size=BATCH, balance=False, **WEIGHTS), len(names))
+    x, y = load_arrays(tab, Preprocessing(size=SIZE, channels=3, norm='dtype')), tab['target'].map(names.index).to_numpy()
+    _, info = fit(x, y, rows['train'], rows['valid'], Settings(method='frozen', epochs=epochs, lr=3e-3, batch_size=BATCH, balance=False, **WEIGHTS), len(names))
     return time.perf_counter() - t, info['history'][-1]['accuracy']
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 # imported, editors and type checkers as it stands. `name as name` says that a name is meant for others (PEP 484).
 from .core import set_quiet as set_quiet
 from .data.formats import read_image as read_image
-from .data.preprocess import Recipe as Recipe
+from .data.preprocess import Preprocessing as Preprocessing
 from .data.synthetic import write_sample as write_sample
 from .data.datasets import apply_plan as apply_plan
 from .data.datasets import fetch as fetch
@@ -10,7 +10,7 @@ from .data.datasets import read_table as read_table
 from .data.datasets import split_table as split_table
 from .data.pairs import pairs as pairs
 from .quality.check import check as check
-from .quality.corrupt import spoil as spoil
+from .quality.corrupt import corrupt_dataset as corrupt_dataset
 from .metrics.classification import balanced_accuracy as balanced_accuracy
 from .metrics.segmentation import dice as dice
 from .metrics.segmentation import score_objects as score_objects
@@ -25,6 +25,6 @@ from .segmentation.pipeline import Segmentation as Segmentation
 from .segmentation.pipeline import segment as segment
 from .evaluation.compare import Comparison as Comparison
 from .evaluation.compare import compare as compare
-from .evaluation.robustness import dose_curve as dose_curve
+from .evaluation.robustness import severity_curve as severity_curve
 
 __version__: str

@@ -6,10 +6,10 @@ Docs: https://cytokit.github.io/cytokit/cli.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Plan', 'GroupColumn', 'Size', 'Norm', 'Low', 'High',
-           'Fit', 'Channels', 'Epochs', 'Seconds', 'Batch', 'Rate', 'Seed', 'Augment', 'Balance', 'Valid', 'Weights',
-           'Arch', 'Mean', 'Std', 'Padding', 'Precision', 'SegmentRun', 'Masks', 'sample', 'train', 'compare',
-           'predict', 'resume', 'rerun', 'fetch', 'lr', 'check', 'machine', 'cache', 'segment_train', 'segment_predict',
-           'segment_evaluate', 'segment_view', 'main', 'entry']
+           'ResizeMode', 'Channels', 'Epochs', 'Seconds', 'Batch', 'Rate', 'Seed', 'Augment', 'Balance', 'Valid',
+           'Weights', 'Arch', 'Mean', 'Std', 'Padding', 'Precision', 'SegmentRun', 'Masks', 'sample', 'train',
+           'compare', 'predict', 'resume', 'rerun', 'fetch', 'lr', 'check', 'machine', 'cache', 'segment_train',
+           'segment_predict', 'segment_evaluate', 'segment_view', 'main', 'entry']
 
 # %% ../nbs/90_cli.ipynb #6e1cedfe
 import contextlib, errno, sys, time
@@ -39,9 +39,9 @@ def _main(
     _state['debug'] = debug
 
 # %% ../nbs/90_cli.ipynb #4de9ba3a
-def _dial(text):
+def _setting(text):
     name, sep, value = text.partition('=')
-    if not (sep and name.isidentifier()): raise InputError(f'--dial {shown(text)}: give it as name=value, such as --dial blur=2')
+    if not (sep and name.isidentifier()): raise InputError(f'--set {shown(text)}: give it as name=value, such as --set blur=2')
     words = {'true': True, 'false': False, 'none': None}
     if value.lower() in words: return name, words[value.lower()]
     for kind in (int, float):
@@ -49,7 +49,7 @@ def _dial(text):
         except ValueError: pass
     return name, value
 
-_not_dials = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
+_not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
 
 @app.command()
 def sample(
@@ -59,15 +59,15 @@ def sample(
     seed:Annotated[int, typer.Option(help='Same seed, same images.')] = 0,
     low_bits:Annotated[bool, typer.Option('--low-bits', help='mri: put all contrast of the brain into the low bits.')] = False,
     volumes:Annotated[bool, typer.Option('--volumes', help='mri: one NIfTI volume a patient instead of slices.')] = False,
-    dial:Annotated[Optional[list[str]], typer.Option(help='name=value; may be given several times.')] = None,
+    settings:Annotated[Optional[list[str]], typer.Option('--set', help='name=value; may be given several times.')] = None,
 ):
     "Make synthetic images in class folders, with a table."
     from cytokit.data.synthetic import write_sample
-    asked = dict(map(_dial, dial or []))
-    wrong = [k for k in asked if k in _not_dials]
-    if wrong: raise InputError(f'--dial {wrong[0]}: no dial; give it as {_not_dials[wrong[0]]}')
-    dials = asked | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
-    print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **dials))}')
+    config = dict(map(_setting, settings or []))
+    wrong = [k for k in config if k in _not_settings]
+    if wrong: raise InputError(f'--set {wrong[0]}: no setting of this kind; give it as {_not_settings[wrong[0]]}')
+    given = config | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
+    print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **given))}')
 
 # %% ../nbs/90_cli.ipynb #7d50ec0d
 _o = lambda kind, *names, help, **kw: Annotated[kind, typer.Option(*names, help=help, **kw)]
@@ -82,7 +82,7 @@ Size = _o(int, '--size', help='Pixels a side of what the network sees.')
 Norm = _o(str, '--norm', help='percentile, zscore, zscore_set, window or dtype.')
 Low = _o(Optional[float], '--low', help='Lower percentile, or window.')
 High = _o(Optional[float], '--high', help='Upper percentile, or window.')
-Fit = _o(str, '--fit', help='pad, crop or stretch to a square.')
+ResizeMode = _o(str, '--resize-mode', help='pad, crop or stretch to a square.')
 Channels = _o(Optional[int], '--channels', help='1 or 3; default: as in the files.')
 Epochs = _o(int, '--epochs', help='Passes over the training images.')
 Seconds = _o(Optional[float], '--seconds', help='Budget of time for each training, all its parts counted, instead of --epochs.')
@@ -105,13 +105,13 @@ def _table(source, image, target, group, plan=None):
     t = read_table(source, **{k: v for k, v in dict(image=image, target=target, group=group).items() if v})
     return apply_plan(t, plan) if plan else t
 
-def _recipe(size, norm, low, high, fit, channels):
-    from cytokit.data.preprocess import Recipe
-    return Recipe(size=size, norm=norm, fit=fit, channels=channels, **{k: v for k, v in dict(low=low, high=high).items() if v is not None})
+def _preprocessing(size, norm, low, high, resize_mode, channels):
+    from cytokit.data.preprocess import Preprocessing
+    return Preprocessing(size=size, norm=norm, resize_mode=resize_mode, channels=channels, **{k: v for k, v in dict(low=low, high=high).items() if v is not None})
 
 # %% ../nbs/90_cli.ipynb #2bf342ee
 def _show(result, json):
-    "Table, verdict and figure of a `Run` or a `Comparison`."
+    "Table, conclusion and figure of a `Run` or a `Comparison`."
     import matplotlib
     matplotlib.use('Agg')
     from cytokit.training.fit import reading
@@ -120,9 +120,9 @@ def _show(result, json):
 
 def _tell(result):
     print(result.table.to_string(index=False, float_format='{:.3f}'.format))
-    for line in (getattr(result, 'verdict', ''), (result.result.get('more_data') or {}).get('verdict'), result.result.get('lr_note'), result.result.get('note'), result.result.get('seconds_note'), *result.result.get('flat', [])):
+    for line in (getattr(result, 'conclusion', ''), (result.result.get('more_data') or {}).get('conclusion'), result.result.get('lr_note'), result.result.get('note'), result.result.get('seconds_note'), *result.result.get('flat', [])):
         if line: print(line)
-    for a in result.result.get('arms', []):
+    for a in result.result.get('methods', []):
         if a.get('lr_note'): print(f'{a["name"]}: {a["lr_note"]}')
     r = result.result
     if 'estimate_seconds' in r: print(f'Estimated {r["estimate_seconds"]:.0f} s' + (f' and {r["estimate_mb"]:.0f} MB beside the program' if 'estimate_mb' in r else '') + f'; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
@@ -130,23 +130,23 @@ def _tell(result):
     print(f'Run folder: {shown(result.folder)}')
 
 @app.command()
-def train(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small', out:Out = None, json:Json = None,
+def train(source:Source, method:_o(str, '--method', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small', out:Out = None, json:Json = None,
           image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None,
-          size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, fit:Fit = 'pad', channels:Channels = None,
+          size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, resize_mode:ResizeMode = 'pad', channels:Channels = None,
           epochs:Epochs = 15, seconds:Seconds = None, batch_size:Batch = 16, lr:Rate = None, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True,
           patience:_o(Optional[int], '--patience', help='Stop after so many epochs without a lower validation loss.') = None, valid:Valid = .25,
           weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
     "Train one model on a folder of images."
     check_writable(json)
     from cytokit.training import fit as training
-    _show(training.train(_table(source, image, target, group, plan), arm, out, _recipe(size, norm, low, high, fit, channels), valid, epochs=epochs, seconds=seconds,
+    _show(training.train(_table(source, image, target, group, plan), method, out, _preprocessing(size, norm, low, high, resize_mode, channels), valid, epochs=epochs, seconds=seconds,
                          batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance, patience=patience,
                          weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision), json)
 
 @app.command()
-def compare(source:Source, arms:_o(str, '--arms', help='Comma-separated.') = 'majority,logistic,small,frozen,finetune', out:Out = None, json:Json = None,
+def compare(source:Source, methods:_o(str, '--methods', help='Comma-separated.') = 'majority,logistic,small,frozen,finetune', out:Out = None, json:Json = None,
             image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None,
-            size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, fit:Fit = 'pad', channels:Channels = None,
+            size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, resize_mode:ResizeMode = 'pad', channels:Channels = None,
             seeds:_o(int, '--seeds', help='How often each network is trained.') = 3,
             fractions:_o(str, '--fractions', help='Shares of the training images, comma-separated, such as 0.1,0.3,1.') = '1',
             folds:_o(Optional[int], '--folds', help='Cross-validate by group.') = None,
@@ -154,12 +154,12 @@ def compare(source:Source, arms:_o(str, '--arms', help='Comma-separated.') = 'ma
             metric:_o(str, '--metric', help='What decides: balanced_accuracy, auc, macro_f1 or accuracy.') = 'balanced_accuracy', valid:Valid = .25,
             epochs:Epochs = 15, seconds:Seconds = None, batch_size:Batch = 16, lr:Rate = None, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True,
             weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
-    "A fair contest between baselines, a small CNN and transfer learning."
+    "A fair comparison between baselines, a small CNN and transfer learning."
     check_writable(json)
     try: shares = [float(f) for f in fractions.split(',')]
     except ValueError: raise InputError(f'--fractions {shown(fractions)}: give numbers between commas, such as 0.1,0.3,1') from None
-    from cytokit.evaluation import compare as contest
-    _show(contest.compare(_table(source, image, target, group, plan), [a.strip() for a in arms.split(',') if a.strip()], out, _recipe(size, norm, low, high, fit, channels), seeds, shares,
+    from cytokit.evaluation import compare as comparison
+    _show(comparison.compare(_table(source, image, target, group, plan), [a.strip() for a in methods.split(',') if a.strip()], out, _preprocessing(size, norm, low, high, resize_mode, channels), seeds, shares,
                           folds, as_rgb8, valid, metric, epochs=epochs, seconds=seconds, batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance,
                           weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision), json)
 
@@ -219,10 +219,10 @@ def fetch(name:Annotated[Optional[str], typer.Argument(help='Name in the catalog
     else: print(datasets.catalogue_table().to_string(index=False))
 
 @app.command()
-def lr(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small',
+def lr(source:Source, method:_o(str, '--method', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small',
        figure:_o(Optional[Path], '--figure', help='Write the curve to this PNG file.') = None,
        image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None,
-       size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, fit:Fit = 'pad', channels:Channels = None,
+       size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, resize_mode:ResizeMode = 'pad', channels:Channels = None,
        epochs:Epochs = 15, batch_size:Batch = 16, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True, valid:Valid = .25,
        weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None, padding:Padding = None, precision:Precision = 'auto'):
     "Say which learning rate a training would use, and why. Exit code 1 when the finder cannot tell."
@@ -230,7 +230,7 @@ def lr(source:Source, arm:_o(str, '--arm', help='small, frozen, finetune, frozen
     import matplotlib
     matplotlib.use('Agg')
     from cytokit.training import fit as training
-    rate = training.find_rate(_table(source, image, target, group, plan), arm, _recipe(size, norm, low, high, fit, channels), valid, epochs=epochs, batch_size=batch_size, seed=seed, augment=augment,
+    rate = training.find_rate(_table(source, image, target, group, plan), method, _preprocessing(size, norm, low, high, resize_mode, channels), valid, epochs=epochs, batch_size=batch_size, seed=seed, augment=augment,
                               balance=balance, weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding, precision=precision)
     print(rate)
     if figure: rate.plot().savefig(figure, dpi=110)
@@ -305,7 +305,7 @@ def segment_train(
     kind:_o(Optional[str], '--kind', help='What the masks hold: binary, class or instance; default: told by them.') = None,
     target:_o(Optional[str], '--learn', help='foreground, border or distance (tells touching objects apart), or classes; default: distance, classes for classes, foreground for binary masks.') = None,
     preset:_o(Optional[str], '--preset', help="A plain UNet instead of one on an encoder: tiny, small or base.") = None,
-    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the way down; default: the kit's own, pretrained on textures.") = None, weights:Weights = None,
+    encoder:_o(Optional[str], '--encoder', help="timm's name of a network for the encoder; default: the kit's own, pretrained on textures.") = None, weights:Weights = None,
     loss:_o(str, '--loss', help='bce, dice, bce+dice, focal or boundary.') = 'bce+dice',
     norm:Norm = 'percentile', low:Low = None, high:High = None, channels:Channels = None,
     epochs:_o(int, '--epochs', help='Rounds; each sees about as many pixels as the training images have.') = 30, seconds:_o(Optional[float], '--seconds', help='Budget of time for the whole command, instead of --epochs.') = None,
@@ -313,7 +313,7 @@ def segment_train(
     seed:Seed = 0, augment:Augment = 'cells', valid:Valid = .2,
     patience:_o(Optional[int], '--patience', help='Stop after so many epochs without a lower validation loss.') = None, precision:Precision = 'auto',
 ):
-    "Train a UNet, choose its thresholds, score it beside a classical recipe."
+    "Train a UNet, choose its thresholds, score it beside a classical baseline."
     begun = time.perf_counter()
     check_writable(json)
     from cytokit.data import pairs
@@ -322,15 +322,15 @@ def segment_train(
     if plan:
         from cytokit.data.datasets import apply_plan
         table = apply_plan(table, plan)
-    run = pipeline.segment(table, out=out, recipe=_recipe(64, norm, low, high, 'pad', channels), valid=valid, kind=kind, target=target, preset=preset, encoder=encoder, weights=weights, loss=loss,
+    run = pipeline.segment(table, out=out, preprocessing=_preprocessing(64, norm, low, high, 'pad', channels), valid=valid, kind=kind, target=target, preset=preset, encoder=encoder, weights=weights, loss=loss,
                                epochs=epochs, seconds=seconds, patch=patch, batch_size=batch_size, lr=lr, seed=seed, augment=augment, patience=patience, precision=precision, begun=begun)
-    print(f'Masks of kind {run.kind}: {run.asked["why"]}. --kind says otherwise.' if not kind else f'Masks of kind {run.kind}, as asked.')
+    print(f'Masks of kind {run.kind}: {run.config["why"]}. --kind says otherwise.' if not kind else f'Masks of kind {run.kind}, as asked.')
     if len(run.parts): print(pipeline.parts_text(run.result['parts']))
     _show(run, json)
 
 @_segment.command('predict')
 def segment_predict(run:SegmentRun, images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them; of any size.')], out:_o(Path, '--out', help='Folder for labels (TIFF), measurements (CSV) and outlines (GeoJSON).'),
-                    tta:_o(bool, '--tta', help='Average eight positions, and write where they disagree (TIFF).') = False):
+                    tta:_o(bool, '--tta', help='Average eight views of test-time augmentation, and write where they disagree (TIFF).') = False):
     "Turn images into objects: labels, measurements, outlines."
     from cytokit.data.preprocess import find_images
     from cytokit.segmentation.pipeline import Segmentation, outside_text
@@ -347,14 +347,14 @@ def segment_predict(run:SegmentRun, images:Annotated[list[Path], typer.Argument(
 @_segment.command('evaluate')
 def segment_evaluate(run:SegmentRun, source:Annotated[Optional[Path], typer.Argument(metavar='[PATH]', help='Pairs, as `segment train` takes them; default: the part test of the run, or its validation part.')] = None,
                      masks:Masks = None, json:Json = None, csv:_o(Optional[Path], '--csv', help='Write the scores, a row an image, to this file.') = None):
-    "Score a UNet and the classical recipe on other pairs."
+    "Score a UNet and the classical baseline on other pairs."
     for path in (json, csv): check_writable(path)
     from cytokit.data.datasets import write_csv
     from cytokit.segmentation.pipeline import Segmentation, parts_text
     e = Segmentation(run).evaluate(source, masks)
     print(e.table.to_string(index=False, float_format='{:.3f}'.format))
     if len(e.parts): print(parts_text(e.result['parts']))
-    print(e.verdict)
+    print(e.conclusion)
     if json: write_json(json, e.result)
     if csv:
         pixels, objects = e.scored['unet']

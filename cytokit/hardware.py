@@ -6,7 +6,7 @@ Docs: https://cytokit.github.io/cytokit/hardware.html.md"""
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'n_cores', 'memory', 'machine', 'step_seconds', 'conv_rate', 'probe', 'best_precision', 'usual_threads',
-           'computing', 'keep_pages', 'held_memory', 'peak_memory', 'describe']
+           'computing', 'keep_allocator_memory', 'held_memory', 'peak_memory', 'describe']
 
 # %% ../nbs/01_hardware.ipynb #84ee7655
 import copy, ctypes, os, platform, statistics, sys, time
@@ -104,13 +104,13 @@ def probe(
 )->dict: # rates: operations or, of a network, images a second by precision; best: the faster precision
     "Which precision this machine computes faster. Measured once, then read from the cache."
     m, path, shape = machine(), None, (shape[0], *(min(side, 128) for side in shape[1:]))
-    asked = [m["processor"], m["cores"], m["threads"], m["gpu"], m["torch"]]
-    if network is not None: asked += [str(network), shape]
-    with suppress(OSError): path = cache_dir('machine')/f'{digest(asked)}.json'
+    wanted = [m["processor"], m["cores"], m["threads"], m["gpu"], m["torch"]]
+    if network is not None: wanted += [str(network), shape]
+    with suppress(OSError): path = cache_dir('machine')/f'{digest(wanted)}.json'
     if path and path.exists() and not again:
         with suppress(InputError, KeyError, TypeError):  # damaged: measured again
             if (known := read_json(path))['best'] in PRECISIONS: return known
-    with keep_pages(): rates = {p: conv_rate(p) if network is None else _network_rate(network, shape, p) for p in PRECISIONS}
+    with keep_allocator_memory(): rates = {p: conv_rate(p) if network is None else _network_rate(network, shape, p) for p in PRECISIONS}
     best = 'bfloat16' if rates['bfloat16'] > 1.1*rates['float32'] else 'float32'  # at equal speed the exact one
     found = dict(rates=rates, best=best, machine=m['processor'], torch=m['torch'])
     if path:
@@ -118,14 +118,14 @@ def probe(
     return found
 
 def best_precision(
-    asked:str='auto', # 'auto', or one of `PRECISIONS`
+    wanted:str='auto', # 'auto', or one of `PRECISIONS`
     network:object=None, # What will train, see `probe`
     shape=(3, 64, 64), # Of its input
 )->str: # One of `PRECISIONS`
     "What to compute in: what was asked, else the variable `CYTOKIT_PRECISION`, else what `probe` found faster."
-    asked = (os.environ.get('CYTOKIT_PRECISION') or 'auto') if asked == 'auto' else asked
-    if asked not in ('auto', *PRECISIONS): raise InputError(f'precision must be auto, {" or ".join(PRECISIONS)}; got {asked!r}')
-    return probe(network, shape)['best'] if asked == 'auto' else asked
+    wanted = (os.environ.get('CYTOKIT_PRECISION') or 'auto') if wanted == 'auto' else wanted
+    if wanted not in ('auto', *PRECISIONS): raise InputError(f'precision must be auto, {" or ".join(PRECISIONS)}; got {wanted!r}')
+    return probe(network, shape)['best'] if wanted == 'auto' else wanted
 
 # %% ../nbs/01_hardware.ipynb #380e89bd
 def usual_threads(
@@ -156,7 +156,7 @@ def _glibc():
     return lib
 
 @contextmanager
-def keep_pages():
+def keep_allocator_memory():
     "Inside, freed memory stays with the process; at the end (of the outermost) what is unused goes back to the system."
     global _kept
     lib = _glibc()

@@ -67,7 +67,7 @@ def one_line(capsys, code):
 @pytest.mark.parametrize('verb', ['train', 'compare'])
 def test_bad_source(make, verb, tmp_path, capsys):
     source = make(tmp_path)
-    extra = ['--arms', 'small'] if verb == 'compare' else []
+    extra = ['--methods', 'small'] if verb == 'compare' else []
     err = one_line(capsys, main([verb, str(source), '--epochs', '1', '--size', '16', '--out', str(tmp_path/'run'), *extra]))
     print(make.__name__, err)
 
@@ -85,8 +85,8 @@ def test_strange_names_train_and_predict(names, tmp_path, capsys):
     assert main(['rerun', str(tmp_path/'run')]) == 0
 
 @pytest.mark.parametrize('args', [
-    ['--epochs', '0'], ['--epochs', 'x'], ['--batch-size', '0'], ['--lr', '-1'], ['--seconds', '0'], ['--augment', 'wild'], ['--size', '0'], ['--norm', 'magic'], ['--fit', 'bend'],
-    ['--arm', 'huge'], ['--valid', '0'], ['--valid', '1.5'], ['--channels', '0'], ['--arm', 'frozen', '--weights', 'nowhere.safetensors'], ['--arm', 'frozen', '--weights', 'hub', '--arch', 'no_such_net'],
+    ['--epochs', '0'], ['--epochs', 'x'], ['--batch-size', '0'], ['--lr', '-1'], ['--seconds', '0'], ['--augment', 'wild'], ['--size', '0'], ['--norm', 'magic'], ['--resize-mode', 'bend'],
+    ['--method', 'huge'], ['--valid', '0'], ['--valid', '1.5'], ['--channels', '0'], ['--method', 'frozen', '--weights', 'nowhere.safetensors'], ['--method', 'frozen', '--weights', 'hub', '--arch', 'no_such_net'],
     ['--target', 'nothing'], ['--patience', '0'], ['--precision', 'half'], ['--fly']], ids=' '.join)
 def test_bad_option(args, tmp_path, capsys):
     one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--size', '16', '--out', str(tmp_path/'run'), *args]))
@@ -106,7 +106,7 @@ def test_a_pickle_is_never_read(tmp_path, capsys):
         def __reduce__(self): return (os.system, (f'touch {tmp_path}/ran',))
     import pickle
     (tmp_path/'w.pth').write_bytes(pickle.dumps(Boom()))
-    one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--arm', 'frozen', '--weights', str(tmp_path/'w.pth'), '--out', str(tmp_path/'run')]))
+    one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--method', 'frozen', '--weights', str(tmp_path/'w.pth'), '--out', str(tmp_path/'run')]))
     assert not (tmp_path/'ran').exists()
 
 @pytest.fixture(scope='module')
@@ -115,7 +115,7 @@ def run(tmp_path_factory):
     assert main(['train', str(two_classes(d/'x')), '--epochs', '1', '--size', '16', '--out', str(d/'run')]) == 0
     return d/'run'
 
-def spoil(run, tmp_path, name, change):
+def corrupt_dataset(run, tmp_path, name, change):
     copy = shutil.copytree(run, tmp_path/'run')
     path = copy/name
     if change is None: path.unlink()
@@ -126,7 +126,7 @@ def spoil(run, tmp_path, name, change):
 @pytest.mark.parametrize('change', [None, lambda b: b'', lambda b: b[:len(b)//2], lambda b: b'\x00'*64, lambda b: b'[]', lambda b: b'{"verb": "train"}'], ids=['missing', 'empty', 'half', 'zeros', 'list', 'other'])
 def test_spoiled_run_folder(run, tmp_path, capsys, name, change):
     if (name, change and change(b'xx')) in {('result.json', b'[]'), ('result.json', b'{"verb": "train"}'), ('run.json', b'{"verb": "train"}')}: return  # all that predicting needs is there
-    copy = spoil(run, tmp_path, name, change)
+    copy = corrupt_dataset(run, tmp_path, name, change)
     capsys.readouterr()
     one_line(capsys, main(['predict', str(copy), str(save(tmp_path/'new.png')), '--csv', str(tmp_path/'p.csv')]))
     assert not (tmp_path/'p.csv').exists()
@@ -134,7 +134,7 @@ def test_spoiled_run_folder(run, tmp_path, capsys, name, change):
 def test_grey_among_colour_is_read_as_colour(tmp_path, capsys):
     for i in range(3): save(two_classes(tmp_path/'x')/'a'/f'rgb{i}.png', 50 + i, (24, 24, 3))
     assert main(['train', str(tmp_path/'x'), '--epochs', '1', '--size', '16', '--out', str(tmp_path/'run')]) == 0
-    assert json.loads((tmp_path/'run'/'run.json').read_text())['recipe']['channels'] == 3
+    assert json.loads((tmp_path/'run'/'run.json').read_text())['preprocessing']['channels'] == 3
 
 def test_run_folder_is_never_written_over(run, tmp_path, capsys):
     before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}

@@ -28,8 +28,8 @@ def trained(tmp_path_factory):
     "A finished run of `train`, of `compare` and of `segment train`."
     d = tmp_path_factory.mktemp('trained')
     assert main(['train', str(two_classes(d/'x')), *TINY, '--out', str(d/'train')]) == 0
-    assert main(['compare', str(d/'x'), *TINY, '--arms', 'majority,small', '--seeds', '1', '--out', str(d/'compare')]) == 0
-    assert main(['sample', 'cells', str(d/'cells'), '--n', '6', '--dial', 'masks=true', '--dial', 'per_plate=2']) == 0
+    assert main(['compare', str(d/'x'), *TINY, '--methods', 'majority,small', '--seeds', '1', '--out', str(d/'compare')]) == 0
+    assert main(['sample', 'cells', str(d/'cells'), '--n', '6', '--set', 'masks=true', '--set', 'per_plate=2']) == 0
     assert main(['segment', 'train', str(d/'cells'), '--preset', 'tiny', '--patch', '32', '--epochs', '1', '--precision', 'float32', '--out', str(d/'segment')]) == 0
     return d
 
@@ -171,7 +171,7 @@ def test_segment_predict_of_names_that_are_not_utf8(runs, monkeypatch):
 @pytest.mark.parametrize('encoding', ['cp1252', 'ascii'])
 def test_output_in_few_characters(encoding, tmp_path):
     two_classes(tmp_path/'細胞 x')
-    done = run('compare', '細胞 x', *TINY, '--arms', 'majority,logistic', '--seeds', '1', '--json', 'r.json', cwd=tmp_path, PYTHONIOENCODING=encoding)
+    done = run('compare', '細胞 x', *TINY, '--methods', 'majority,logistic', '--seeds', '1', '--json', 'r.json', cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert done.returncode == 0 and (tmp_path/'r.json').exists() and b'majority' in done.stdout, done.stderr.decode()
     assert '細胞'.encode('ascii', 'backslashreplace') in refused(run('check', '細胞', cwd=tmp_path, PYTHONIOENCODING=encoding)).encode()
 
@@ -277,7 +277,7 @@ def test_run_with_one_value_missing_or_of_another_type(kind, name, runs, capsys,
 # ---- numbers beyond all measure
 
 @pytest.mark.parametrize('args', [['--seed', str(2**70)], ['--seed', str(-2**70)], ['--lr', 'inf'], ['--lr', '1e300'], ['--seconds', 'inf'], ['--seconds', 'nan'], ['--lr', 'nan'], ['--epochs', '1'*30], ['--patience', '1'*30],
-                                  ['--weights-mean', 'inf', '--arm', 'frozen'], ['--valid', 'nan'], ['--low', 'nan'], ['--channels', '1000000']], ids=' '.join)
+                                  ['--weights-mean', 'inf', '--method', 'frozen'], ['--valid', 'nan'], ['--low', 'nan'], ['--channels', '1000000']], ids=' '.join)
 def test_numbers_of_train(args, tmp_path, capsys):
     one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--size', '16', '--out', str(tmp_path/'run'), *args]))
     assert not (tmp_path/'run').exists()
@@ -287,16 +287,16 @@ def test_numbers_of_segment(args, trained, tmp_path, capsys):
     one_line(capsys, main(['segment', 'train', str(trained/'cells'), '--preset', 'tiny', '--out', str(tmp_path/'run'), *args]))
     assert not (tmp_path/'run').exists()
 
-@pytest.mark.parametrize('args', [['compare', '--seed', str(-2**70), '--arms', 'small'], ['lr', '--seed', str(2**70)], ['compare', '--folds', '1'*12], ['compare', '--seconds', 'inf', '--arms', 'small']], ids=' '.join)
+@pytest.mark.parametrize('args', [['compare', '--seed', str(-2**70), '--methods', 'small'], ['lr', '--seed', str(2**70)], ['compare', '--folds', '1'*12], ['compare', '--seconds', 'inf', '--methods', 'small']], ids=' '.join)
 def test_numbers_of_other_verbs(args, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     one_line(capsys, main([args[0], str(two_classes(tmp_path/'x')), '--size', '16', *args[1:]]))
     assert not (tmp_path/'runs').exists()
 
-@pytest.mark.parametrize('arm', ['small', 'frozen'])
-def test_a_batch_larger_than_the_set_is_the_set(arm, tmp_path, capsys):
+@pytest.mark.parametrize('method', ['small', 'frozen'])
+def test_a_batch_larger_than_the_set_is_the_set(method, tmp_path, capsys):
     two_classes(tmp_path/'x')
-    for n in ('9', '1000000000'): assert main(['train', str(tmp_path/'x'), '--arm', arm, *TINY, '--epochs', '2', '--batch-size', n, '--out', str(tmp_path/n)]) == 0
+    for n in ('9', '1000000000'): assert main(['train', str(tmp_path/'x'), '--method', method, *TINY, '--epochs', '2', '--batch-size', n, '--out', str(tmp_path/n)]) == 0
     a, b = (json.loads((tmp_path/n/'result.json').read_text()) for n in ('9', '1000000000'))
     assert a['n_train'] <= 9 and a['balanced_accuracy'] == b['balanced_accuracy']
 
@@ -332,7 +332,7 @@ def test_geojson_with_mixed_classes(classes, tmp_path, capsys):
 @pytest.mark.parametrize('dial', ['n=9', 'seed=1', 'out=x', 'kind=mri', 'blur=nan', 'blur=inf', 'blur=1e300', 'blur=-1', 'overlap=x', 'per_plate=1e9', 'masks=7'])
 @pytest.mark.parametrize('kind', ['cells', 'mri', 'textures'])
 def test_dials(kind, dial, tmp_path, capsys):
-    code = main(['sample', kind, str(tmp_path/'x'), '--n', '2', '--dial', dial])
+    code = main(['sample', kind, str(tmp_path/'x'), '--n', '2', '--set', dial])
     if code: one_line(capsys, code); assert not (tmp_path/'x').exists()
 
 @pytest.mark.parametrize('seed', [2**70, -2**70])
@@ -372,7 +372,7 @@ def test_no_csv_holds_a_formula(tmp_path, capsys, monkeypatch):
     assert main(['train', '..', *TINY, '--out', '../../run']) == 0
     assert main(['predict', '../../run', '=HYPERLINK(1).png', '--csv', '../../p.csv']) == 0
     monkeypatch.chdir(tmp_path)
-    assert main(['compare', 'x', *TINY, '--arms', 'majority,logistic', '--seeds', '1', '--out', 'c']) == 0
+    assert main(['compare', 'x', *TINY, '--methods', 'majority,logistic', '--seeds', '1', '--out', 'c']) == 0
     assert main(['rerun', 'run']) == 0  # it reads its own table again
     (Path('x')/'=1+1'/'0.png').write_bytes(b'broken')
     assert main(['check', 'x', '--plan', 'x/=1+1/plan.csv']) == 0

@@ -1,4 +1,4 @@
-"""Every parser of a file that a person hands in, fed with small valid files that were spoiled: only an `InputError` may come out.
+"""Every parser of a file that a person hands in, fed with small valid files that were corrupted: only an `InputError` may come out.
 
 A short run with fixed seeds belongs to every test run; `make fuzz` searches for ten minutes (`CYTOKIT_FUZZ_SECONDS`), anew each time.
 """
@@ -33,7 +33,7 @@ def bounded():
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 def fuzz(share, examples):
-    "A test of spoiled files: so many examples with fixed seeds, or for its share of the time that was asked for."
+    "A test of corrupted files: so many examples with fixed seeds, or for its share of the time that was asked for."
     def decorate(test):
         if not SECONDS: return settings(max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))(test)
         search = settings(max_examples=10**3, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)(test)
@@ -228,8 +228,8 @@ def finished_runs(home):
             PIL.fromarray(r.integers(0, 255, (24, 24), dtype=np.uint8)).save(home/'x'/c/f'{i}.png')
     tiny = ['--epochs', '1', '--precision', 'float32', '--lr', '0.001']
     assert main(['train', str(home/'x'), *tiny, '--size', '16', '--out', str(home/'train')]) == 0
-    assert main(['compare', str(home/'x'), *tiny, '--size', '16', '--arms', 'majority,logistic', '--seeds', '1', '--out', str(home/'compare')]) == 0
-    assert main(['sample', 'cells', str(home/'cells'), '--n', '6', '--dial', 'masks=true', '--dial', 'per_plate=2']) == 0
+    assert main(['compare', str(home/'x'), *tiny, '--size', '16', '--methods', 'majority,logistic', '--seeds', '1', '--out', str(home/'compare')]) == 0
+    assert main(['sample', 'cells', str(home/'cells'), '--n', '6', '--set', 'masks=true', '--set', 'per_plate=2']) == 0
     assert main(['segment', 'train', str(home/'cells'), '--preset', 'tiny', '--patch', '32', *tiny, '--out', str(home/'segment')]) == 0
     return {(k, p.name): p.read_bytes() for k in ('train', 'compare', 'segment') for p in (home/k).iterdir() if p.suffix in ('.json', '.csv', '.safetensors')}
 

@@ -29,8 +29,8 @@ def test_lock_file_installs_on_every_python_3_11():
     # not those of one system only
     names = re.findall(r'^([\w.-]+)==[^;\s]+$', (ROOT/'requirements.lock').read_text(), re.M)
     assert len(names) > 100
-    asked = {n: metadata(n)['Requires-Python'] for n in names}
-    assert {n: r for n, r in asked.items() if r and '3.11.0' not in SpecifierSet(r)} == {}
+    config = {n: metadata(n)['Requires-Python'] for n in names}
+    assert {n: r for n, r in config.items() if r and '3.11.0' not in SpecifierSet(r)} == {}
 
 def test_quarto_link_and_pages():
     link = ROOT/'nbs/_quarto.yml'

@@ -498,7 +498,7 @@ def apply_plan(
     table:pd.DataFrame, # Any table
     plan, # A CSV with columns image (relative paths start at the CSV's folder), action (one of `ACTIONS`, '' is keep) and to (the class of a relabel, the split of a move)
 )->pd.DataFrame: # The table without what is dropped, with the classes and splits that the plan gives
-    "Do what a plan says. 'fix' keeps the image and warns that it is not mended."
+    "Do what a plan says. 'fix' keeps the image and warns that it is not fixed."
     path = Path(plan)
     if not path.is_file(): raise InputError(f'{shown(path)}: no such plan; `cytokit check FOLDER --plan FILE` makes one')
     rows, root, t = _csv_rows(path, dict(image='image', target='action', to='to')), path.parent.resolve(), table.copy()

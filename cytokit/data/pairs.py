@@ -17,7 +17,7 @@ import numpy as np, pandas as pd
 from ..core import InputError, parallel_map, read_bytes, read_json, shown
 from .datasets import SPLIT_NAMES, ROLE_SUFFIX, absolute_path, find_group, folder_and_stem, build_table, pair_table, read_table
 from .formats import read_image
-from .preprocess import Recipe, read_plane, take_plane, find_images, is_image, normalise, to_rgb8
+from .preprocess import Preprocessing, read_plane, take_plane, find_images, is_image, normalise, to_rgb8
 from ..arrays import components, relabel
 
 # %% ../../nbs/data/05_pairs.ipynb #3dad9da3
@@ -33,7 +33,7 @@ def show_pair(
     labels = np.asarray(labels)
     if np.shape(image)[:2] != labels.shape: raise InputError(f'image {np.shape(image)} and labels {labels.shape} must have the same height and width')
     ax = ax or plt.subplots(figsize=(4, 4), layout='constrained')[1]
-    ax.imshow(to_rgb8(image if np.asarray(image).dtype == np.uint8 else normalise(image, Recipe())), interpolation='nearest')
+    ax.imshow(to_rgb8(image if np.asarray(image).dtype == np.uint8 else normalise(image, Preprocessing())), interpolation='nearest')
     y, x = np.nonzero(labels[:, 1:] != labels[:, :-1])
     v, u = np.nonzero(labels[1:] != labels[:-1])
     lines = lambda *c: np.stack(c, -1).reshape(-1, 2, 2)
@@ -524,31 +524,31 @@ def to_classes(
 # %% ../../nbs/data/05_pairs.ipynb #35d9ef76
 def load_pair(
     row, # With image and target: a row of a table of `pairs`, or a dict
-    recipe:Recipe=Recipe(), # `channels`, `norm`, `low`, `high`, `rgb8`; of volumes `axis` and `index`
+    preprocessing:Preprocessing=Preprocessing(), # `channels`, `norm`, `low`, `high`, `rgb8`; of volumes `axis` and `index`
     kind:str|None=None, # As in `read_labels`
     classes:list|None=None, # As in `read_labels`
 )->tuple[np.ndarray, np.ndarray]: # Image float32 (H, W, C); labels int32 (H, W)
     "Image and labels at their own size; `InputError` names the file, or both when their sizes differ."
-    x, labels = load_raw_pair(row, recipe, kind, classes)
-    try: return normalise(x, recipe), labels
+    x, labels = load_raw_pair(row, preprocessing, kind, classes)
+    try: return normalise(x, preprocessing), labels
     except InputError as e: raise InputError(f'{shown(row["image"] if hasattr(row, "keys") else row.image)}: {e}') from None
 
 def load_raw_pair(
     row, # With image and target
-    recipe, # A `cytokit.data.preprocess.Recipe`
+    preprocessing, # A `cytokit.data.preprocess.Preprocessing`
     kind, # 'binary', 'class', 'instance' or None, as in `load_pair`
     classes, # Names of the classes, or None
 )->tuple: # (H, W, C) in the numbers of the file, and the labels as in `load_pair`
     "As `load_pair`, before the intensities are normalised."
     image, target = (row[c] if hasattr(row, 'keys') else getattr(row, c) for c in ('image', 'target'))
     im = read_image(image)
-    x = read_plane(im, recipe)[0]
+    x = read_plane(im, preprocessing)[0]
     mask = None if Path(target).is_dir() or Path(target).suffix.lower() in _FORMS else read_image(target)
     size = lambda i: '×'.join(map(str, i.array.shape[:len(i.axes.replace('C', ''))]))
     if mask and (im.axes[0] == 'Z' or mask.axes[0] == 'Z'):
         if im.axes.replace('C', '') != mask.axes.replace('C', '') or size(im) != size(mask): raise _unlike(image, size(im), target, size(mask))
         if im.meta.get('orientation') != mask.meta.get('orientation'): raise InputError(f'{shown(image)} and its mask {shown(target)} lie differently in space; save both in one orientation')
-        mask = _plane_of(mask, recipe.axis, recipe.index)
+        mask = _plane_of(mask, preprocessing.axis, preprocessing.index)
     elif not mask and im.axes[0] == 'Z': raise InputError(f'{shown(image)}: a volume of {size(im)} voxels, its labels {shown(target)} are of one plane; cut it into slices first (cut_volume)')
     try:
         if not mask: labels = read_labels(target, x.shape[:2], kind, classes, image)

@@ -519,11 +519,11 @@ def _save(path, a, spacing=None, at=None):
 
 _SAMPLES = dict(cells=_cell_sample, mri=_mri_sample, textures=_texture_sample)
 
-def _holds(out, asked):
+def _holds(out, config):
     "True if the folder holds this very sample, whole."
     if not (out/'sample.json').is_file(): return False
     made = read_json(out/'sample.json')
-    return all(made.get(k) == v for k, v in asked.items()) and all((out/f).is_file() for f in made['truth'])
+    return all(made.get(k) == v for k, v in config.items()) and all((out/f).is_file() for f in made['truth'])
 
 def _dials(kind):
     own = [p.name for p in inspect.signature(_SAMPLES[kind]).parameters.values() if p.kind != p.VAR_KEYWORD][2:]
@@ -541,8 +541,8 @@ def write_sample(
     known = _dials(kind)
     if bad := set(dials) - set(known): raise InputError(f'{kind} has no dial {shown(min(bad))}; its dials are {", ".join(known)}')
     _within(1, 10**7, True, n=n)
-    out, asked = Path(out), json.loads(to_json(dict(kind=kind, n=n, seed=seed, dials=dials, version=__version__)))
-    if _holds(out, asked): return out
+    out, config = Path(out), json.loads(to_json(dict(kind=kind, n=n, seed=seed, dials=dials, version=__version__)))
+    if _holds(out, config): return out
     if out.exists() and (not out.is_dir() or any(out.iterdir())): raise InputError(f'{shown(out)}: already holds something else; name a new folder')
     job, m = _SAMPLES[kind](n, seed, **dials)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -557,7 +557,7 @@ def write_sample(
         rows = [r for rs in parallel_map(make, range(m), f'{kind} samples') for r in rs][:n]
         with open(new/'table.csv', 'w', newline='', encoding='utf-8') as f:
             t = csv.DictWriter(f, ['image', 'target', 'group']); t.writeheader(); t.writerows(r for r, _ in rows)
-        write_json(new/'sample.json', dict(asked, truth={r['image']: truth for r, truth in rows}))
+        write_json(new/'sample.json', dict(config, truth={r['image']: truth for r, truth in rows}))
         if out.exists(): out.rmdir()
         new.rename(out)
     return out

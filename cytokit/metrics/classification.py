@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/metrics/classification.html.md"""
 # %% auto #0
 __all__ = ['METRICS', 'confusion', 'accuracy', 'balanced_accuracy', 'macro_f1', 'auc', 'log_loss', 'calibration_error',
            'number_groups', 'draw_groups', 'wilson', 'Interval', 'interval_note', 'bootstrap', 'paired_difference',
-           'verdict']
+           'conclusion']
 
 # %% ../../nbs/metrics/00_classification.ipynb #e2129e7f
 from dataclasses import dataclass, replace
@@ -203,15 +203,15 @@ def wilson(
 # %% ../../nbs/metrics/00_classification.ipynb #9bf50c5f
 @dataclass(frozen=True)
 class Interval:
-    "A metric, or the difference between two arms in it, with its 95 % interval."
-    mean:float # Mean over seeds; for a difference, first arm minus second
+    "A metric, or the difference between two methods in it, with its 95 % interval."
+    mean:float # Mean over seeds; for a difference, first method minus second
     low:float # Lower end of the 95 % interval
     high:float # Upper end
     per_seed:tuple # The metric of each seed; empty for a difference
     metric:str # Its name in `METRICS`
     n_images:int # Images predicted
     n_groups:int # Groups they come from
-    n_seeds:int # Seeds, the fewer of the two arms'
+    n_seeds:int # Seeds, the fewer of the two methods'
     note:str='' # What limits the trust in it; empty when nothing does
     def __str__(self): return f'{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})'
 
@@ -237,7 +237,7 @@ def _n_images(metric, targets):
     return n.sum() if metric == 'accuracy' else len(n)**2/(1/n).sum()
 
 def _half_width(metric, targets, strata, point, reps):
-    "Half the 95 % interval of the sum of the arms' means; `point` and `reps` hold (S,) and (B, S) of each arm, with its sign."
+    "Half the 95 % interval of the sum of the methods' means; `point` and `reps` hold (S,) and (B, S) of each method, with its sign."
     n = _n_images(metric, targets)
     s = [len(p) for p in point]
     r = sum(r.mean(1) for r in reps); r = r[~np.isnan(r)]
@@ -248,21 +248,21 @@ def _half_width(metric, targets, strata, point, reps):
     return stdtrit(max(1., v**2/max(spread, 1e-30)), .975)*v**.5
 
 # %% ../../nbs/metrics/00_classification.ipynb #f6f7c15c
-def _check_arm(targets, scores):
+def _check_method(targets, scores):
     s = np.asarray(scores)
     if s.ndim != 3 or not len(s): raise InputError(f'scores: expected (S, N, K), seeds first, got {s.shape}; for one seed give scores[None]')
     for x in s: t = _check(targets, x)[0]
     return t, s
 
-def _interval(targets, arms, groups, metric, n_boot, seed):
-    "Interval of the first arm's metric, less the second's if there is one."
+def _interval(targets, methods, groups, metric, n_boot, seed):
+    "Interval of the first method's metric, less the second's if there is one."
     if metric not in METRICS: raise InputError(f'metric: expected one of {", ".join(METRICS)}, got {shown(metric)}')
     if n_boot < 100: raise InputError(f'n_boot: expected 100 or more resamples, got {n_boot}')
-    (t, _), *_ = checked = [_check_arm(targets, a) for a in arms]
-    if len({s.shape[2] for _, s in checked}) > 1: raise InputError(f'scores: expected the same classes in both arms, got {" and ".join(str(s.shape[2]) for _, s in checked)} columns')
+    (t, _), *_ = checked = [_check_method(targets, a) for a in methods]
+    if len({s.shape[2] for _, s in checked}) > 1: raise InputError(f'scores: expected the same classes in both methods, got {" and ".join(str(s.shape[2]) for _, s in checked)} columns')
     g = number_groups(groups, len(t))
     strata = _strata(t, g)
-    signs, cut = [1, -1][:len(arms)], len(checked[0][1])
+    signs, cut = [1, -1][:len(methods)], len(checked[0][1])
     scores = np.concatenate([s for _, s in checked])
     raw = np.array([METRICS[metric](t, s) for s in scores])
     if np.isnan(raw).any(): raise InputError(f'targets: expected images of two or more classes for {metric}, got class {t[0]} alone')
@@ -270,10 +270,10 @@ def _interval(targets, arms, groups, metric, n_boot, seed):
     part = lambda a: [sign*p for sign, p in zip(signs, np.split(a, [cut], axis=-1))]
     mean = float(sum(p.mean() for p in part(raw)))
     half = _half_width(metric, t, strata, part(raw), part(reps))
-    n, bottom = _n_images(metric, t), 0. if len(arms) == 1 else -1.
+    n, bottom = _n_images(metric, t), 0. if len(methods) == 1 else -1.
     low, high = wilson(mean, half, bottom, 1., at=(n*mean + 2*(bottom + 1))/(n + 4))  # a perfect score is judged as one with two more hits and misses
     n_seeds = min(len(s) for _, s in checked)
-    return Interval(mean, low, high, tuple(raw.tolist()) if len(arms) == 1 else (), metric, len(t), len(strata), n_seeds, interval_note(t, g, n_seeds))
+    return Interval(mean, low, high, tuple(raw.tolist()) if len(methods) == 1 else (), metric, len(t), len(strata), n_seeds, interval_note(t, g, n_seeds))
 
 # %% ../../nbs/metrics/00_classification.ipynb #5b26ecd5
 def bootstrap(
@@ -284,32 +284,32 @@ def bootstrap(
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
 )->'Interval': # Mean over seeds with its 95 % interval
-    "An arm's metric with an interval over groups and seeds: Student's t on their variance, in Wilson's form."
+    "A method's metric with an interval over groups and seeds: Student's t on their variance, in Wilson's form."
     return _interval(targets, [scores], groups, metric, n_boot, seed)
 
 def paired_difference(
     targets, # Class of each image, (N,) integers from 0 to K-1
-    scores_a, # First arm's scores, (S, N, K)
-    scores_b, # Second arm's scores of the same images, (S', N, K); its seeds are other ones
+    scores_a, # First method's scores, (S, N, K)
+    scores_b, # Second method's scores of the same images, (S', N, K); its seeds are other ones
     groups:list|np.ndarray|None=None, # Group of each image, (N,), text or numbers; None or missing: each image its own
     metric:str='balanced_accuracy', # A name in `METRICS`
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
 )->'Interval': # First minus second, with its 95 % interval
-    "The difference between two arms on the same images, with an interval over groups (paired) and seeds (not paired)."
+    "The difference between two methods on the same images, with an interval over groups (paired) and seeds (not paired)."
     return _interval(targets, [scores_a, scores_b], groups, metric, n_boot, seed)
 
 # %% ../../nbs/metrics/00_classification.ipynb #cf3224e8
-def verdict(
+def conclusion(
     difference:'Interval', # From `paired_difference`
-    name_a:str, # The first arm
-    name_b:str, # The second arm
+    name_a:str, # The first method
+    name_b:str, # The second method
     unit:str='points', # What a hundredth of the metric is called
     group:str='groups', # What the groups are called, such as 'patients'
 )->str: # One sentence
-    "The difference between two arms in one sentence that claims no more than its interval allows."
+    "The difference between two methods in one sentence that claims no more than its interval allows."
     d, a, b = difference, shown(name_a), shown(name_b)
-    if d.per_seed: raise InputError('difference: expected the result of paired_difference, got the interval of one arm')
+    if d.per_seed: raise InputError('difference: expected the result of paired_difference, got the interval of one method')
     if d.mean < 0: a, b, d = b, a, replace(d, mean=-d.mean, low=-d.high, high=-d.low)
     metric = d.metric.replace('_', ' ').replace('auc', 'AUC').replace('f1', 'F1')
     n = lambda x: f'{100*x + 0.:.{1 if min(abs(d.low), abs(d.high)) > .0005 else 3}f}'.replace('-', '−')

@@ -22,7 +22,7 @@ def _checked(truth, predicted, soft=False):
     for name, a, kinds, what in (('truth', t, 'biu', 'whole numbers'), ('predicted', p, 'f' if soft else 'biu', 'probabilities (floats)' if soft else 'whole numbers')):
         if a.dtype.kind not in kinds or not a.size:
             cure = 'soft_dice takes probabilities, dice and iou take labels' if a.dtype.kind in 'fiub' else 'give a label image as an array'
-            raise InputError(f'{name}: expected {what}, one a pixel, got {a.dtype} {a.shape}; {cure}')
+            raise InputError(f'{name}: expected {what}, one a pixel, got {a.dtype} {a.shape}; {fix}')
         if a.dtype.kind == 'i' and a.min() < 0: raise InputError(f'{name}: expected labels of 0 (background) and above, got {a.min()}; give ignored pixels the label 0')
     if t.shape != p.shape: raise InputError(f'predicted: expected the shape of truth, {t.shape}, got {p.shape}; compare at the size of the truth')
     if soft and not (p.min() >= 0 and p.max() <= 1): raise InputError(f'predicted: expected probabilities from 0 to 1, got {p.min():.3g} to {p.max():.3g}; apply sigmoid first')
@@ -238,8 +238,8 @@ def score_pixels(
     return pd.concat([t[['image', 'class']], pd.DataFrame(_scores(_counts(t))), t.drop(columns=['image', 'class'])], axis=1)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #8eff1d43
-def _arm(tables, score, over):
-    "Tables of one arm, one a seed, checked and in the order of their images."
+def _method(tables, score, over):
+    "Tables of one method, one a seed, checked and in the order of their images."
     tables = [tables] if isinstance(tables, pd.DataFrame) else list(tables)
     if not tables or not all(isinstance(t, pd.DataFrame) and 'image' in t for t in tables):
         raise InputError('table: expected what score_objects or score_pixels made, or a list of such tables, one a seed')
@@ -262,35 +262,35 @@ def _resampled(table, score, over, g, w):
     return c['x']/c['n'] if over == 'images' else _scores(c)[score]
 
 def _half_width(point, reps, n_groups):
-    "Half the 95 % interval of the sum of the arms; `point` and `reps` hold (S,) and (B, S) of each arm, with its sign (see metrics)."
+    "Half the 95 % interval of the sum of the methods; `point` and `reps` hold (S,) and (B, S) of each method, with its sign (see metrics)."
     group, seeds = sum(r.mean(1) for r in reps).var(), [(p.var(ddof=1)/len(p), len(p) - 1) for p in point if len(p) > 1]
     v = group + sum(a for a, _ in seeds)
     spread = group**2/max(n_groups - 1, 1) + sum(a**2/k for a, k in seeds)
     return stdtrit(max(1., v**2/max(spread, 1e-300)), .975)*v**.5 if n_groups > 1 else np.inf
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #742a1f45
-def _range(score, n_arms):
+def _range(score, n_methods):
     "Lowest and highest value of a score, or of a difference."
-    if not score.startswith('count'): return (0., 1.) if n_arms == 1 else (-1., 1.)
-    return 0. if n_arms == 1 and score != 'count_error' else -np.inf, np.inf
+    if not score.startswith('count'): return (0., 1.) if n_methods == 1 else (-1., 1.)
+    return 0. if n_methods == 1 and score != 'count_error' else -np.inf, np.inf
 
-def _interval(arms, score, over, n_boot, seed):
-    arms = [_arm(a, score, over) for a in arms]
-    first, every = arms[0][0], [t for a in arms for t in a]
+def _interval(methods, score, over, n_boot, seed):
+    methods = [_method(a, score, over) for a in methods]
+    first, every = methods[0][0], [t for a in methods for t in a]
     if any(not t.image.equals(first.image) for t in every): raise InputError('table: expected the same images in all; score both methods on the same images')
     groups = lambda t: t['group'] if 'group' in t else pd.Series(dtype=float)
     if any(not groups(t).equals(groups(first)) for t in every): raise InputError('table: expected the same column group in all')
     if n_boot < 100: raise InputError(f'n_boot: expected 100 or more resamples, got {n_boot}')
     g = number_groups(first.get('group'), len(first))
     n, r, step = int(g.max()) + 1, rng(seed, 'overlap'), max(1, 4_000_000//(int(g.max()) + 1))
-    of = lambda w: [sign*np.stack([_resampled(t, score, over, g, w) for t in a], 1) for sign, a in zip((1, -1), arms)]
+    of = lambda w: [sign*np.stack([_resampled(t, score, over, g, w) for t in a], 1) for sign, a in zip((1, -1), methods)]
     point = [p[0] for p in of(np.ones((1, n)))]
     reps = [np.concatenate(x) for x in zip(*(of(draw_groups(r, np.zeros(n, int), min(step, n_boot - i))) for i in range(0, n_boot, step)))]
     mean, half = float(sum(p.mean() for p in point)), _half_width(point, reps, n)
-    low, high = wilson(mean, half, *_range(score, len(arms)))
-    n_seeds = min(map(len, arms))
+    low, high = wilson(mean, half, *_range(score, len(methods)))
+    n_seeds = min(map(len, methods))
     note = '; '.join(filter(None, [interval_note(np.zeros(len(g), int), g, n_seeds), 'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
-    return Interval(mean, low, high, tuple(point[0].tolist()) if len(arms) == 1 else (), f'{score} over {over}', len(g), n, n_seeds, note)
+    return Interval(mean, low, high, tuple(point[0].tolist()) if len(methods) == 1 else (), f'{score} over {over}', len(g), n, n_seeds, note)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #ac22fc15
 def score_interval(
@@ -310,7 +310,7 @@ def score_difference(
     over:str, # 'images', 'objects' or 'pixels', as in `score_interval`
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
-)->Interval: # First minus second, with its 95 % interval; `verdict` makes a sentence of it
+)->Interval: # First minus second, with its 95 % interval; `conclusion` makes a sentence of it
     "The difference of two methods on the same images (paired), with an interval over images or groups."
     return _interval([table_a, table_b], score, over, n_boot, seed)
 
@@ -320,7 +320,7 @@ def ap_curve(
     over:str, # 'images' or 'objects', as in `score_interval`
 )->pd.DataFrame: # A row a threshold: threshold, ap, precision, recall, f1
     "Scores of a set at each threshold of its table."
-    (t,) = _arm(table, 'mean_ap', over)
+    (t,) = _method(table, 'mean_ap', over)
     c = _counts(t)
     s = {k: np.mean(v) for k, v in (_scores(c) if over == 'images' else _scores({k: v.sum() for k, v in c.items()})).items()}
     at = [k[3:] for k in c if k.startswith('tp_')]

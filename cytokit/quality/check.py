@@ -88,7 +88,7 @@ def check(
     earlier = _earlier(against) if against is not None else None
     rows = measure_all(files, executor, keep)
     if groups is None and t is not None and not Path(source).is_dir(): groups = [*t['target'].astype(str)] + ['']*(len(files) - len(t))
-    rows['fellows'] = reference_groups(rows, groups)
+    rows['reference group'] = reference_groups(rows, groups)
     twins = duplicates(rows)
     found = [image_findings(rows), duplicate_findings(twins)]
     if pairs is not None:
@@ -158,7 +158,7 @@ class Quality:
     def __init__(self, source, findings, rows, pairs, silenced, table:pd.DataFrame|None=None, seconds=0.):
         self.source = str(source)
         self.findings = findings # Columns file, check, severity, value, median, threshold, group, other, message; gravest first
-        self.rows = rows # What `measure_all` measured, a row a file, and `fellows`, the group that it is compared with
+        self.rows = rows # What `measure_all` measured, a row a file, and `reference group`, the group that it is compared with
         self.pairs = pairs # Duplicates
         self.silenced = silenced # Accepted findings, with their reason
         self.table, self.seconds, self.against, self.image_of = table, seconds, None, {}
@@ -257,7 +257,7 @@ def _picture(path, window=None, mask=None, box=None, side=150):
 def _good_fellow(rows, flagged, bad, group):
     "The unflagged file of the group whose contrast is the most usual; if all are flagged, one that is not flagged for this."
     for without in (flagged, bad):
-        d = rows[(rows['fellows'] == group) & ~rows['file'].isin(without) & (rows['error'] == '')]
+        d = rows[(rows['reference group'] == group) & ~rows['file'].isin(without) & (rows['error'] == '')]
         if len(d): return d['file'][(d['contrast'] - d['contrast'].median()).abs().idxmin()]
 
 def _card(q, r, one, two, kind, other):
@@ -277,7 +277,7 @@ def _cards(q, check, f):
             continue
         beside = r.other if r.other and os.path.isfile(r.other) else None
         kind = 'the other' if beside else 'a good fellow'
-        if not beside and r.file in row.index: beside = _good_fellow(q.rows, flagged, set(f['file']), row.at[r.file, 'fellows'])
+        if not beside and r.file in row.index: beside = _good_fellow(q.rows, flagged, set(f['file']), row.at[r.file, 'reference group'])
         shared = kind == 'a good fellow' and beside is not None and r.file in row.index and row.at[r.file, 'error'] == ''
         window = None
         if shared:
@@ -345,7 +345,7 @@ details>summary{cursor:pointer;margin:.6rem 0}footer{color:#5b636c;font-size:.85
 {% if q.against is not none %}<section><h2>Since the earlier check</h2><p>{{ q.against.gone|length }} findings are gone, {{ q.against.new|length }} are new, {{ q.against.same }} remain.</p>
 {% if q.against.new %}<details><summary>The new ones</summary><ul>{% for c, f in q.against.new[:200] %}<li>{{ c }}: {{ f }}</li>{% endfor %}</ul></details>{% endif %}</section>{% endif %}
 {% for p in parts %}<section id="{{ p.severity }}-{{ p.check }}"><h2><span class="tag {{ p.severity }}">{{ p.severity }}</span> {{ p.words }}: {{ p.files }} {{ 'file' if p.files == 1 else 'files' }} <small>{{ p.certainty }}</small></h2>
-<p class="why">Why it matters: {{ p.why }}. What to do: {{ p.cure }}.</p>{% for m in p.set_wide %}<p class="what">{{ m }}</p>{% endfor %}
+<p class="why">Why it matters: {{ p.why }}. What to do: {{ p.fix }}.</p>{% for m in p.set_wide %}<p class="what">{{ m }}</p>{% endfor %}
 <div class="row">{% if p.strip %}<img class="strip" src="{{ p.strip }}" alt="Histogram of all files; the flagged are marked in orange">{% endif %}{% if p.cards %}<div class="cards">{% for c in p.cards %}<div class="card"><p class="name">{{ c.name }}</p><div class="pics">
 <figure>{% if c.one %}<img loading="lazy" src="{{ c.one }}" alt="{{ c.name }}">{% else %}<div class="broken">no picture</div>{% endif %}<figcaption>{{ p.words }}</figcaption></figure>
 {% if c.two %}<figure><img loading="lazy" src="{{ c.two }}" alt="{{ c.kind }}: {{ c.other }}"><figcaption>{{ c.kind }}{{ ': ' + c.other if c.other }}</figcaption></figure>{% endif %}</div><p class="what">{{ c.what }}</p></div>{% endfor %}</div>{% endif %}</div></section>{% endfor %}

@@ -1,4 +1,4 @@
-"""Measure every image once, then say what is wrong with which file, and why, beside its fellows.
+"""Measure every image once, then say what is wrong with which file, and why, beside its reference group.
 
 Docs: https://cytokit.github.io/cytokit/quality/images.html.md"""
 
@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from ..arrays import join_nodes
 from ..core import InputError, as_utf8, cache_dir, parallel_map, progress, shown, workers
 from ..data.formats import hushed, read_image
-from ..hardware import keep_pages
+from ..hardware import keep_allocator_memory
 
 # %% ../../nbs/quality/01_images.ipynb #18fb8f56
 SEVERITIES = ('error', 'warning', 'info')
@@ -61,7 +61,7 @@ def finding(
     "One finding."
     c = CHECKS[check]
     return dict(file=str(file), check=check, severity=severity or c.severity, certainty=certainty or c.certainty, value=float(value), median=float(median), threshold=float(threshold), group=str(group), other=str(other),
-                message=f'{what}; {c.why}: {c.cure}')
+                message=f'{what}; {c.why}: {c.fix}')
 
 def findings_table(
     found, # Findings
@@ -366,7 +366,7 @@ def measure_all(
     found = kept.get(paths)
     todo = [p for p in dict.fromkeys(paths) if p not in found]
     parts = [todo[:1], *(todo[i:i + 32] for i in range(1, len(todo), 32))]
-    with hushed(), keep_pages(), progress(desc='Measuring images', total=len(todo)) as bar, contextlib.ExitStack() as stack:
+    with hushed(), keep_allocator_memory(), progress(desc='Measuring images', total=len(todo)) as bar, contextlib.ExitStack() as stack:
         waiting, first = [], [_measure_part(p) for p in parts[:executor is None]]  # what it imports, forked processes share
         ex = executor or stack.enter_context(workers())
         try:
@@ -600,7 +600,7 @@ def _clusters(a, b):
 def reference_groups(
     rows:pd.DataFrame, # Of `measure_all`
     given:object=None, # A group a file (plate, scanner, class); None: its folder
-)->np.ndarray: # A name a file; '' for a file that has fewer than ten fellows or cannot be read
+)->np.ndarray: # A name a file; '' for a file that has fewer than ten reference group or cannot be read
     "Who is compared with whom."
     d = rows.reset_index(drop=True)
     place = pd.Series([os.path.dirname(f) for f in d['file']] if given is None else [str(g) for g in given], dtype=object)
@@ -634,7 +634,7 @@ def _against(x, groups):
 CHECKS.update(
     unreadable=Check('error', 'it would stop or silently shrink a training', 'get the file again or drop it', 'sure'),
     wrong_extension=Check('warning', 'programs that trust the name fail on it', 'rename it', 'sure'),
-    not_finite=Check('error', 'one NaN spoils every weight that it touches', 'repair or drop the file', 'sure'),
+    not_finite=Check('error', 'one NaN corrupts every weight that it touches', 'repair or drop the file', 'sure'),
     blank=Check('error', 'there is nothing to learn from it', 'drop it', 'sure'),
     odd_size=Check('warning', 'it is stretched or padded unlike the others', 'see whether it comes from another source', 'sure'),
     odd_mode=Check('warning', 'colour or transparency may tell the source and not the biology', 'convert all files to one mode', 'sure'),
@@ -663,14 +663,14 @@ def _odd(d, column, check, what, least=.8):
     return [finding(f, check, f'{what} {v} where {n.iloc[0]} of {len(d)} files have {n.index[0]}', n[v]/len(d), 1 - least) for f, v in zip(d['file'], d[column]) if v != n.index[0]]
 
 def image_findings(
-    rows:pd.DataFrame, # Of `measure_all`; a column `fellows`, where `check` has told them already
+    rows:pd.DataFrame, # Of `measure_all`; a column `reference group`, where `check` has told them already
     groups:list|np.ndarray|None=None, # A group a file; None: its folder. Type, size and kind of background divide further
 )->pd.DataFrame: # Columns `COLUMNS`
     "What is wrong with single images, by robust scores within a group and a physical limit beside them."
     out = [finding(r.file, 'unreadable', r.error[:200]) for r in rows[rows['error'] != ''].itertuples()]
     d = rows[rows['error'] == ''].reset_index(drop=True)
     if not len(d): return findings_table(out)
-    g = (rows['fellows'].to_numpy() if 'fellows' in rows else reference_groups(rows, groups))[(rows['error'] == '').to_numpy()]
+    g = (rows['reference group'].to_numpy() if 'reference group' in rows else reference_groups(rows, groups))[(rows['error'] == '').to_numpy()]
     add = lambda mask, check, what, value, threshold, median=None: out.extend(
         finding(d['file'][i], check, what(i), value[i], threshold if np.isscalar(threshold) else threshold[i], math.nan if median is None else median[i], g[i]) for i in np.flatnonzero(mask))
     known = d['format'].isin(list(_suffixes)) & np.array([os.path.isfile(f) for f in d['file']], bool)
@@ -693,12 +693,12 @@ def image_findings(
         hit = ok & (sign*z > z_least) & (sign*(x - m) > least) & also
         add(hit, check, lambda i: what(show(x[i]), show(m[i])), show(x), show(m + sign*least), show(m))
         return hit
-    level = lambda name: lambda v, m: f'{name} {v:.3g}, its fellows {m:.3g}'
+    level = lambda name: lambda v, m: f'{name} {v:.3g}, its reference group {m:.3g}'
     floor = np.minimum(d['lowest'], 0)
     high = d['high'].groupby(g)
     usual, most = high.transform('median').to_numpy(), high.transform(lambda v: v.quantile(.95, 'lower')).to_numpy()
     least_high = np.where(usual < .01, np.maximum(.01, 3*most - usual), .01)  # white walls of photographs
-    saturated = judge('saturated', d['high'].to_numpy(), 1, least_high, lambda v, m: f'{v:.1%} of its pixels stand at the top of the scale, of its fellows {m:.1%}')
+    saturated = judge('saturated', d['high'].to_numpy(), 1, least_high, lambda v, m: f'{v:.1%} of its pixels stand at the top of the scale, of its reference group {m:.1%}')
     dark = judge('dark', log(d['p99'] - floor), -1, math.log(2), level('its bright parts (99th percentile) reach'), show=np.exp)
     white = (d['noise_half'] < .75*d['noise']).to_numpy()  # white noise loses half of its σ when pixels are joined; texture keeps it
     noisy = judge('noisy', log(d['noise'] + d['step'].fillna(0)), 1, math.log(2), level('its noise (σ) is'), white, np.exp)
@@ -713,8 +713,8 @@ def image_findings(
     span, _ = _against(np.where(ok, log(d['contrast']), np.nan), g)
     faint = judge('low_contrast', log(d['contrast']) - log(d['p99'] - floor), -1, np.where(dark, math.log(1.3), math.log(1.8)), level('its contrast against its brightness is'), ~saturated & (log(d['contrast']) < span - np.where(blurred, 1, .4)), np.exp)
     poor = judge('few_levels', log(d['levels']), -1, math.log(4), level('its grey levels number'), ~dark & ~faint & (d['format'] != 'JPEG').to_numpy(), np.exp)
-    judge('uneven', d['uneven'].to_numpy(), 1, .4, lambda v, m: f'{v:.0%} of its variation is a smooth slope, of its fellows {m:.0%}', z_least=6.)
-    judge('border', d['border'].to_numpy(float), 1, .05, lambda v, m: f'{v:.0%} of a side is border, of its fellows {m:.0%}', ~poor)
+    judge('uneven', d['uneven'].to_numpy(), 1, .4, lambda v, m: f'{v:.0%} of its variation is a smooth slope, of its reference group {m:.0%}', z_least=6.)
+    judge('border', d['border'].to_numpy(float), 1, .05, lambda v, m: f'{v:.0%} of a side is border, of its reference group {m:.0%}', ~poor)
     same = list(_same_place(d, g))
     add((d['marks'] > 0).to_numpy() & ~d['file'].isin([f['file'] for f in same]).to_numpy(), 'marks', lambda i: f'sharp jumps as of burnt-in text in the box {d["marks_at"][i]} (top, left, bottom, right as shares)', d['marks'], 12.)
     return findings_table(out + same)
@@ -735,7 +735,7 @@ def _same_place(rows, g):
             if one.sum() >= 2 and max(size) <= 16 and math.prod(size) <= 100 and share[(parts == k) & ~one].mean() < .4: break
         else: continue
         box = ' '.join(f'{v/32:.2f}' for v in (at[0].start, at[1].start, at[0].stop, at[1].stop))
-        yield from (finding(f, 'marks', f'sharp jumps at the same place as in {share.max():.0%} of its fellows, as of a burnt-in clock or scale bar: the box {box} (top, left, bottom, right as shares)', share.max(), .8, group=name) for f in d['file'])
+        yield from (finding(f, 'marks', f'sharp jumps at the same place as in {share.max():.0%} of its reference group, as of a burnt-in clock or scale bar: the box {box} (top, left, bottom, right as shares)', share.max(), .8, group=name) for f in d['file'])
 
 # %% ../../nbs/quality/01_images.ipynb #4aa96445
 _same_as = dict(exact='the same pixels as', near='nearly the same image as', turned='mirrored or turned, the same image as',

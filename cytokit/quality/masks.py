@@ -19,7 +19,7 @@ from ..data.datasets import ROLE_SUFFIX, pair_table
 from ..data.formats import hushed, read_image
 from ..data.pairs import mask_kind, mask_numbers
 from ..data.preprocess import find_images
-from ..hardware import keep_pages
+from ..hardware import keep_allocator_memory
 from .images import CHECKS, Check, area_means, finding, findings_table
 
 # %% ../../nbs/quality/03_masks.ipynb #4cb25d89
@@ -237,10 +237,10 @@ CHECKS.update(
     mask_gaps=Check('info', 'programs that count up to the highest number find empty objects', 'number the objects anew'),
     mask_interpolated=Check('error', 'numbers between two labels are labels that nobody drew', 'resize masks with nearest neighbour, and never save them as JPEG'),
     mask_semantic=Check('error', 'all its objects count as one', 'number the objects, as in the other masks'),
-    mask_pieces=Check('warning', 'one number for two things is learned as one object', 'number the pieces, or erase the stray ones'),
+    mask_disconnected=Check('warning', 'one number for two things is learned as one object', 'number the pieces, or erase the stray ones'),
     mask_merged=Check('warning', 'touching objects are learned as one', 'look at it; divide the object'),
     mask_holes=Check('warning', 'background inside of objects is a slip of the pen as a rule', 'fill the holes, if the object has none'),
-    mask_specks=Check('warning', 'they count as objects', 'erase them'),
+    mask_fragments=Check('warning', 'they count as objects', 'erase them'),
     mask_nested=Check('warning', 'two outlines of one object count as two objects', 'erase one of the two'),
     mask_slivers=Check('warning', 'they count as objects', 'look at them; erase them'),
     mask_text=Check('warning', 'burnt-in text is learned as object', 'erase it in the mask, and mask it in the image'),
@@ -250,10 +250,10 @@ CHECKS.update(
     mask_flipped=Check('error', 'it teaches nonsense', 'turn it back'),
     mask_duplicated=Check('error', 'it can belong to one of them only', 'find the right mask'),
     mask_misfit=Check('warning', 'its outlines do not run where the image has slopes', 'look at it'),
-    mask_thin=Check('warning', 'outlines inside of the objects teach too little', 'look at it beside the others; redraw'),
-    mask_fat=Check('warning', 'outlines outside of the objects teach too much', 'look at it beside the others; redraw'),
+    mask_contour_in=Check('warning', 'outlines inside of the objects teach too little', 'look at it beside the others; redraw'),
+    mask_contour_out=Check('warning', 'outlines outside of the objects teach too much', 'look at it beside the others; redraw'),
     mask_low_contrast=Check('warning', 'nobody can tell where such an outline runs, or there is no object', 'look at it; drop what cannot be seen'),
-    mask_lacking=Check('warning', 'objects that are not drawn are learned as background', 'look at it; draw them'),
+    mask_objects_missing=Check('warning', 'objects that are not drawn are learned as background', 'look at it; draw them'),
     mask_foreground=Check('info', 'too much or too little was drawn, or the image is of another kind', 'look at it'),
     mask_style=Check('warning', 'a network learns who drew, not what is there', 'agree on one rule and redraw, or train and judge by annotator'),
 )
@@ -273,7 +273,7 @@ def _fellows(d, area=True, k=30):
     return KDTree(x).query(x, min(k + 1, len(d)))[1][:, 1:]
 
 def _score(x, near, ok, least):
-    "Median of the fellows, and robust score with a standard deviation of at least `least`."
+    "Median of the reference group, and robust score with a standard deviation of at least `least`."
     v = np.where(ok, np.asarray(x, float), np.nan)
     if not near.shape[1]: return v, np.zeros(len(v))
     with hushed(): m = np.nanmedian(v[near], 1); sd = 1.4826*np.nanmedian(np.abs(v[near] - m[:, None]), 1)
@@ -354,9 +354,9 @@ def _of_shapes(d, kind, bad, near):
     elif rare(whole.holes_filled):  # gaps between cells that touch are no slips; those that look like object are
         for r in _rows(whole[whole.holes_filled > 0]): yield finding(r.file, 'mask_holes', f'{one(r.holes_filled, "hole")} that look{"s" if r.holes_filled == 1 else ""} like object in the image', r.holes_filled, 0)
     if kind == 'instances' and rare(whole.strays):
-        for r in _rows(whole[whole.strays > 0]): yield finding(r.file, 'mask_pieces', f'{one(r.strays, "piece")} of {int(r.stray_area)} pixels apart from the object with the same number', r.strays, 0)
+        for r in _rows(whole[whole.strays > 0]): yield finding(r.file, 'mask_disconnected', f'{one(r.strays, "piece")} of {int(r.stray_area)} pixels apart from the object with the same number', r.strays, 0)
     if whole.area.median() >= 4*TINY and rare(whole.specks):
-        for r in _rows(whole[(whole.specks > 0) & ((kind != 'instances') | (whole.specks > whole.strays))]): yield finding(r.file, 'mask_specks', f'{one(r.specks, "speck")} of fewer than {TINY} pixels', r.specks, 0)
+        for r in _rows(whole[(whole.specks > 0) & ((kind != 'instances') | (whole.specks > whole.strays))]): yield finding(r.file, 'mask_fragments', f'{one(r.specks, "speck")} of fewer than {TINY} pixels', r.specks, 0)
     if rare(whole.slivers):
         for r in _rows(whole[whole.slivers > 0]): yield finding(r.file, 'mask_slivers', f'{one(r.slivers, "line")} one pixel wide and more than 15 long', r.slivers, 0)
     if kind == 'instances' and rare(whole.nested):
@@ -413,29 +413,29 @@ def _of_outlines(d, near, bad):
     m, z = _score(d.bias, near, ok, .2)
     hint = 'info' if 1.4826*(d.bias[ok] - d.bias[ok].median()).abs().median() > .15 else None  # outlines of many hands or microscopes: among real nuclei only half of the accused were planted
     side = np.zeros(len(d))  # -1 too thin, 1 too fat
-    for name, sign, word in (('mask_thin', -1, 'inside'), ('mask_fat', 1, 'outside')):
+    for name, sign, word in (('mask_contour_in', -1, 'inside'), ('mask_contour_out', 1, 'outside')):
         hit = ok & (sign*z > 5) & (sign*(d.bias - m) > 1.5)
         side[hit] = sign
-        for i in np.flatnonzero(hit): yield finding(d.file[i], name, f'its outlines lie {abs(d.bias[i] - m[i]):.1f} pixels further {word} than those of its fellows', d.bias[i], m[i] + sign*1.5, m[i], severity=hint)
+        for i in np.flatnonzero(hit): yield finding(d.file[i], name, f'its outlines lie {abs(d.bias[i] - m[i]):.1f} pixels further {word} than those of its reference group', d.bias[i], m[i] + sign*1.5, m[i], severity=hint)
     c = d.contrast.abs()
     mc, zc = _score(np.log(c.clip(lower=1e-6)), near, ok, .2)
     weak = ok & (zc < -4) & (c < .35*np.exp(mc))
     faint = (d.faint > 0) | (d.faintest < -.15)
     rare = faint[ok].mean() < .2
     for i in np.flatnonzero(weak | (ok & faint & rare)):
-        if weak[i]: yield finding(d.file[i], 'mask_low_contrast', f'its objects differ from their surroundings {np.exp(mc[i])/max(c[i], 1e-6):.1f} times less than those of its fellows', c[i], .35*np.exp(mc[i]), np.exp(mc[i]))
+        if weak[i]: yield finding(d.file[i], 'mask_low_contrast', f'its objects differ from their surroundings {np.exp(mc[i])/max(c[i], 1e-6):.1f} times less than those of its reference group', c[i], .35*np.exp(mc[i]), np.exp(mc[i]))
         else: yield finding(d.file[i], 'mask_low_contrast', f'{max(1, int(d.faint[i]))} of its {int(d.objects[i])} objects do not differ from their surroundings', d.faintest[i], .05, 1, severity=None if d.faintest[i] < -.15 else 'info')
     m, z = _score(d.leak, near, ok, .03)
     for i in np.flatnonzero(ok & ~weak & (z > 5) & (d.leak > m + .2)): yield finding(d.file[i], 'mask_leak', f'{d.leak[i]:.0%} of an object looks like its surroundings', d.leak[i], m[i] + .2, m[i], severity=None if d.leak[i] > m[i] + .3 else 'info')
     x = d.lacking/(d.lacking + d.objects)
     m, z = _score(x, near, ok, .02)
     hit = ok & ~weak & (z > 5) & (x > m + .2) & (d.lacking > 1)
-    for i in np.flatnonzero(hit): yield finding(d.file[i], 'mask_lacking', f'outside of the mask lie {int(d.lacking[i])} more things that look like its {int(d.objects[i])} objects', x[i], m[i] + .2, m[i], severity=None if x[i] > m[i] + .3 and hit.mean() < .1 else 'info')
+    for i in np.flatnonzero(hit): yield finding(d.file[i], 'mask_objects_missing', f'outside of the mask lie {int(d.lacking[i])} more things that look like its {int(d.objects[i])} objects', x[i], m[i] + .2, m[i], severity=None if x[i] > m[i] + .3 and hit.mean() < .1 else 'info')
     x = np.log(d.share/(1 - d.share))
     m, z = _score(x, _fellows(d, False), ok, .15)
     far, sure, share = (x - m).abs(), side*z > 0, lambda x: 1/(1 + np.exp(-x))
     least = np.where(sure, .5, max(.8, 1.25*far.quantile(.96)))  # where its outlines say the same, less is needed
-    for i in np.flatnonzero((np.abs(z) > np.where(sure, 2, 3)) & (far > least)): yield finding(d.file[i], 'mask_foreground', f'{d.share[i]:.1%} of it are objects, of its fellows {share(m[i]):.1%}', d.share[i], share(m[i] + np.sign(z[i])*least[i]), share(m[i]))
+    for i in np.flatnonzero((np.abs(z) > np.where(sure, 2, 3)) & (far > least)): yield finding(d.file[i], 'mask_foreground', f'{d.share[i]:.1%} of it are objects, of its reference group {share(m[i]):.1%}', d.share[i], share(m[i] + np.sign(z[i])*least[i]), share(m[i]))
 
 # %% ../../nbs/quality/03_masks.ipynb #b557b631
 def _of_people(d):
@@ -488,7 +488,7 @@ def _measure_pair(pair):
     return row | dict(pixels=hashlib.blake2b(np.ascontiguousarray(im.array[::4, ::4]), digest_size=8).hexdigest())
 
 def check_masks(
-    pairs:pd.DataFrame, # Columns image and mask (or target), paths, '' for a missing one; `group` (plate, scanner) divides the fellows, `annotator` is compared
+    pairs:pd.DataFrame, # Columns image and mask (or target), paths, '' for a missing one; `group` (plate, scanner) divides the reference group, `annotator` is compared
     kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by the masks, and given back in `attrs['kind']`
     desc:str='Measuring masks', # For the progress bar
 )->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `file` is the mask, or the image that has none
@@ -496,7 +496,7 @@ def check_masks(
     t = pairs.rename(columns=dict(target='mask')) if 'mask' not in pairs else pairs
     if missing := [c for c in ('image', 'mask') if c not in t]: raise InputError(f'pairs must have a column {missing[0]!r}, it has {shown(", ".join(map(str, t)))}')
     clean = lambda v: '' if v is None or v != v else str(v)
-    with hushed(), keep_pages(): rows = pd.DataFrame(parallel_map(_measure_pair, [(clean(i), clean(m)) for i, m in zip(t.image, t['mask'])], desc, processes=True), columns=None if len(t) else ['file', 'fault', 'words'])
+    with hushed(), keep_allocator_memory(): rows = pd.DataFrame(parallel_map(_measure_pair, [(clean(i), clean(m)) for i, m in zip(t.image, t['mask'])], desc, processes=True), columns=None if len(t) else ['file', 'fault', 'words'])
     for c in ('annotator', 'group'):
         if c in t: rows[c] = t[c].to_numpy()
     early = [finding(r.file, r.fault, r.words) for r in rows[rows.fault != ''].itertuples()]

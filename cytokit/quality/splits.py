@@ -146,7 +146,7 @@ def _corr(c, i, j): return np.einsum('nk,nk->n', c[i], c[j])
 def slice_neighbours(
     table:pd.DataFrame, # With the column image
     rows:pd.DataFrame, # Of `measure_all`, with the column dct
-    least:int=8, # Fewest pairs of neighbours that allow a verdict
+    least:int=8, # Fewest pairs of neighbours that allow a conclusion
 )->pd.DataFrame: # file, other, value (correlation), threshold (95th percentile of files far apart), series (the name they share)
     "Pairs of neighbouring slices: names that differ by one small step of one number, and pixels more alike than far ones in 9 of 10 comparisons."
     t, empty = join_rows(table.assign(target=''), rows), pd.DataFrame(columns=['file', 'other', 'value', 'threshold', 'series'])

@@ -1,4 +1,4 @@
-"""What can go wrong in a scan between its slices: missing, doubled and spoiled slices, jumps of the signal, shading, noise, and headers unlike their fellows.
+"""What can go wrong in a scan between its slices: missing, doubled and corrupted slices, jumps of the signal, shading, noise, and headers unlike their reference group.
 
 Docs: https://cytokit.github.io/cytokit/quality/volumes.html.md"""
 
@@ -227,7 +227,7 @@ def measure_volume(
 
 # %% ../../nbs/quality/06_volumes.ipynb #d4bfc026
 def _odd_measures(d):
-    "Verdicts beside the fellows in (rows of) `d`: robust score above 4, and a factor that matters."
+    "Conclusion beside the reference group in (rows of) `d`: robust score above 4, and a factor that matters."
     rules = (('snr_dietrich', 'volume_noise', -1, 1.5, 'signal to noise'), ('fber', 'volume_artefact', -1, 4, 'foreground to background energy'), ('efc', 'volume_artefact', 1, 1.15, 'entropy focus criterion'),
              ('cjv', 'volume_contrast', 1, 1.5, 'joint variation of two tissues'), ('bias', 'volume_bias', 1, 1.25, 'shading'))
     for c, check, sign, factor, words in rules:
@@ -236,7 +236,7 @@ def _odd_measures(d):
         m = x.median(); s = max(_mad(x.to_numpy()), .05)
         far = np.maximum(4*s, math.log(factor))
         for i in x.index[sign*(x - m) > far]:
-            yield finding(d.file[i], check, f'{words} is {d[c][i]:.3g}, its fellows have {math.exp(m):.3g}', d[c][i], math.exp(m + sign*far), math.exp(m), group=d.folder[i])
+            yield finding(d.file[i], check, f'{words} is {d[c][i]:.3g}, its reference group have {math.exp(m):.3g}', d[c][i], math.exp(m + sign*far), math.exp(m), group=d.folder[i])
 
 def _odd_headers(d):
     for c, check, words in (('spacing', 'volume_spacing', 'spacing'), ('slices', 'volume_slices', 'number of slices'), ('orientation', 'volume_orientation', 'stored orientation')):
@@ -247,7 +247,7 @@ def _odd_headers(d):
         if k < .6*len(d): continue
         say = lambda v: ' × '.join(v) if isinstance(v, tuple) else str(v)
         for i in x.index[[v not in (None, '', usual) for v in x]]:
-            yield finding(d.file[i], check, f'{words} is {shown(say(x[i]))}, that of {k} of {len(d)} fellows is {shown(say(usual))}', group=d.folder[i])
+            yield finding(d.file[i], check, f'{words} is {shown(say(x[i]))}, that of {k} of {len(d)} reference group is {shown(say(usual))}', group=d.folder[i])
 
 def volume_findings(
     paths, # Volumes; a DICOM series by its folder

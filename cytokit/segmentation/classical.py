@@ -20,7 +20,7 @@ from ..metrics.segmentation import dice
 # %% ../../nbs/segmentation/04_classical.ipynb #48ea4d0f
 @dataclass(frozen=True)
 class Classical:
-    "A recipe without a network. All plain: `dataclasses.asdict` gives JSON, `Classical(**d)` takes it back."
+    "A classical baseline. All plain: `dataclasses.asdict` gives JSON, `Classical(**d)` takes it back."
     channel:int|None=None # Channel looked at; None for their mean
     feature:str='smooth' # 'smooth': blurred brightness; 'std': local standard deviation
     sigma:float=1. # Standard deviation of the blur, or of the window, in pixels
@@ -82,7 +82,7 @@ def _divided(fg, p): return separate(prepare_foreground(_opened(fg, p), p, p.smo
 # %% ../../nbs/segmentation/04_classical.ipynb #f24afaef
 def classical(
     image, # (H, W) or (H, W, C) numbers
-    params:'Classical'=Classical(), # The recipe
+    params:'Classical'=Classical(), # The preprocessing
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
     "Objects without a network: contrast, threshold, fill, open, watershed from the peaks of the distance map."
     x = np.asarray(image)
@@ -104,7 +104,7 @@ class _Bench:
         return self.made[key]
     def labels(self, p): return [_divided(_above(z, p), p) for z in self.contrast(p)]
     def __call__(self, by, p, areas=(0,)):
-        "Score of the recipe, and the best of the smallest areas."
+        "Score of the preprocessing, and the best of the smallest areas."
         if (by, p, len(areas)) not in self.rows:
             s = np.mean([self.scores[by](l, i, large_enough(l, areas)) for i, l in enumerate(self.labels(p))], 0)
             self.rows[by, p, len(areas)] = float(s.max()), int(areas[s.argmax()])
@@ -117,9 +117,9 @@ class _Bench:
 def fit_classical(
     images, # (H, W) or (H, W, C) numbers, of the training set
     truths, # Their labels, (H, W) whole numbers
-    score:Callable|None=None, # As in `choose_split`
-)->'tuple[Classical, pd.DataFrame]': # The recipe; and what was tried: its parameters, `by` ('dice' of the foreground or the 'score' asked for), score
-    "Fit the classical recipe to training images: between one and two hundred settings, in steps."
+    score:Callable|None=None, # As in `tune_instances`
+)->'tuple[Classical, pd.DataFrame]': # The preprocessing; and what was tried: its parameters, `by` ('dice' of the foreground or the 'score' asked for), score
+    "Fit the classical baseline to training images: between one and two hundred settings, in steps."
     images = [np.asarray(x) for x in images]
     truths = check_truths(images, list(truths), lambda x: x.shape[:2], 'images')
     areas, bench, times = object_areas(truths), _Bench(images, truths, score), lambda x, *ks: [round(float(x*k), 3) for k in ks]

@@ -21,11 +21,11 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner, Recorder
 from fastai.optimizer import Adam
 from ..training.loaders import AUGMENTATIONS
-from ..hardware import PRECISIONS, best_precision, held_memory, keep_pages, peak_memory
-from ..training.models import fold_norms
+from ..hardware import PRECISIONS, best_precision, held_memory, keep_allocator_memory, peak_memory
+from ..training.models import fuse_conv_bn
 from .patches import PatchLoader
 from .tiling import predict_large
-from ..training.fit import Clock, EpochRecorder, fit_epochs, read_checkpoint, check_numbers, precise_norm
+from ..training.fit import Clock, EpochRecorder, fit_epochs, read_checkpoint, check_numbers, precise_bn
 from .unet import PRESETS, encoder_unet, reach, unet
 
 # %% ../../nbs/segmentation/05_fit.ipynb #b53c0bc2
@@ -35,7 +35,7 @@ LOSSES = ('bce', 'dice', 'bce+dice', 'focal', 'boundary')
 class SegmentSettings:
     "All that is asked of one training; JSON-able."
     preset:str|None=None       # A plain UNet of this size, one of `PRESETS`; None: a UNet on an encoder
-    encoder:str|None=None      # timm's name of a network for the way down; None: as the weights say, without any 'textures'
+    encoder:str|None=None      # timm's name of a network for the encoder; None: as the weights say, without any 'textures'
     weights:str|None=None      # Of the encoder: a safetensors file, a folder, 'imagenet', 'textures', 'hub' or 'random'
     target:str|None=None       # 'foreground', 'border', 'distance' or 'classes'; None: 'classes' for labels of classes, otherwise 'distance'
     loss:str='bce+dice'        # One of `LOSSES`
@@ -101,7 +101,7 @@ class _Rounds(EpochRecorder):
         self.scores += ((2*(p*y).sum(1) + 1e-6)/((p + y).sum(1) + 1e-6)).tolist()
     def judged(self): return dict(dice=float(np.mean(self.scores)))
     def after_train(self):
-        if self.epoch >= self.start: precise_norm(self.model, torch.cat(self.seen), self.s.batch_size)
+        if self.epoch >= self.start: precise_bn(self.model, torch.cat(self.seen), self.s.batch_size)
 
 # %% ../../nbs/segmentation/05_fit.ipynb #de1fa781
 def _seconds_of_a_step(learn):
@@ -159,7 +159,7 @@ def fit_segmenter(
         weight = weight/(weight.cpu()*share).sum()
     learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight), opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
     learn.logger = lambda *a: None
-    with keep_pages():
+    with keep_allocator_memory():
         step = _seconds_of_a_step(learn)
         look = 4/3*len(dls.valid) + 4/3  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
         left = None if clock.seconds is None else clock.seconds - clock.spent - after
@@ -177,7 +177,7 @@ def predictor(
 ): # A function (B, h, w, C) float32 -> maps (B, K, h, w) float32 in 0…1; its `tiles` are side and margin for `cytokit.segmentation.tiling.predict_large`, the margin as wide as the network looks
     "What `predict_maps` and `cytokit.segmentation.tiling.predict_large` ask; made once, for many images."
     device, n, margin = next(model.parameters()).device, model.spec['n_in'], -(-reach(model)//model.step)*model.step
-    fast = fold_norms(model, torch.rand(2, n, 2*model.step, 2*model.step, device=device))
+    fast = fuse_conv_bn(model, torch.rand(2, n, 2*model.step, 2*model.step, device=device))
     @torch.inference_mode()
     def predict(x):
         y = fast(torch.from_numpy(np.require(x, requirements='CW')).permute(0, 3, 1, 2).to(device))
@@ -190,12 +190,12 @@ _BANDS = 2**21 # Pixels of a picture that is looked at in bands of its whole wid
 def predict_maps(
     predict, # From `predictor`
     image, # (H, W, C) float32, as `cytokit.data.pairs.load_pair` gives
-    tta:bool=False, # Average the eight positions
+    tta:bool=False, # Average the eight views of test-time augmentation
 ): # (K, H, W) float32 in 0…1; with `tta` also the standard deviation over the positions, (H, W)
     "The maps of an image that fits into memory."
     (h, w), margin = image.shape[:2], predict.tiles['margin']
     if tta or h*w > _BANDS:
-        with keep_pages(): return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
+        with keep_allocator_memory(): return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
     rows, bands = -(-h//max(1, h//max(512, 4*margin))//margin)*margin, []
     for y in range(0, h, rows):
         top = max(y - margin, 0)

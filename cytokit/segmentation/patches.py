@@ -17,7 +17,7 @@ from .. import __version__
 from ..core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, show_once, shown
 import torch
 from ..data.formats import hushed
-from ..data.preprocess import Recipe, intensity_scale, normalise
+from ..data.preprocess import Preprocessing, intensity_scale, normalise
 from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, trim_cache
 from ..data.pairs import load_raw_pair, to_instances
 
@@ -79,19 +79,19 @@ def _middles(labels):
     o = np.argsort(-d, kind='stable'); out[v[o]] = np.stack([y[o], x[o]], 1)  # the nearest is written last
     return out[ids] if len(ids) else np.zeros((0, 2), int)
 
-def _decode(row, recipe, kind, classes, target):
+def _decode(row, preprocessing, kind, classes, target):
     "Stored pixels, their scale, targets, middles; and how many channels there are."
-    x, labels = load_raw_pair(row, recipe, kind, classes)
+    x, labels = load_raw_pair(row, preprocessing, kind, classes)
     n, objects = x.shape[2], to_instances(labels, kind)
-    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: scale = intensity_scale(x, recipe)
-    else: x, scale = normalise(x, recipe), (0, 1, False)
+    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: scale = intensity_scale(x, preprocessing)
+    else: x, scale = normalise(x, preprocessing), (0, 1, False)
     if n > 1 and (x == x[..., :1]).all(): x = x[..., :1]
     return np.ascontiguousarray(x), tuple(map(float, scale[:2])) + (bool(scale[2]),), make_targets(labels if target == 'classes' else objects, target, len(classes or [1]) + 1), _middles(objects), n
 
 # %% ../../nbs/segmentation/00_patches.ipynb #2d13a779
 def load_pixels(
     table:pd.DataFrame, # Of task 'mask', as `cytokit.data.pairs.pairs` gives it
-    recipe:Recipe, # Its `channels` set; `size` and `fit` are not used
+    preprocessing:Preprocessing, # Its `channels` set; `size` and `fit` are not used
     kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.data.pairs.labels_kind`
     target:str='distance', # One of `TARGETS`
     classes:list|None=None, # For kind 'class': see `cytokit.data.pairs.mask_classes`
@@ -100,7 +100,7 @@ def load_pixels(
     rows = table.to_dict('records')
     if not rows: raise InputError('no image to load: the table is empty')
     files = sorted({str(f) for r in rows for p in (r['image'], r['target']) for f in (Path(p).rglob('*') if Path(p).is_dir() else [p]) if Path(f).is_file()})
-    key = digest([__version__, asdict(recipe), kind, target, classes, [(r['image'], r['target']) for r in rows], parallel_map(file_digest, files, 'Looking for changes')])
+    key = digest([__version__, asdict(preprocessing), kind, target, classes, [(r['image'], r['target']) for r in rows], parallel_map(file_digest, files, 'Looking for changes')])
     home = cache_dir('arrays')/f'{key}.pixels'
     if (got := _open_pixels(home)) is not None: return got
     keep = cache_limit() > 0
@@ -108,8 +108,8 @@ def load_pixels(
     try:
         with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
             for i in range(0, len(rows), 16):
-                for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, recipe, kind, classes, target), rows[i:i + 16])):
-                    if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the recipe (1 or 3)')
+                for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), rows[i:i + 16])):
+                    if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the preprocessing (1 or 3)')
                     facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=scale, middles=m.tolist(), channels=n, targets=t.shape[2]))
                     fx.write(x.astype(facts[-1]['dtype']).data)
                     ft.write(t.data)

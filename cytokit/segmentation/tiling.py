@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from ..core import InputError, atomic, progress, read_json, shown
 from ..data.formats import Image, hushed, read_image, jpeg_pixels, file_kind, tiff_axes, check_tiff_pages, tiff_colours, tiff_metadata, upright, TIFF_CODECS
-from ..data.preprocess import Recipe, normalise, to_rgb8, mean_std, percentiles, to_channels
+from ..data.preprocess import Preprocessing, normalise, to_rgb8, mean_std, percentiles, to_channels
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #a8bfaf9a
 class LargeImage:
@@ -217,40 +217,40 @@ def open_large(
 def _sound(a):
     with np.errstate(all='ignore'): return np.abs(a.astype('f4', copy=False)) < 1e30
 
-def _recoloured(a, recipe): return to_rgb8(a) if recipe.rgb8 else to_channels(a, recipe.channels)
+def _recoloured(a, preprocessing): return to_rgb8(a) if preprocessing.rgb8 else to_channels(a, preprocessing.channels)
 
 def global_scale(
     source, # What `open_large` takes
-    recipe:Recipe, # `channels`, `norm`, `low`, `high` and `rgb8` are used
+    preprocessing:Preprocessing, # `channels`, `norm`, `low`, `high` and `rgb8` are used
     limit:int=2**24, # Most values looked at
-)->Recipe: # 'percentile' has become 'window', 'zscore' 'zscore_set', with the numbers of this image
-    "The recipe that does to a tile what `recipe` does to the whole image."
+)->Preprocessing: # 'percentile' has become 'window', 'zscore' 'zscore_set', with the numbers of this image
+    "The preprocessing that does to a tile what `preprocessing` does to the whole image."
     im = open_large(source)
-    with naming_file(im.path): to_input(im[:1, :1], replace(recipe, norm='dtype', low=None, high=None))
-    if recipe.rgb8 and im.dtype != np.uint8: raise InputError('rgb8 squeezes by the extremes of the whole image; for tiles use a recipe without it')
-    if recipe.norm not in ('percentile', 'zscore'): return recipe
+    with naming_file(im.path): to_input(im[:1, :1], replace(preprocessing, norm='dtype', low=None, high=None))
+    if preprocessing.rgb8 and im.dtype != np.uint8: raise InputError('rgb8 squeezes by the extremes of the whole image; for tiles use preprocessing without it')
+    if preprocessing.norm not in ('percentile', 'zscore'): return preprocessing
     h, w, c = im.shape
     k = math.ceil(math.sqrt(max(1, h*w*c/limit)))
     rows = max(k, 2**22//(w*c)//k*k)
-    a = np.concatenate([_recoloured(im[y:y+rows, :][::k, ::k].copy(), recipe) for y in range(0, h, rows)])
+    a = np.concatenate([_recoloured(im[y:y+rows, :][::k, ::k].copy(), preprocessing) for y in range(0, h, rows)])
     if a.dtype.kind == 'b': a = a.view('u1')
     if a.dtype.kind == 'f' and not (a := a[_sound(a)]).size: raise InputError(f'{shown(im.path or "the image")}: none of its pixels is a finite number')
-    if recipe.norm == 'zscore': return replace(recipe, norm='zscore_set', low=float((m := mean_std(a))[0]), high=float(m[1]) or 1.)
-    low, high = percentiles(a, (recipe.low, recipe.high))
+    if preprocessing.norm == 'zscore': return replace(preprocessing, norm='zscore_set', low=float((m := mean_std(a))[0]), high=float(m[1]) or 1.)
+    low, high = percentiles(a, (preprocessing.low, preprocessing.high))
     if high <= low: low, high = float(a.min()), float(a.max())
-    return replace(recipe, norm='window', low=low, high=high if high > low else low + 1)
+    return replace(preprocessing, norm='window', low=low, high=high if high > low else low + 1)
 
 def to_input(
     a:np.ndarray, # (h, w, C) raw pixels
-    recipe, # A `cytokit.data.preprocess.Recipe`; None: as they are
+    preprocessing, # A `cytokit.data.preprocess.Preprocessing`; None: as they are
 )->np.ndarray: # (h, w, C) float32
     "Raw pixels as network input."
-    if recipe is None: return a.astype('f4')
-    a = _recoloured(a, recipe)
+    if preprocessing is None: return a.astype('f4')
+    a = _recoloured(a, preprocessing)
     if a.dtype.kind == 'f' and not (ok := _sound(a)).all():
-        low, high = dict(window=(recipe.low, recipe.high), zscore_set=(recipe.low,)*2).get(recipe.norm, (0, 1))
+        low, high = dict(window=(preprocessing.low, preprocessing.high), zscore_set=(preprocessing.low,)*2).get(preprocessing.norm, (0, 1))
         a = np.where(ok, a, np.where(a > 0, high, low)).astype(a.dtype)
-    return normalise(a, recipe)
+    return normalise(a, preprocessing)
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #87de2018
 def _places(
@@ -329,7 +329,7 @@ def _eight(predict, x, k):
         views.append(np.rot90(m[..., ::-1] if i > 3 else m, -(i % 4), (2, 3)))
     return np.concatenate([np.mean(views, 0), np.std(views, 0).max(1, keepdims=True)], 1)
 
-def _bands(im, ask, recipe, tile, margin, batch):
+def _bands(im, ask, preprocessing, tile, margin, batch):
     "Finished rows of the blended maps, from top to bottom: y, (K, h, W)."
     (h, w, _), xs = im.shape, _places(im.shape[1], tile, margin)
     ys, carry = _places(h, tile, margin), None
@@ -340,7 +340,7 @@ def _bands(im, ask, recipe, tile, margin, batch):
             acc = None
             for j in range(0, len(xs), batch):
                 some = xs[j:j+batch]
-                got = ask(np.stack([to_input(rows[:, x+margin:x+margin+wide], recipe) for x, wide, *_ in some]))
+                got = ask(np.stack([to_input(rows[:, x+margin:x+margin+wide], preprocessing) for x, wide, *_ in some]))
                 if acc is None:
                     acc = np.zeros((got.shape[1], y1 - y0, w), 'f4')
                     if carry is not None: acc[:, :carry.shape[1]] = carry
@@ -359,12 +359,12 @@ def predict_large(
     source, # What `open_large` takes
     predict, # Called with a batch, float32 (B, h, w, C), sides multiples of 32; returns maps (B, K, h, w) in 0…1
     n_maps:int|None=None, # K; None: as the first answer
-    recipe:Recipe|None=None, # Channels and intensities, the same for all tiles (see `global_scale`); None: the file's own numbers
+    preprocessing:Preprocessing|None=None, # Channels and intensities, the same for all tiles (see `global_scale`); None: the file's own numbers
     tile:int=512, # Side of a tile in pixels, a multiple of 32; images that are smaller make smaller tiles
     margin:int=32, # Rim of a tile that is thrown away; where `predict` reaches no further, the result is that of the whole image
     batch:int=4, # Tiles at a time
     out:str|Path|None=None, # A .npy file for the maps; needed when they take more than `limit`
-    tta:bool=False, # Average the eight positions of each tile
+    tta:bool=False, # Average the eight views of test-time augmentation of each tile
     limit:int=2**30, # Most bytes that are returned as an array
 ): # Maps (K, H, W) float32: an array, or with `out` a `Maps`. With `tta` also the disagreement, (H, W) or, in <out>_disagreement.npy, (1, H, W)
     "Maps of an image of any size, from overlapping tiles, smoothly blended (Ronneberger 2015 for tiles and reflection). With `tta`, the disagreement is the standard deviation over the views, the largest of the K maps."
@@ -372,9 +372,9 @@ def predict_large(
     if tile % 32 or tile <= 2*margin: raise InputError(f'tile must be a multiple of 32 and more than twice the margin; got tile={tile}, margin={margin}')
     if out is not None and Path(out).suffix != '.npy': raise InputError(f'{shown(out)}: maps are written as .npy; give the file that ending')
     im = open_large(source)
-    if recipe is not None: recipe = global_scale(im, recipe)
+    if preprocessing is not None: preprocessing = global_scale(im, preprocessing)
     ask = lambda x: (_eight if tta else _asked)(predict, x, n_maps)
-    bands = _bands(im, ask, recipe, tile, margin, batch)
+    bands = _bands(im, ask, preprocessing, tile, margin, batch)
     first = next(bands)
     bands, n, (h, w, _) = itertools.chain([first], bands), len(first[1]), im.shape
     if out is None:

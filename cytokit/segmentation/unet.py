@@ -49,7 +49,7 @@ class _Floor(nn.Module):
     def forward(self, x): return F.relu(self.net(x) + self.skip(x) if self.skip else self.net(x), inplace=True)
 
 class _Up(nn.Module):
-    "Fewer channels, twice the size, plus what the way down saw there: the last of `seen`, which is then forgotten."
+    "Fewer channels, twice the size, plus what the encoder saw there: the last of `seen`, which is then forgotten."
     def __init__(self, i, o, residual):
         super().__init__()
         self.less, self.floor = nn.Conv2d(i, o, 1), _Floor(o, o, residual)
@@ -89,7 +89,7 @@ def unet(
     fold:int|None=None, # Side of the squares of pixels that the first layer folds into channels, 2 of most presets; 1: none, as in 2015, at about three times the cost
     residual:bool=False, # Add the input of each floor to its output
 )->'Segmenter': # Random weights, from torch's generator
-    "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and folded pixels."
+    "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and pixel unshuffle."
     if preset not in PRESETS: raise InputError(f'preset must be one of {", ".join(PRESETS)}; got {shown(preset)}')
     p = dict(fold=2) | PRESETS[preset]
     width, depth, fold = whole_number('width', width or p['width'], 16, 512), whole_number('depth', depth or p['depth'], 1, 6), whole_number('fold', fold or p['fold'], 1, 4)
@@ -142,9 +142,9 @@ def encoder_unet(
     n_out:int=1, # Maps to make
     arch:str|None=None, # timm's name of a convolutional network; None: as the weights say
     weights:str|Path|None=None, # As `cytokit.training.models.backbone` takes it; 'random' for none
-    width:int=32, # Fewest channels on the way up
+    width:int=32, # Fewest channels on the decoder
 )->'Segmenter':
-    "A UNet whose way down is a timm network, pretrained or not."
+    "A UNet whose encoder is a timm network, pretrained or not."
     if str(weights) == 'random':
         if not arch: raise InputError("arch must name a timm network, such as 'resnet18', when there are no weights to say it")
         return _build_encoder_unet(arch, n_in, n_out, width, weights='random')

@@ -31,12 +31,12 @@ def figure_url(
 # %% ../../nbs/sharing/04_tour.ipynb #83af37ce
 def thumbnail_url(
     path:str|Path, # An image file
-    recipe, # The preprocessing, a `cytokit.data.preprocess.Recipe`
+    preprocessing, # The preprocessing, a `cytokit.data.preprocess.Preprocessing`
 )->str: # A data URL
     "An image after its preprocessing, as 8-bit PNG inside a page."
     from PIL import Image
     from cytokit.data.preprocess import load
-    pixels = (load(path, recipe).clip(0, 1)*255).round().astype('u1')
+    pixels = (load(path, preprocessing).clip(0, 1)*255).round().astype('u1')
     pixels = pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, 'PNG')
@@ -44,14 +44,14 @@ def thumbnail_url(
 
 # %% ../../nbs/sharing/04_tour.ipynb #9d49631a
 def surest(
-    predictions:pd.DataFrame, # Of a `Comparison`: image, target, predicted, score_CLASS, arm, fraction, seed
+    predictions:pd.DataFrame, # Of a `Comparison`: image, target, predicted, score_CLASS, method, fraction, seed
     method:str, # One of the compared methods
     right:bool, # True: images that were right; False: images that were wrong
     n:int=6, # At most so many
 )->pd.DataFrame: # image, target, predicted, probability; the surest first
     "The images of which the first seed of a method was surest."
     d = predictions
-    d = d[(d['arm'] == method) & (d['fraction'] == 1) & (d['seed'] == 0)]
+    d = d[(d['method'] == method) & (d['fraction'] == 1) & (d['seed'] == 0)]
     d = d[(d['target'] == d['predicted']) == right]
     probability = [row[f'score_{row["predicted"]}'] for row in d.to_dict('records')]
     d = d.assign(probability=probability)[['image', 'target', 'predicted', 'probability']]
@@ -63,17 +63,17 @@ def comparison_part(
 )->dict: # name, figure, table, conclusion, examples: what the page shows
     "A comparison as the page shows it."
     from cytokit.evaluation.compare import Comparison
-    from cytokit.data.preprocess import Recipe
+    from cytokit.data.preprocess import Preprocessing
     from cytokit.training.fit import make
     comparison = Comparison(folder)
-    best = comparison.table['arm'].iloc[0]
-    recipe = make(Recipe, comparison.asked['recipe'], comparison.folder/'run.json')
+    best = comparison.table['method'].iloc[0]
+    preprocessing = make(Preprocessing, comparison.config['preprocessing'], comparison.folder/'run.json')
     examples = []
     for right, title in ((False, 'Wrong, and sure of it'), (True, 'Right')):
         rows = surest(comparison.predictions, best, right).to_dict('records')
-        for row in rows: row['url'] = thumbnail_url(row['image'], recipe)
+        for row in rows: row['url'] = thumbnail_url(row['image'], preprocessing)
         examples.append(dict(title=title, rows=rows))
-    return dict(name=comparison.asked['name'], best=best, figure=figure_url(comparison.plot()), conclusion=comparison.verdict,
+    return dict(name=comparison.config['name'], best=best, figure=figure_url(comparison.plot()), conclusion=comparison.conclusion,
                 table=comparison.table.to_html(index=False, border=0), examples=examples)
 
 # %% ../../nbs/sharing/04_tour.ipynb #841c97b1
@@ -83,7 +83,7 @@ def segmentation_part(
     "A segmentation as the page shows it: scores, and validation images with outlines of truth and prediction."
     from cytokit.segmentation.pipeline import Segmentation
     run = Segmentation(folder)
-    return dict(figure=figure_url(run.view()), conclusion=run.verdict,
+    return dict(figure=figure_url(run.view()), conclusion=run.conclusion,
                 table=run.table.to_html(index=False, border=0, float_format='{:.3f}'.format))
 
 # %% ../../nbs/sharing/04_tour.ipynb #707d5637

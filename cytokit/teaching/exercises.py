@@ -283,21 +283,21 @@ def _rates(answer, lr):
     if head < 3*early: return 'These are nearly the same: from the early layers to the head the rates should differ by several times.'
 
 # %% ../../nbs/teaching/01_exercises.ipynb #eadd1ead
-@Question('fair-verdict', "the name of an arm, or 'cannot tell'", [
+@Question('fair-verdict', "the name of a method, or 'cannot tell'", [
     'The difference is an estimate: other seeds and other patients would have given another. The interval says how much other.',
     'Is 0, which means no difference, inside the interval?',
-    'If all of the interval is above 0 the first arm is better, if all is below 0 the second, and otherwise the data do not say.'], """
+    'If all of the interval is above 0 the first method is better, if all is below 0 the second, and otherwise the data do not say.'], """
     low, high = difference['low'], difference['high']
-    answer = difference['arms'][0] if low > 0 else difference['arms'][1] if high < 0 else 'cannot tell'
+    answer = difference['methods'][0] if low > 0 else difference['methods'][1] if high < 0 else 'cannot tell'
     check_answer('fair-verdict', answer, difference=difference)""", as_text)
-def _verdict(answer, difference):
-    "This claims no more than the interval allows, and whoever repeats the contest should find the same."
-    first, second = difference['arms']
+def _conclusion(answer, difference):
+    "This claims no more than the interval allows, and whoever repeats the comparison should find the same."
+    first, second = difference['methods']
     if answer not in (first, second, 'cannot tell'): return f'Answer with one of these: `{first}`, `{second}`, `cannot tell`.'
     right = first if difference['low'] > 0 else second if difference['high'] < 0 else 'cannot tell'
     if answer == right: return
     if 'cannot tell' in (right, answer): return 'Mark the interval on a line together with 0. A winner needs the whole of it on one side; is it so here?'
-    return 'Look at the sign: the difference is the score of the first arm less that of the second.'
+    return 'Look at the sign: the difference is the score of the first method less that of the second.'
 
 # %% ../../nbs/teaching/01_exercises.ipynb #67873b4d
 @Question('lr-best', 'a learning rate', [
@@ -351,27 +351,27 @@ def _cost(answer, found, n_epochs, n_batches):
 # %% ../../nbs/teaching/01_exercises.ipynb #6a307a34
 @Question('look-dose', 'a share between 0 and 1', [
     'Find `few` on the axis of the score, and go across to the curve.',
-    'It meets the curve between two doses: how far along is it, by the scores of the two?',
+    'It meets the curve between two severities: how far along is it, by the scores of the two?',
     '`np.interp` reads between points; it wants the x values growing, and the scores fall: turn both round.'], """
-    answer = np.interp(few, lies.table.score[::-1], lies.table.dose[::-1])
-    check_answer('look-dose', answer, doses=lies.table.dose, scores=lies.table.score, few=few)""")
-def _dose_share(answer, doses, scores, few):
+    answer = np.interp(few, lies.table.score[::-1], lies.table.severity[::-1])
+    check_answer('look-dose', answer, severities=lies.table.severity, scores=lies.table.score, few=few)""")
+def _severity_share(answer, severities, scores, few):
     "So much is a label worth: beyond that share, it pays better to throw images away than to train on them unseen."
-    x, doses, scores = answer, np.asarray(doses, float), np.minimum.accumulate(np.asarray(scores, float))
+    x, severities, scores = answer, np.asarray(severities, float), np.minimum.accumulate(np.asarray(scores, float))
     if not 0 <= x <= 1: return 'A share lies between 0 and 1.'
-    if _near(x, np.interp(few, scores[::-1], doses[::-1]), .015): return
-    if _near(x, few): return 'That is the score of the small set; the question asks for the dose at which the curve has that score.'
-    if np.abs(doses - x).min() < .005: return 'That is one of the doses tried. The curve passes the score of the small set between two of them.'
-    return 'Go across from the score of the small set to the curve, and down to the axis of the dose.'
+    if _near(x, np.interp(few, scores[::-1], severities[::-1]), .015): return
+    if _near(x, few): return 'That is the score of the small set; the question asks for the severity at which the curve has that score.'
+    if np.abs(severities - x).min() < .005: return 'That is one of the severities tried. The curve passes the score of the small set between two of them.'
+    return 'Go across from the score of the small set to the curve, and down to the axis of the severity.'
 
 @Question('look-game', 'a list of eight numbers or more', [
     'Some faults leap to the eye: a black picture, an empty one, a frame, a negative.',
     'Some show only beside a neighbour: a softer one, a grainier one, one with fewer greys.',
     'And some cannot be seen on this sheet at all: depth, mode, a name that lies. Leave those to the next cell.'], """
     import pandas as pd
-    planted = pd.read_csv(key_path(spoiled)).query('fault in ["dark", "saturated", "border", "inverted", "corrupt", "bright"]')
+    planted = pd.read_csv(key_path(corrupted)).query('fault in ["dark", "saturated", "border", "inverted", "corrupt", "bright"]')
     answer = [int(Path(f).stem) for f in planted.file]
-    check_answer('look-game', answer, key=key_path(spoiled))""", as_whole_numbers)
+    check_answer('look-game', answer, key=key_path(corrupted))""", as_whole_numbers)
 def _game(answer, key):
     "Now count how long that took you for a hundred pictures, and think of ten thousand."
     numbers = answer

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from fastai.data.core import DataLoaders
 from ..data.formats import hushed
-from ..data.preprocess import Recipe, load
+from ..data.preprocess import Preprocessing, load
 
 # %% ../../nbs/training/00_loaders.ipynb #4245b0fb
 _KEPT = ('.npy', '.pixels')
@@ -31,10 +31,10 @@ def cache_limit(
     try: return float(text)*1e9
     except ValueError: raise InputError(f'CYTOKIT_CACHE_GB must be a number of gigabytes, 0 for no cache; got {shown(text)}') from None
 
-def _cached_file(paths, recipe):
+def _cached_file(paths, preprocessing):
     "Where the array of these files belongs; None where it cannot be kept."
     if cache_limit() <= 0 or not all(isinstance(p, (str, Path)) and Path(p).is_file() for p in paths): return None
-    try: return cache_dir('arrays')/f'{digest([__version__, asdict(recipe), parallel_map(file_digest, paths, "Looking for changes")])}.npy'
+    try: return cache_dir('arrays')/f'{digest([__version__, asdict(preprocessing), parallel_map(file_digest, paths, "Looking for changes")])}.npy'
     except OSError: return None
 
 def _open(path, shape):
@@ -63,21 +63,21 @@ def _reserve(path, shape):
 # %% ../../nbs/training/00_loaders.ipynb #b7d1fb4f
 def load_arrays(
     paths, # Image files: a list, or a table with a column `image`
-    recipe:Recipe, # How a file becomes pixels; its `channels` must be set, or the same in every file
+    preprocessing:Preprocessing, # How a file becomes pixels; its `channels` must be set, or the same in every file
     cache:bool=True, # Keep the array on disk; `CYTOKIT_CACHE_GB` (10) is the most that all of them may take, 0 keeps none
 )->torch.Tensor: # (N, C, H, W) float32, channels_last in memory
     "Decode each file once, in threads. `InputError` names the first file that cannot be read, or whose channels differ."
     paths = list(paths['image'] if isinstance(paths, pd.DataFrame) else paths)
     if not paths: raise InputError('no image to load: the list is empty')
-    path = _cached_file(paths, recipe) if cache else None
-    if path is None or (a := _open(path, (len(paths), recipe.size, recipe.size))) is None:
-        first = load(paths[0], recipe)
+    path = _cached_file(paths, preprocessing) if cache else None
+    if path is None or (a := _open(path, (len(paths), preprocessing.size, preprocessing.size))) is None:
+        first = load(paths[0], preprocessing)
         shape = (len(paths), *first.shape)
         temp, a = path and _reserve(path, shape) or (None, np.empty(shape, np.float32))
         def put(i):
-            got = load(paths[i], recipe) if i else first
+            got = load(paths[i], preprocessing) if i else first
             if got.shape != first.shape:
-                raise InputError(f'{shown(paths[i])}: {got.shape[-1]} channels where {shown(paths[0])} has {first.shape[-1]}; set the channels of the recipe (1 or 3)')
+                raise InputError(f'{shown(paths[i])}: {got.shape[-1]} channels where {shown(paths[0])} has {first.shape[-1]}; set the channels of the preprocessing (1 or 3)')
             a[i] = got
         try:
             with hushed(): parallel_map(put, range(len(paths)), 'Reading images')  # once, and not an image

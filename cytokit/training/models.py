@@ -1,4 +1,4 @@
-"""A small network made from nothing, and a pretrained one fitted to any number of channels: the two sides of the contest.
+"""A small network made from nothing, and a pretrained one fitted to any number of channels: the two sides of the comparison.
 
 Docs: https://cytokit.github.io/cytokit/training/models.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/training/models.html.md"""
 # %% auto #0
 __all__ = ['LITE0', 'PACKAGED', 'Classifier', 'whole_number', 'n_parameters', 'small_cnn', 'spread_filters', 'timm_network',
            'three_numbers', 'build', 'read_tensors', 'weight_settings', 'imagenet_weights', 'find_weights',
-           'match_weights', 'backbone', 'param_groups', 'fold_norms', 'save_tensors', 'save_model', 'load_model']
+           'match_weights', 'backbone', 'param_groups', 'fuse_conv_bn', 'save_tensors', 'save_model', 'load_model']
 
 # %% ../../nbs/training/01_models.ipynb #884a59f6
 import copy, difflib, hashlib, importlib.util, math, os, re, urllib.error, urllib.request
@@ -382,7 +382,7 @@ def param_groups(
 
 # %% ../../nbs/training/01_models.ipynb #5860fcc3
 @torch.no_grad()
-def fold_norms(
+def fuse_conv_bn(
     model:nn.Module, # A `Classifier`, or any network with a `body`; it is not changed
     x:torch.Tensor, # (N, C, H, W) float32: a few images to check on
 )->nn.Module: # In evaluation mode; the same features to rounding, faster
@@ -414,7 +414,7 @@ def save_tensors(
 def save_model(
     folder, # Made if missing
     model:'Classifier', # Anything with `.spec`
-    **extra, # What else a user of the model must know, such as classes and recipe; JSON-able
+    **extra, # What else a user of the model must know, such as classes and preprocessing; JSON-able
 ):
     "Write model.safetensors and model.json, each whole or not at all."
     folder = Path(folder)

@@ -344,7 +344,7 @@ def test_a_bad_download_leaves_nothing(web, tmp_path, monkeypatch, kind):
     refused(lambda: fetch('toy', tmp_path/'set'), 'toy', word)
     assert kept(tmp_path) == [] and not (tmp_path/'set').exists()
     if kind == 'half':
-        entry(monkeypatch, web.url + '/good/toy.zip', data)  # the line is mended
+        entry(monkeypatch, web.url + '/good/toy.zip', data)  # the line is fixed
         assert len(read_table(fetch('toy', tmp_path/'set'))) == 3
 
 def test_a_local_folder_stands_in(web, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from PIL import Image as P, ImageOps
 from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from cytokit.core import InputError, rng, shown
-from cytokit.data.preprocess import Recipe, VolumeRecipe, cut_volume, find_images, fit_recipe, load, read_image, resize, write_slices
+from cytokit.data.preprocess import Preprocessing, VolumePreprocessing, cut_volume, find_images, fit_preprocessing, load, read_image, resize, write_slices
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 R = rng(0, 'odd')
@@ -32,9 +32,9 @@ def tif_pages(*arrays, **k):
 
 def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
-def png_raw(w, h, depth, colour, rows, more=b'', spoil=False):
+def png_raw(w, h, depth, colour, rows, more=b'', corrupt_dataset=False):
     packed = zlib.compress(rows)
-    if spoil: packed = packed[:-4] + b'\0\0\0\0'
+    if corrupt_dataset: packed = packed[:-4] + b'\0\0\0\0'
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', w, h, depth, colour, 0, 0, 0)) + more + chunk(b'IDAT', packed) + chunk(b'IEND', b'')
 
 def png16(a, **k):
@@ -145,7 +145,7 @@ FILES = {
     'signature_only.png': (b'\x89PNG\r\n\x1a\n', 'broken'),
     'no_pixels_inside.png': (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 9, 9, 8, 0, 0, 0, 0)) + chunk(b'IEND', b''), 'broken'),
     'wrong_checksum.png': (pil(G8)[:45] + b'\x55\x55\x55' + pil(G8)[48:], 'broken'),
-    'rgb16_wrong_checksum.png': (png16(np.stack([G16]*3, -1), spoil=True), 'broken'),
+    'rgb16_wrong_checksum.png': (png16(np.stack([G16]*3, -1), corrupt_dataset=True), 'broken'),
     'rgb16_odd_profile.png': (png16(np.stack([G16]*3, -1), more=chunk(b'iCCP', b'x\0\0' + zlib.compress(b'not a profile'))), same(np.stack([G16]*3, -1))),
     'bomb_60000x60000.png': (png_raw(60000, 60000, 8, 0, bytes(999)), 'more than max_pixels'),
     'bomb_of_text.png': (png_raw(30, 20, 8, 0, b''.join(b'\0' + r.tobytes() for r in G8), chunk(b'zTXt', b'k\0\0' + zlib.compress(bytes(2**26)))), 'broken'),
@@ -307,7 +307,7 @@ def test_file(tmp_path, name, capfd):
     assert not w, [str(x.message) for x in w]
     assert capfd.readouterr() == ('', '')
     if not isinstance(expected, str):  # what can be read can be used
-        x = load(f, Recipe(16))
+        x = load(f, Preprocessing(16))
         assert x.shape[:2] == (16, 16) and x.dtype == np.float32 and np.isfinite(x).all()
 
 @pytest.mark.parametrize('o', range(1, 9))
@@ -474,33 +474,33 @@ def test_fuzz(tmp_path, name, capfd):
         if hasattr(signal, 'SIGALRM'): signal.alarm(0)
     assert capfd.readouterr() == ('', '')
 
-# --- recipes on odd images ------------------------------------------------------------------------------------------------
+# --- preprocessing on odd images ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('norm', [dict(), dict(norm='zscore'), dict(norm='zscore_set', low=1., high=2.), dict(norm='window', low=0., high=9.), dict(norm='dtype'), dict(rgb8=True)], ids=str)
 @pytest.mark.parametrize('a', [np.zeros((5, 5), 'u2'), np.full((5, 5), 65535, 'u2'), np.full((5, 5), -7, 'i2'), NAN, np.full((4, 4), 3.5), np.array([[1]], 'u1'), np.array([[0, 1e300], [np.nan, -1e300]]), np.array([[0, 2**32 - 1]], 'u4')], ids=lambda a: f'{a.dtype}{a.shape}')
 def test_recipes_stay_finite(tmp_path, a, norm):
     f = tmp_path/'a.tif'; f.write_bytes(tif(a))
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        x = load(f, Recipe(8, **norm))
+        x = load(f, Preprocessing(8, **norm))
     assert x.shape[:2] == (8, 8) and x.dtype == np.float32 and np.isfinite(x).all()
 
 def test_nothing_finite(tmp_path):
     f = tmp_path/'n.tif'; f.write_bytes(tif(np.full((4, 4), np.nan, 'f4')))
-    for r in (Recipe(), Recipe(rgb8=True), Recipe(norm='dtype')):
+    for r in (Preprocessing(), Preprocessing(rgb8=True), Preprocessing(norm='dtype')):
         with pytest.raises(InputError, match='n.tif.*finite'): load(f, r)
-    with pytest.raises(InputError, match='n.tif.*finite'): fit_recipe([f], Recipe(norm='zscore_set'))
+    with pytest.raises(InputError, match='n.tif.*finite'): fit_preprocessing([f], Preprocessing(norm='zscore_set'))
 
 def test_fit_recipe_refuses_a_mixture(tmp_path):
     for n, a in (('a.tif', np.stack([G16]*2, -1)), ('b.tif', G16)): (tmp_path/n).write_bytes(tif(a, photometric='minisblack'))
-    with pytest.raises(InputError, match='2 channels.*1'): fit_recipe(find_images(tmp_path), Recipe())
-    with pytest.raises(InputError, match='at least one'): fit_recipe([], Recipe())
+    with pytest.raises(InputError, match='2 channels.*1'): fit_preprocessing(find_images(tmp_path), Preprocessing())
+    with pytest.raises(InputError, match='at least one'): fit_preprocessing([], Preprocessing())
 
 def test_load_in_threads_is_quiet_and_equal(tmp_path, capfd):
     from cytokit.core import parallel_map
     files = [make(tmp_path, n, FILES[n][0]) for n in ('grey16.png', 'imagej.tif', 'mr.dcm', 'plain.nii')]*8
     level = __import__('logging').getLogger('tifffile').level
     filters = list(warnings.filters)
-    a, b = parallel_map(lambda f: load(f, Recipe(16)), files, n_workers=4), [load(f, Recipe(16)) for f in files]
+    a, b = parallel_map(lambda f: load(f, Preprocessing(16)), files, n_workers=4), [load(f, Preprocessing(16)) for f in files]
     for x, y in zip(a, b): np.testing.assert_array_equal(x, y)
     assert warnings.filters == filters and __import__('logging').getLogger('tifffile').level == level
     assert capfd.readouterr() == ('', '')
@@ -511,7 +511,7 @@ def test_patient_travels_with_every_slice(tmp_path):
     s = series(tmp_path/'s', zs=range(12), PatientID='P 7\n"x"')
     (tmp_path/'sub-03_T1.nii').write_bytes(nii(np.tile(VOL, (3, 3, 3))))
     t = pd.DataFrame(dict(image=[str(s), str(tmp_path/'sub-03_T1.nii')], target=['a', 'b,"c"'], split=['train', 'valid']))
-    out = pd.read_csv(write_slices(t, tmp_path/'out', VolumeRecipe(n=3, crop=False)))
+    out = pd.read_csv(write_slices(t, tmp_path/'out', VolumePreprocessing(n=3, crop=False)))
     assert list(out.columns) == ['image', 'target', 'group', 'split'] and len(out) == 6
     assert set(out.group) == {'P 7\n"x"', 'sub-03'} or set(out.group[3:]) == {'sub-03'} and out.group[0].startswith('P 7')
     assert list(out.target) == ['a']*3 + ['b,"c"']*3
@@ -521,18 +521,18 @@ def test_patient_travels_with_every_slice(tmp_path):
 def test_slices_keep_their_numbers(tmp_path):
     for t in ('u1', 'u2', 'i2', 'f4'):
         (tmp_path/f'{t}.nii').write_bytes(nii(VOL.astype(t)))
-        table = write_slices([tmp_path/f'{t}.nii'], tmp_path/t, VolumeRecipe(n=None, part=(0, 1), spacing=None, crop=False))
+        table = write_slices([tmp_path/f'{t}.nii'], tmp_path/t, VolumePreprocessing(n=None, part=(0, 1), spacing=None, crop=False))
         got = np.stack([read_image(table.parent/r.split(',')[0]).array for r in table.read_text().splitlines()[1:]])
         np.testing.assert_array_equal(got, VOL.astype(t)[:, ::-1]); assert got.dtype == t
 
 def test_slices_of_a_hostile_name_stay_inside(tmp_path):
     d = tmp_path/'in'; d.mkdir(); (d/'.. x;y\n.nii').write_bytes(nii())
-    write_slices([d/'.. x;y\n.nii'], tmp_path/'out', VolumeRecipe(n=1, spacing=None, crop=False))
+    write_slices([d/'.. x;y\n.nii'], tmp_path/'out', VolumePreprocessing(n=1, spacing=None, crop=False))
     assert sorted(p.name for p in tmp_path.iterdir()) == ['in', 'out'] and len(list((tmp_path/'out'/'images').iterdir())) == 1
 
 def test_without_simpleitk_the_cure_is_named(tmp_path):
     (tmp_path/'v.nii').write_bytes(nii())
-    code = "import sys; sys.modules['SimpleITK'] = None\nfrom cytokit.data.preprocess import *\ntry: cut_volume(sys.argv[1], VolumeRecipe(bias_correction=True))\nexcept ValueError as e: print(e)"
+    code = "import sys; sys.modules['SimpleITK'] = None\nfrom cytokit.data.preprocess import *\ntry: cut_volume(sys.argv[1], VolumePreprocessing(bias_correction=True))\nexcept ValueError as e: print(e)"
     r = subprocess.run([sys.executable, '-c', code, str(tmp_path/'v.nii')], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert 'pip install cytokit-nb[mri]' in r.stdout and r.stdout.count('\n') == 1, r.stderr
 
@@ -541,7 +541,7 @@ def test_bias_correction_repeats_exactly(tmp_path):
     z, y, x = np.meshgrid(*[np.linspace(-1.2, 1.2, 32)]*3, indexing='ij')
     a = ((x*x + y*y + z*z < 1)*(500 + 200*(np.sin(7*x + 5*y) > 0))*np.exp(.5*x)).astype('u2')
     (tmp_path/'v.nii').write_bytes(nii(a, np.eye(4)))
-    r = VolumeRecipe(n=2, bias_correction=True)
+    r = VolumePreprocessing(n=2, bias_correction=True)
     one, two = cut_volume(tmp_path/'v.nii', r), cut_volume(tmp_path/'v.nii', r)
     for p, q in zip(one, two): np.testing.assert_array_equal(p.array, q.array)
 
@@ -555,7 +555,7 @@ def test_real_volumes():
     for f in sorted((SHARED/'open_ms_volumes').glob('*.nii.gz')):
         im = read_image(f)
         assert im.axes == 'ZYX' and im.array.dtype.kind == 'u' and im.spacing[0] > 2.9 and im.spacing[2] < .61
-        s = cut_volume(im, VolumeRecipe(n=3, spacing=2., size=110)) if '_gt' not in f.name else []
+        s = cut_volume(im, VolumePreprocessing(n=3, spacing=2., size=110)) if '_gt' not in f.name else []
         assert all(x.array.shape == (110, 110) and x.array.max() > 200 and x.meta['patient'] == f.name[:9] for x in s)
 
 def test_reading_needs_no_torch():

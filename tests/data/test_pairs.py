@@ -5,7 +5,7 @@ import numpy as np, pandas as pd, pytest, tifffile
 from PIL import Image
 from cytokit.core import InputError
 from cytokit.data.datasets import save_table
-from cytokit.data.preprocess import Recipe
+from cytokit.data.preprocess import Preprocessing
 from cytokit.data.pairs import labels_kind, load_pair, mask_classes, pairs, read_labels, show_pair, to_instances
 from cytokit.data.synthetic import make_cells
 
@@ -178,7 +178,7 @@ def test_volumes(tmp_path):
     nib = pytest.importorskip('nibabel'); v = np.stack([IMAGE.astype('i4')]*5); m = np.stack([LABELS.astype('u1')*(i == 2) for i in range(5)])
     for n, a, step in (('i', v, (1, 1, 3)), ('m', m, (1, 1, 3)), ('f', m, (-1, 1, 3))): nib.save(nib.Nifti1Image(a.T, np.diag([*step, 1])), tmp_path/f'{n}.nii.gz')
     x, y = load_pair(dict(image=tmp_path/'i.nii.gz', target=tmp_path/'m.nii.gz')); assert x.shape == (96, 96, 1) and (y[::-1] == LABELS).all()
-    assert load_pair(dict(image=tmp_path/'i.nii.gz', target=tmp_path/'m.nii.gz'), Recipe(index=1))[1].max() == 0
+    assert load_pair(dict(image=tmp_path/'i.nii.gz', target=tmp_path/'m.nii.gz'), Preprocessing(index=1))[1].max() == 0
     save(tmp_path/'i.png', IMAGE); save(tmp_path/'m.png', LABELS.astype('u1'))
     for a, b in (('i.nii.gz', 'm.png'), ('i.png', 'm.nii.gz')): refused(lambda: load_pair(dict(image=tmp_path/a, target=tmp_path/b)), a, b, '5×96×96')
     refused(lambda: load_pair(dict(image=tmp_path/'i.nii.gz', target=dump(tmp_path/'g.geojson', [feature([square(0, 0, 9)])]))), 'volume', 'g.geojson')

@@ -68,7 +68,7 @@ def test_too_much_drawn(tmp_path):
         far, at = ndimage.distance_transform_edt(a == 0, return_indices=True)
         return np.where((far <= 2) & (i == 3), a[tuple(at)], a)
     f, s = said(folder(tmp_path, grown))
-    assert s == {('03', 'mask_fat'), ('03', 'mask_foreground')}
+    assert s == {('03', 'mask_contour_out'), ('03', 'mask_foreground')}
     r = f[f.check == 'mask_foreground'].iloc[0]
     assert r.value > r.threshold
 

@@ -5,7 +5,7 @@ import numpy as np, pandas as pd, pytest
 from cytokit.core import InputError, rng
 from cytokit.data.formats import read_image
 from cytokit.segmentation.classical import Classical, classical, fit_classical
-from cytokit.segmentation.instances import Split, choose_split, measure_objects, show_objects, split_objects, write_geojson, write_labels, write_objects_csv
+from cytokit.segmentation.instances import InstanceParams, tune_instances, measure_objects, show_objects, separate_instances, write_geojson, write_labels, write_objects_csv
 from cytokit.metrics.segmentation import dice, score_objects
 from cytokit.data.synthetic import make_cells
 
@@ -16,25 +16,25 @@ CHO, NUCLEI, MEMBRANES = DATA/'cytounet_examples/bbbc030_cho', DATA/'nuclei', DA
     (np.zeros((8, 8), 'f4'), 'map\\[None\\]'), (np.zeros((2, 0, 8), 'f4'), 'at least one'), (np.zeros((0, 8, 8), 'f4'), 'at least one'), (np.zeros((1, 1, 8, 8), 'f4'), 'K, H, W'),
     (np.full((2, 8, 8), np.nan, 'f4'), 'NaN'), (np.full((1, 8, 8), np.inf, 'f4'), 'sigmoid'), (np.full((1, 8, 8), -.1), 'sigmoid'), (np.full((1, 8, 8), 'a'), 'numbers'), (np.full((2, 8, 8), 255, 'u1'), 'sigmoid')])
 def test_bad_maps(maps, said):
-    with pytest.raises(InputError, match=said): split_objects(maps)
+    with pytest.raises(InputError, match=said): separate_instances(maps)
 
 def test_one_nan_in_either_map_is_seen():
     for k in (0, 1):
         m = np.zeros((2, 9, 9), 'f4'); m[k, 4, 4] = np.nan
-        with pytest.raises(InputError, match='NaN'): split_objects(m)
+        with pytest.raises(InputError, match='NaN'): separate_instances(m)
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 40), (40, 1), (3, 5)])
 def test_tiny_empty_full(shape, tmp_path):
     for v in (0, 1):
         for k in (1, 2):
-            l = split_objects(np.full((k, *shape), v, 'f4'))
+            l = separate_instances(np.full((k, *shape), v, 'f4'))
             assert l.shape == shape and l.dtype == np.int32 and l.max() == v
-        for smooth in (None, 0, 2.): assert split_objects(np.full((1, *shape), v, 'f4'), Split(smooth=smooth, fill_holes=0)).max() == v
+        for smooth in (None, 0, 2.): assert separate_instances(np.full((1, *shape), v, 'f4'), InstanceParams(smooth=smooth, fill_holes=0)).max() == v
         assert len(measure_objects(l, l)) == v and len(json.loads(write_geojson(tmp_path/'a.geojson', l).read_text())['features']) == v
         assert (read_image(write_labels(tmp_path/'a.tif', l)).array == l).all()
         show_objects(l, l)
         assert classical(l).max() == 0  # a picture of one brightness holds nothing
-    assert split_objects(np.ones((1, *shape)), Split(clear_border=True)).max() == 0
+    assert separate_instances(np.ones((1, *shape)), InstanceParams(clear_border=True)).max() == 0
     import matplotlib.pyplot as plt; plt.close('all')
 
 def test_every_object_is_one_piece_and_nothing_is_lost():
@@ -43,10 +43,10 @@ def test_every_object_is_one_piece_and_nothing_is_lost():
         r = rng('pieces', i); m = np.clip(ndi.gaussian_filter(r.standard_normal((2, 70, 90)), (0, 2.5, 2.5))*4 + .4, 0, 1).astype('f4')
         fg = m[0] > .5
         for k in (1, 2):
-            l = split_objects(m[:k], Split(fill_holes=0))
+            l = separate_instances(m[:k], InstanceParams(fill_holes=0))
             assert ((l > 0) == fg).all() and set(np.unique(l)) == set(range(l.max() + 1))
             if k == 2: assert all(ndi.label(l == n)[1] == 1 for n in range(1, l.max() + 1))
-            filled = split_objects(m[:k])
+            filled = separate_instances(m[:k])
             assert (filled[fg] > 0).all() and ((filled > 0) <= ndi.binary_fill_holes(fg)).all()
 
 def test_labels_that_are_none():
@@ -64,7 +64,7 @@ def test_labels_that_are_none():
 def test_more_than_65535_objects(tmp_path):
     l = np.zeros((600, 600), 'i4'); l[::2, ::2] = 1 + np.arange(300*300).reshape(300, 300)
     m = (l > 0)[None].astype('f4')
-    assert split_objects(m, Split(smooth=None)).max() == 90_000
+    assert separate_instances(m, InstanceParams(smooth=None)).max() == 90_000
     f = read_image(write_labels(tmp_path/'a.tif', l, .5, 'µm'))
     assert f.array.dtype == np.uint32 and (f.array == l).all() and f.spacing == (.5, .5)
     assert len(json.loads(write_geojson(tmp_path/'a.geojson', l).read_text())['features']) == 90_000
@@ -84,10 +84,10 @@ def test_the_score_of_the_table_is_that_of_overlap():
     for i in range(4):
         x, l = make_cells(f'table {i}', size=96, n_cells=12, overlap=.4); truths.append(l.astype('i4')*7)
         maps.append(np.clip(x/x.max() + rng(i).standard_normal(x.shape)*.05, 0, 1)[None].astype('f4'))
-    s, t = choose_split(maps, truths)
-    assert t.score[0] == pytest.approx(score_objects((a, split_objects(m, s)) for a, m in zip(truths, maps)).mean_ap.mean())
-    s, t = choose_split(maps, truths, score=lambda a, b: -abs(len(np.unique(a)) - len(np.unique(b))))
-    assert t.score[0] == t.score.max() == np.mean([-abs(len(np.unique(a)) - 1 - split_objects(m, s).max()) for a, m in zip(truths, maps)])
+    s, t = tune_instances(maps, truths)
+    assert t.score[0] == pytest.approx(score_objects((a, separate_instances(m, s)) for a, m in zip(truths, maps)).mean_ap.mean())
+    s, t = tune_instances(maps, truths, score=lambda a, b: -abs(len(np.unique(a)) - len(np.unique(b))))
+    assert t.score[0] == t.score.max() == np.mean([-abs(len(np.unique(a)) - 1 - separate_instances(m, s).max()) for a, m in zip(truths, maps)])
 
 def test_thresholds_are_those_of_all_images():
     "Two of three images are a little better at a low threshold, the others much better at a high one; a part of them must not lead the search astray."
@@ -95,7 +95,7 @@ def test_thresholds_are_those_of_all_images():
     r, few = np.hypot(y, x), {round(k) for k in np.linspace(0, 23, 16)}
     truth = (r < 10).astype('i4'); truth[:3, :3] = 2  # two objects: AP, not Dice
     maps = [np.maximum(np.where(r < 9, .9, .2)*(r < 10) if i in few else np.where(r < 10, .9, .4)*(r < 14), .9*(truth == 2))[None].astype('f4') for i in range(24)]
-    s, t = choose_split(maps, [truth]*24)
+    s, t = tune_instances(maps, [truth]*24)
     assert s.threshold >= .4 and t.score[0] > .8
 
 def cho(split, n=None):
@@ -118,12 +118,12 @@ def test_membranes_stay_nets():
     x, y = [read('image', i) for i in (0, 2, 4, 15)], [read('label', i) < 128 for i in (0, 2, 4, 15)]
     p, _ = fit_classical(x[:3], y[:3])
     assert p.fill_holes == 0 and dice(y[3], classical(x[3], p) > 0) > .6
-    assert choose_split([y[0][None]*.9], [y[0]])[0].fill_holes == 0
+    assert tune_instances([y[0][None]*.9], [y[0]])[0].fill_holes == 0
 
 @pytest.mark.skipif(not NUCLEI.exists(), reason='no shared data: nuclei')
 def test_nuclei(tmp_path):
     t = pd.read_csv(NUCLEI/'images.csv'); t = t[t.split == 'train'].reset_index(drop=True)
-    rows = np.random.default_rng(100).permutation(len(t))[150:190]  # the recipe was fitted on the 150 before
+    rows = np.random.default_rng(100).permutation(len(t))[150:190]  # the preprocessing was fitted on the 150 before
     pairs = [(read_image(NUCLEI/f'labels/{i}.png').array, read_image(NUCLEI/f'images/{i}.png').array) for i in t.id[rows]]
     p = Classical(sigma=.5, polarity='auto', factor=.8, local=39.2, open=2, smooth=3.9, min_area=30)
     found = [classical(x, p) for _, x in pairs]

@@ -86,7 +86,7 @@ def test_binary_colour_and_many_channels(tmp_path):
     make = lambda i: make_cells(f'binary {i}', size=64, n_cells=6, overlap=0)
     home = _folder(tmp_path/'colour', 10, lambda i: ((np.stack([make(i)[0]]*3, -1) >> 8).astype('u1'), ((make(i)[1] > 0)*255).astype('u1')))
     r = segment(home, out=tmp_path/'a', **QUICK)
-    assert r.kind == 'binary' and r.asked['settings']['target'] == 'foreground' and r.result['split']['smooth'] is None
+    assert r.kind == 'binary' and r.config['settings']['target'] == 'foreground' and r.result['split']['smooth'] is None
     home = tmp_path/'five'
     for d in ('images', 'masks'): (home/d).mkdir(parents=True)
     for i in range(8):
@@ -127,15 +127,15 @@ def test_images_of_one_name_and_groups(tmp_path):
 
 def test_why_a_line_is_flat(cells):
     from cytokit.data.pairs import pairs
-    from cytokit.segmentation.pipeline import why_flat
+    from cytokit.segmentation.pipeline import diagnose_flat_dice
     flat, table = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4)), pairs(cells)
-    assert why_flat(pd.DataFrame(dict(train_loss=[1, .2, .1], dice=[.1, .7, .8])), table, 1e-2) == []
-    assert any('learning rate is 1e-06' in s for s in why_flat(flat, table, 1e-6))
-    assert not any('mask' in s.split('.')[0] for s in why_flat(flat, table, 1e-6)[:1])
+    assert diagnose_flat_dice(pd.DataFrame(dict(train_loss=[1, .2, .1], dice=[.1, .7, .8])), table, 1e-2) == []
+    assert any('learning rate is 1e-06' in s for s in diagnose_flat_dice(flat, table, 1e-6))
+    assert not any('mask' in s.split('.')[0] for s in diagnose_flat_dice(flat, table, 1e-6)[:1])
 
 def test_why_a_line_is_flat_with_bad_masks(cells, tmp_path):
     from cytokit.data.pairs import pairs
-    from cytokit.segmentation.pipeline import why_flat
+    from cytokit.segmentation.pipeline import diagnose_flat_dice
     flat = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4))
     for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'lie beside'), (lambda m: m*~ndimage.binary_erosion(m > 0), 'are lines')):
         home = tmp_path/words.replace(' ', '')
@@ -143,7 +143,7 @@ def test_why_a_line_is_flat_with_bad_masks(cells, tmp_path):
         for p in sorted((cells/'images').glob('*.png')):
             (home/'images'/p.name).write_bytes(p.read_bytes())
             Image.fromarray(how(np.asarray(Image.open(cells/'masks'/p.name)))).save(home/'masks'/p.name)
-        said = why_flat(flat, pairs(home), 1e-2)
+        said = diagnose_flat_dice(flat, pairs(home), 1e-2)
         assert any(words in s for s in said), said
 
 def test_a_large_image_in_tiles(cells, tmp_path, monkeypatch):
@@ -258,22 +258,22 @@ def test_a_budget_is_for_all_of_it_and_a_repeat_needs_no_clock(two_kinds, tmp_pa
 @pytest.fixture(scope='module')
 def cell_pixels(cells):
     from cytokit.data.datasets import split_table
-    from cytokit.data.preprocess import Recipe
+    from cytokit.data.preprocess import Preprocessing
     from cytokit.data.pairs import pairs
     from cytokit.segmentation.patches import load_pixels
     table = split_table(pairs(cells), valid=.25, seed=0)
-    return load_pixels(table, Recipe(channels=1), 'instance', 'distance'), *(np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))
+    return load_pixels(table, Preprocessing(channels=1), 'instance', 'distance'), *(np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))
 
 def test_time_that_others_take_shortens_the_training(cell_pixels):
     from cytokit.training.fit import Clock
     from cytokit.segmentation.fit import SegmentSettings, fit_segmenter
     class Robbed(Clock):
         "Other programs take nearly all of the budget as soon as the training is on its way."
-        def __init__(self, seconds): super().__init__(seconds); self.asked = 0
+        def __init__(self, seconds): super().__init__(seconds); self.config = 0
         @property
         def spent(self):
-            self.asked += 1
-            return time.perf_counter() - self.begun + (self.seconds*.95 if self.asked > 12 else 0)
+            self.config += 1
+            return time.perf_counter() - self.begun + (self.seconds*.95 if self.config > 12 else 0)
     s = SegmentSettings(preset='tiny', patch=64, seconds=8)
     _, robbed = fit_segmenter(*cell_pixels, s, clock=Robbed(8))
     assert sum(robbed['plan'][-1]) < .8*sum(robbed['plan'][0])          # planned anew, and shorter

@@ -22,7 +22,7 @@ import json, resource, sys, time
 import numpy as np
 from scipy import ndimage
 import tifffile
-from cytokit.data.preprocess import Recipe
+from cytokit.data.preprocess import Preprocessing
 from cytokit.segmentation.tiling import global_scale, objects_large, open_large, predict_large
 inside = 0
 def timed(f):
@@ -41,7 +41,7 @@ if __name__ == '__main__':
     slide, out = sys.argv[1:]
     predict(np.zeros((1, 64, 64, 1), 'f4')); split(np.zeros((1, 64, 64), 'f4'))
     start, told, area = peak(), {}, np.prod(open_large(slide).shape)/1e6
-    for name, f in dict(scale=lambda: global_scale(slide, Recipe()), predict=lambda: predict_large(slide, predict, recipe=told['scale'], out=out + '/maps.npy'),
+    for name, f in dict(scale=lambda: global_scale(slide, Preprocessing()), predict=lambda: predict_large(slide, predict, preprocessing=told['scale'], out=out + '/maps.npy'),
                         objects=lambda: objects_large(out + '/maps.npy', split, out + '/labels.tif')).items():
         inside, t = 0, time.perf_counter()
         told[name] = f()
@@ -58,10 +58,10 @@ def measured(tmp, size, **options):
 
 def test_memory_and_truth_of_a_slide(tmp_path):
     from scipy import ndimage
-    from cytokit.data.preprocess import Recipe, normalise
+    from cytokit.data.preprocess import Preprocessing, normalise
     told = measured(tmp_path, 3000)
     assert told['objects_mb'] < 250, told
-    whole = ndimage.uniform_filter(normalise(tifffile.imread(tmp_path/'slide.tif'), Recipe()), 5, mode='mirror')
+    whole = ndimage.uniform_filter(normalise(tifffile.imread(tmp_path/'slide.tif'), Preprocessing()), 5, mode='mirror')
     got = Maps(tmp_path/'maps.npy')
     assert got.shape == (2, 3000, 3000) and abs(got[0] - whole).max() < 1e-5 and abs(got[1] - whole*whole).max() < 1e-5
     labels, truth = tifffile.memmap(tmp_path/'labels.tif'), ndimage.label(got[0] > .25)[0]
@@ -153,20 +153,20 @@ def test_a_long_object_over_many_blocks_is_one(tmp_path):
 def test_touching_cells_split_by_watershed_are_those_of_the_whole_image(tmp_path):
     from scipy import ndimage
     from skimage.segmentation import watershed
-    from cytokit.data.preprocess import Recipe, normalise
+    from cytokit.data.preprocess import Preprocessing, normalise
     def split(m):
         inside = m[0] > .2
         depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 2)
         return watershed(-depth, ndimage.label((depth == ndimage.maximum_filter(depth, 9)) & inside)[0], mask=inside)
-    m = normalise(make_cells(0, 640, 1000, overlap=.7)[0], Recipe())[None]  # clumps of up to 273 pixels
+    m = normalise(make_cells(0, 640, 1000, overlap=.7)[0], Preprocessing())[None]  # clumps of up to 273 pixels
     n, truth = objects_large(m, split, tmp_path/'n.tif', tile=256, margin=128), split(m)
     pairs = np.unique(np.stack([truth.ravel(), tifffile.imread(tmp_path/'n.tif').ravel().astype('i4')]), axis=1)
     assert n == truth.max() and pairs.shape[1] == n + 1
 
 def test_pixels_that_are_no_numbers(tmp_path):
-    from cytokit.data.preprocess import Recipe
+    from cytokit.data.preprocess import Preprocessing
     a = GREY.astype('f4'); a[:40] = np.nan; a[50, 50] = np.inf
-    got = predict_large(a, lambda x: x.transpose(0, 3, 1, 2), recipe=Recipe(), tile=64, margin=8)
+    got = predict_large(a, lambda x: x.transpose(0, 3, 1, 2), preprocessing=Preprocessing(), tile=64, margin=8)
     assert np.isfinite(got).all() and (got[0, :40] == 0).all() and got[0, 50, 50] == 1
 
 def test_bad_files(tmp_path):

@@ -74,8 +74,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from PIL import Image
 from cytokit.evaluation.compare import compare
-from cytokit.evaluation.robustness import DoseCurve
-from cytokit.data.preprocess import Recipe
+from cytokit.evaluation.robustness import SeverityCurve
+from cytokit.data.preprocess import Preprocessing
 from cytokit.training.loaders import preview
 from cytokit.training.lr_finder import find_lr
 from cytokit.data.pairs import pairs
@@ -86,9 +86,10 @@ from cytokit.training.fit import train
 
 home = Path(mkdtemp())
 scans = write_sample('mri', home/'scans', n=40, size=32)
-run = train(scans, 'small', home/'run', Recipe(size=32), epochs=1, lr=3e-3)
-comparison = compare(scans, ['majority', 'logistic'], home/'compare', Recipe(size=32), seeds=1)
-curve = DoseCurve('blur', 'train', pd.DataFrame(dict(dose=[0, 1], score=[.9, .6], low=[.8, .5], high=[1, .7])), 2, 1)
+run = train(scans, 'small', home/'run', Preprocessing(size=32), epochs=1, lr=3e-3)
+comparison = compare(scans, ['majority', 'logistic'], home/'compare', Preprocessing(size=32), seeds=1)
+scores = pd.DataFrame(dict(severity=[0, 1], score=[.9, .6], low=[.8, .5], high=[1, .7]))
+curve = SeverityCurve('blur', 'train', scores, 2, 1)
 x = torch.rand(16, 1, 32, 32)
 net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 2))
 found = find_lr((net, torch.optim.Adam(net.parameters()), [(x, torch.arange(16) % 2)]*8, torch.nn.CrossEntropyLoss()))
@@ -97,7 +98,7 @@ for i in range(8):
     for d, a in zip(('images', 'masks'), make_cells(i, size=64, n_cells=4)):
         Image.fromarray(a).save(home/f'cells/{d}/{i}.png')
 unet = segment(home/'cells', out=home/'unet', preset='tiny', patch=32, epochs=1, steps=2, batch_size=2)
-pixels = load_pixels(pairs(home/'cells'), Recipe(channels=1), 'instance')
+pixels = load_pixels(pairs(home/'cells'), Preprocessing(channels=1), 'instance')
 '''
 DRAWN = ['run.plot()', 'comparison.plot()', 'curve.plot()', "preview(x, 'flips', 2)", 'found.plot()', 'unet.plot()',
          'unet.view(1)', "patch_preview(pixels, 0, 'none', 32, 2)"]

@@ -18,11 +18,11 @@ from cytokit.teaching.widgets import dial, predict, recall
 from cytokit.teaching.exercises import check_answer, hint, solution
 table = pd.DataFrame(dict(target=list('aabab'), group=list('pqrpq'), split=['train']*3 + ['valid']*2))
 ''', '''
-predict('tiny-points', 'How many points does a split by image flatter?', (0, 40, 1))
+ask_prediction('tiny-points', 'How many points does a split by image flatter?', (0, 40, 1))
 ''', '''
-predict('tiny-split', 'Which split is honest?', ['by image', 'by augmented copy', 'by patient'])
+ask_prediction('tiny-split', 'Which split is honest?', ['by image', 'by augmented copy', 'by patient'])
 ''', '''
-recall('tiny-split', 'by patient')
+show_prediction('tiny-split', 'by patient')
 ''', '''
 picture = np.random.default_rng(0).random((64, 64))
 def lab(share=.3, split='by image'):
@@ -32,7 +32,7 @@ def lab(share=.3, split='by image'):
     right.bar(['image', 'copy', 'patient'], [.9, .8, .6 + share/4], yerr=.03, color='#0072B2')
     right.set(ylabel='balanced accuracy', ylim=(0, 1), title=split)
     return fig
-dial(lab, 'Three splits and what they score', share=(0., 1., .02), split=['by image', 'by patient'])
+explore(lab, 'Three splits and what they score', share=(0., 1., .02), split=['by image', 'by patient'])
 ''', '''
 answer = ...
 check_answer('leak-find', answer, table=table)
@@ -98,17 +98,17 @@ def test_widgets(lab, capsys):
 
     # a prediction: nothing chosen, chosen, kept, recalled beside the result, still there when the cell is run again
     ask = n.cell('Which split is honest')
-    assert 'kept no prediction' in n.shown(n.cell('recall('))
+    assert 'kept no prediction' in n.shown(n.cell('show_prediction('))
     ask.get_by_role('button', name='Commit').click()
     ask.get_by_text('Choose one first.').wait_for()
     ask.get_by_role('button', name='by image').click()
     ask.get_by_role('button', name='Commit').click()
     ask.get_by_text('You predicted by image').wait_for()
-    assert 'You predicted “by image”. It was “by patient”.' in n.run('recall(')
+    assert 'You predicted “by image”. It was “by patient”.' in n.run('show_prediction(')
     assert 'You predicted by image' in n.run('Which split is honest')
 
     # the dial: by key and by button; one picture, in the place of its still, with alternative text
-    d = n.cell('dial(')
+    d = n.cell('explore(')
     ms = [n.press(d) for _ in range(11)]
     with capsys.disabled():
         print(f'\n[dial: {statistics.median(ms):.0f} ms from key to picture, '
@@ -171,7 +171,7 @@ def test_widgets(lab, capsys):
     n.shot('tiny-early')
     assert n.errors() == []
     n.run('import numpy')
-    n.run('dial(')
+    n.run('explore(')
     assert d.locator('.noUi-handle:visible').count() == 1 and n.broken() == []
     n.run('lab(.5)', 'nobody_makes_this')
     assert 'NameError' in n.shown(n.page.locator('.jp-CodeCell.jp-mod-active')) and len(n.errors()) == 1
@@ -180,7 +180,7 @@ def test_widgets(lab, capsys):
 
     # opened again, and nothing run: stills and not error messages
     n = lab('tiny.ipynb')
-    d = n.cell('dial(')
+    d = n.cell('explore(')
     d.get_by_text('A still: share = 0.3').wait_for()
     assert d.locator('img:visible').count() == 1 and n.errors() == []
     n.page.wait_for_timeout(1000)
@@ -209,25 +209,25 @@ def test_lesson(lab, name, capsys):
     assert n.errors() == [] and n.broken() == []
     n.shot(f'{name[:2]}-run')
 
-    ask = n.cell('predict(')
+    ask = n.cell('ask_prediction(')
     if ask.locator('.noUi-handle').count():
         ask.locator('.noUi-handle').focus()
         for _ in range(12): n.page.keyboard.press('ArrowRight')
     else: ask.locator('.widget-toggle-button').last.click()
     ask.get_by_role('button', name='Commit').click()
     ask.get_by_text('You predicted').wait_for()
-    assert 'You predicted' in n.run('recall(')
+    assert 'You predicted' in n.run('show_prediction(')
 
-    d = n.cell('dial(')
+    d = n.cell('explore(')
     ms = [n.press(d, 'ArrowLeft' if i % 2 else 'ArrowRight') for i in range(7)]
     with capsys.disabled():
         print(f'\n[{name}: {statistics.median(ms):.0f} ms from key to picture, '
               f'median of {len(ms)}; longest {max(ms):.0f}]')
     assert d.locator('img:visible').count() == 1
 
-    asked = questions(n)
-    assert len(asked) >= 3
-    for q in asked:
+    config = questions(n)
+    assert len(config) >= 3
+    for q in config:
         c = f"check_answer('{q}'"
         assert 'Your turn.' in n.shown(n.cell(c)), q
         assert '✗ Not yet.' in n.run(c, QUESTIONS[q].call.replace(', answer', ', []', 1)), q
@@ -236,7 +236,7 @@ def test_lesson(lab, name, capsys):
         h.get_by_text('Hint 1 of').click()
         assert '*' not in h.locator('details').first.evaluate(PROSE), q
     assert n.errors() == []
-    for i, part in enumerate(['predict(', 'dial(', f"check_answer('{asked[0]}'"]):
+    for i, part in enumerate(['ask_prediction(', 'explore(', f"check_answer('{config[0]}'"]):
         n.cell(part).scroll_into_view_if_needed(); n.page.wait_for_timeout(300)
         n.shot(f'{name[:2]}-{i}')
     n.leave()
@@ -244,7 +244,7 @@ def test_lesson(lab, name, capsys):
     n = lab(name, height=2400)
     n.page.wait_for_timeout(2000)
     assert n.errors() == [] and n.broken() == []
-    assert n.cell('dial(').locator('img:visible').count() == 1
-    n.cell('dial(').scroll_into_view_if_needed()
+    assert n.cell('explore(').locator('img:visible').count() == 1
+    n.cell('explore(').scroll_into_view_if_needed()
     n.shot(f'{name[:2]}-again')
     n.leave()

@@ -20,17 +20,17 @@ def home(tmp_path_factory):
 
 def test_every_method_gets_the_same_seconds(home):
     "The plan decides: what is recorded ends by the clock; there is no conclusion exactly where the seconds differ."
-    r = cytokit(home, 'compare', 'textures', '--arms', 'small,frozen,finetune', '--size', 32, '--seconds', 6,
+    r = cytokit(home, 'compare', 'textures', '--methods', 'small,frozen,finetune', '--size', 32, '--seconds', 6,
                 '--seeds', 2, '--out', 'timed')
     assert r.returncode == 0, r.stderr
     got = result(home, 'timed')
     assert got['budget_seconds'] == 6 and len(got['replay']) == 6
     for name, o in got['replay'].items():
         assert o['plan'] or o['seconds'] > 6, name  # steps were planned, or not even one epoch fitted
-    used = {a['name']: a['train_seconds'] for a in got['arms']}
+    used = {a['name']: a['train_seconds'] for a in got['methods']}
     unequal = max(used.values()) > 1.25*min(used.values()) + .5
-    assert got['verdict'].startswith('No conclusion') == unequal
-    epochs = {a['name']: a['epochs'] for a in got['arms']}
+    assert got['conclusion'].startswith('No conclusion') == unequal
+    epochs = {a['name']: a['epochs'] for a in got['methods']}
     assert epochs['frozen'] > epochs['finetune']  # a head's epochs are the shorter ones
 
 def test_a_comparison_with_a_budget_is_repeated_by_its_plan(home):
@@ -53,15 +53,15 @@ def test_rerun_with_other_threads_and_of_a_rerun(home):
     assert r.returncode == 0 and 'Every figure is the same.' in r.stdout, r.stdout + r.stderr
     r = cytokit(home, 'rerun', 'two', '--out', 'three', OMP_NUM_THREADS='2')  # was: repeats given twice, TypeError
     assert r.returncode == 0 and 'Every figure is the same.' in r.stdout, r.stdout + r.stderr
-    asked = json.loads((home/'three/run.json').read_text())
-    assert asked['threads'] == 1 and Path(asked['repeats']).name == 'two'
+    config = json.loads((home/'three/run.json').read_text())
+    assert config['threads'] == 1 and Path(config['repeats']).name == 'two'
 
 def test_rerun_names_threads_that_are_not_there(home):
     r = cytokit(home, 'train', 'textures', '--size', 16, '--epochs', 1, '--lr', .01, '--out', 'many',
                 OMP_NUM_THREADS='1')
     assert r.returncode == 0, r.stderr
-    asked = json.loads((home/'many/run.json').read_text())
-    (home/'many/run.json').write_text(json.dumps(dict(asked, threads=4096)))
+    config = json.loads((home/'many/run.json').read_text())
+    (home/'many/run.json').write_text(json.dumps(dict(config, threads=4096)))
     r = cytokit(home, 'rerun', 'many', '--out', 'fewer', OMP_NUM_THREADS='1')
     assert r.returncode == 1 and r.stdout.count('threads 4096 →') == 1, r.stdout + r.stderr
 

@@ -8,8 +8,8 @@ KILL_IN_EPOCH = 2  # counted from 0: two epochs are complete
 CODE = '''
 import sys, os, signal, torch
 from cytokit.training import fit as training
-from cytokit.data.preprocess import Recipe
-data, out, arm, kill = sys.argv[1:5]
+from cytokit.data.preprocess import Preprocessing
+data, out, method, kill = sys.argv[1:5]
 class Kill(training.Callback):
     order = 90
     def after_batch(self):
@@ -24,14 +24,14 @@ def learner(*args, **kwargs):
 training._learner = learner
 if kill == 'resume': training.resume(out)
 else:
-    lr = None if arm == 'small' else .001
-    training.train(data, arm, out, Recipe(size=32), epochs=4, batch_size=16, seed=5, lr=lr)
+    lr = None if method == 'small' else .001
+    training.train(data, method, out, Preprocessing(size=32), epochs=4, batch_size=16, seed=5, lr=lr)
 ''' % KILL_IN_EPOCH
 
 STOP = '''
 import sys, os, signal
 from cytokit.training import fit as training
-from cytokit.data.preprocess import Recipe
+from cytokit.data.preprocess import Preprocessing
 data, out, kill = sys.argv[1:4]
 after = training.EpochRecorder.after_epoch
 def kill_when_best(self):
@@ -41,7 +41,7 @@ training.EpochRecorder.after_epoch = kill_when_best
 if kill == 'resume': training.resume(out)
 else:
     settings = dict(epochs=40, batch_size=16, seed=5, lr=.01, augment='none', patience=3)
-    training.train(data, 'small', out, Recipe(size=16), **settings)
+    training.train(data, 'small', out, Preprocessing(size=16), **settings)
 '''
 
 def run(*args): return subprocess.run([sys.executable, '-c', CODE, *map(str, args)], capture_output=True, text=True)
@@ -51,14 +51,14 @@ def textures(tmp_path_factory):
     from cytokit.data.synthetic import write_sample
     return write_sample('textures', tmp_path_factory.mktemp('data')/'textures', n=64)
 
-@pytest.mark.parametrize('arm', ['small', 'finetune'])
-def test_killed_run_resumes_to_the_same_weights(textures, tmp_path, arm):
+@pytest.mark.parametrize('method', ['small', 'finetune'])
+def test_killed_run_resumes_to_the_same_weights(textures, tmp_path, method):
     from cytokit.training.fit import differences
     whole, cut = tmp_path/'whole', tmp_path/'cut'
-    assert run(textures, whole, arm, 'no').returncode == 0
-    assert run(textures, cut, arm, 'yes').returncode == -signal.SIGKILL
+    assert run(textures, whole, method, 'no').returncode == 0
+    assert run(textures, cut, method, 'yes').returncode == -signal.SIGKILL
     assert not (cut/'result.json').exists() and (cut/'checkpoint.safetensors').exists()
-    r = run(textures, cut, arm, 'resume')
+    r = run(textures, cut, method, 'resume')
     assert r.returncode == 0, r.stderr
     a, b = (load_file(p/'model.safetensors') for p in (whole, cut))
     assert a.keys() == b.keys() and all(a[k].equal(b[k]) for k in a)
@@ -67,10 +67,10 @@ def test_killed_run_resumes_to_the_same_weights(textures, tmp_path, arm):
     assert (whole/'predictions.csv').read_bytes() == (cut/'predictions.csv').read_bytes()
     assert differences(*(json.loads((p/'result.json').read_text()) for p in (whole, cut))) == []
 
-def test_killed_contest_resumes_and_reruns(textures, tmp_path):
-    "Killed from outside, at a moment that the contest does not choose."
+def test_killed_comparison_resumes_and_reruns(textures, tmp_path):
+    "Killed from outside, at a moment that the comparison does not choose."
     from cytokit.training.fit import differences, rerun
-    args = ['--arms', 'logistic,small,frozen', '--size', '32', '--epochs', '3', '--seeds', '2']
+    args = ['--methods', 'logistic,small,frozen', '--size', '32', '--epochs', '3', '--seeds', '2']
     command = [str(Path(sys.executable).with_name('cytokit'))]
     assert subprocess.run([*command, 'compare', textures, '--out', tmp_path/'whole', *args],
                           capture_output=True).returncode == 0
@@ -85,10 +85,10 @@ def test_killed_contest_resumes_and_reruns(textures, tmp_path):
 
 def test_rerun_notices_other_images(textures, tmp_path):
     from cytokit.core import InputError
-    from cytokit.data.preprocess import Recipe
+    from cytokit.data.preprocess import Preprocessing
     from cytokit.training.fit import rerun, train
     data = shutil.copytree(textures, tmp_path/'data')
-    r = train(data, 'small', tmp_path/'run', Recipe(size=32), epochs=1)
+    r = train(data, 'small', tmp_path/'run', Preprocessing(size=32), epochs=1)
     victim = next(data.rglob('*.png'))
     victim.write_bytes(next(p for p in data.rglob('*.png') if p != victim).read_bytes())
     with pytest.raises(InputError, match='changed'): rerun(r.folder)
@@ -112,9 +112,10 @@ def test_early_stopping_goes_back_to_the_best(textures, tmp_path):
     assert all(a[k].equal(b[k]) for k in a)
 
 def test_budget_of_seconds_sets_the_epochs(textures, tmp_path):
-    from cytokit.data.preprocess import Recipe
+    from cytokit.data.preprocess import Preprocessing
     from cytokit.training.fit import train
-    short, long = (train(textures, 'small', tmp_path/f'{s}', Recipe(size=16), seconds=s).result for s in (1e-3, 8))
+    small = Preprocessing(size=16)
+    short, long = (train(textures, 'small', tmp_path/f'{s}', small, seconds=s).result for s in (1e-3, 8))
     assert short['epochs'] == 1
     assert long['epochs'] > 1
 

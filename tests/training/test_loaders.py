@@ -7,7 +7,7 @@ CODE = '''
 import os, resource, signal, sys
 from cytokit.training import loaders
 from cytokit.data.datasets import read_table
-from cytokit.data.preprocess import Recipe
+from cytokit.data.preprocess import Preprocessing
 data, way = sys.argv[1:]
 if way == 'killed':
     load, seen = loaders.load, []
@@ -17,8 +17,8 @@ if way == 'killed':
         return load(*args)
     loaders.load = slowly
 if way == 'full': resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-recipe = Recipe(size=32 if way == 'other' else 64, channels=3)
-print(float(loaders.load_arrays(read_table(data), recipe).double().sum()))
+preprocessing = Preprocessing(size=32 if way == 'other' else 64, channels=3)
+print(float(loaders.load_arrays(read_table(data), preprocessing).double().sum()))
 '''
 
 @pytest.fixture(scope='module')

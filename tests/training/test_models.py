@@ -169,7 +169,7 @@ def test_real_weights_see_grey_as_grey():
 
 @needs_shared
 def test_a_unet_on_real_weights(tmp_path):
-    "Its way down sees what the whole network sees, with TensorFlow's padding, as the file says; and it comes back from disk."
+    "Its encoder sees what the whole network sees, with TensorFlow's padding, as the file says; and it comes back from disk."
     from cytokit.segmentation.unet import encoder_unet
     net, m, x = backbone(weights=REAL).eval().body.net, encoder_unet(3, 2, weights=REAL).eval(), torch.rand(2, 3, 96, 64)
     with torch.no_grad():
