@@ -406,7 +406,7 @@ def test_identical_files_are_the_reason(raw, word, tmp_path, capsys):
 def test_registries_are_complete_from_the_start():
     "In a process of its own: nothing but the module that is asked was imported."
     code = '''
-from cytokit.quality.images import finding, CHECKS
+from cytokit.quality.findings import finding, CHECKS
 for name in ('mask_empty', 'split_group', 'label_wrong', 'volume_unreadable', 'dark'): assert finding('a.png', name, 'x')['check'] == name
 try: finding('a.png', 'mask_of_zorro', 'x')
 except ValueError as e: assert 'mask_of_zorro' in str(e)

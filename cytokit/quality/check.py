@@ -17,7 +17,8 @@ from ..core import InputError, as_utf8, atomic, read_json, shown, write_json
 from ..data.datasets import read_csv, read_table, write_csv
 from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, is_image
-from .images import CERTAINTIES, COLUMNS, GRAVEST, SEVERITIES, reference_groups, duplicate_findings, duplicates, findings_table, image_findings, measure_all
+from .findings import CERTAINTIES, COLUMNS, GRAVEST, SEVERITIES, findings_table
+from .images import reference_groups, duplicate_findings, duplicates, image_findings, measure_all
 
 # %% ../../nbs/quality/07_check.ipynb #384d39f3
 _not_classes = re.compile(r'(images?|masks?|labels?|outlines?|segmentations?|targets?|annotations?|raw|gt)(_\w+)?', re.I)
@@ -314,13 +315,13 @@ _spelled = dict(p99='99th percentile, intensity', p50='median, intensity', high=
 
 def _page(q):
     from jinja2 import Environment
-    from cytokit.quality.images import CHECKS
+    from cytokit.quality.findings import CHECKS
     parts, d = [], q.findings
     order = q.summary
     with hushed():
         for r in order.itertuples():
             f = d[(d['check'] == r.check) & (d['severity'] == r.severity)]
-            parts.append(dict(check=r.check, words=r.check.replace('_', ' '), severity=r.severity, certainty=r.certainty, files=r.files, why=CHECKS[r.check].why, cure=CHECKS[r.check].cure, cards=_cards(q, r.check, f),
+            parts.append(dict(check=r.check, words=r.check.replace('_', ' '), severity=r.severity, certainty=r.certainty, files=r.files, why=CHECKS[r.check].why, fix=CHECKS[r.check].fix, cards=_cards(q, r.check, f),
                               strip=_strip(q, r.check, f), set_wide=[x.message for x in f.head(6).itertuples() if not is_image(x.file)]))
     return Environment(autoescape=True).from_string(_HTML).render(
         q=q, parts=parts, headline=q.headline(), version=__version__, lines=d.head(1000).to_dict('records'), more=max(0, len(d) - 1000),

@@ -11,17 +11,8 @@ __all__ = ['MOST_SHARE', 'confident_joint', 'quick_features', 'quick_probabiliti
 # %% ../../nbs/quality/05_labels.ipynb #916704f0
 import numpy as np, pandas as pd
 from ..core import InputError, shown
-from .images import CHECKS, Check, finding, findings_table
+from .findings import finding, findings_table
 from .splits import ALL_FEATURES, join_rows, rank_features, out_of_fold
-
-# %% ../../nbs/quality/05_labels.ipynb #3d4cba81
-CHECKS.update(
-    label_wrong=Check('warning', 'wrong labels cost more than missing ones', 'look at it; relabel it, or leave it out', 'possible'),
-    label_ambiguous=Check('info', 'people may disagree on it as well', 'let a second person label it'),
-    label_outlier=Check('info', 'it may be of no class at all, or of another stain or zoom', 'look at it'),
-    label_weak=Check('info', 'only gross errors of labels can be found with it', 'train, and give the out-of-fold probabilities of the network'),
-    label_disputed=Check('warning', 'the network is judged by a label that people do not agree on', 'discuss it; decide together, or leave it out'),
-)
 
 # %% ../../nbs/quality/05_labels.ipynb #a23ac904
 def _confident(y, p):

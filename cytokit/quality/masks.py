@@ -20,7 +20,8 @@ from ..data.formats import hushed, read_image
 from ..data.pairs import mask_kind, mask_numbers
 from ..data.preprocess import find_images
 from ..hardware import keep_allocator_memory
-from .images import CHECKS, Check, area_means, finding, findings_table
+from .findings import finding, findings_table
+from .images import area_means
 
 # %% ../../nbs/quality/03_masks.ipynb #4cb25d89
 def read_mask(
@@ -223,40 +224,6 @@ def _contrasts(t, s, d):
         n = np.bincount(ndimage.label(hot)[0].ravel())[1:]
         row['lacking'] = int((n > .35*t['median']).sum())
     return row
-
-# %% ../../nbs/quality/03_masks.ipynb #6a42b45d
-CHECKS.update(
-    mask_missing=Check('error', 'the image is silently left out, or training stops', 'find its mask, or drop the image'),
-    mask_without_image=Check('warning', 'a name is wrong or an image was lost', 'find the image, or drop the mask'),
-    mask_unreadable=Check('error', 'it would stop or silently shrink a training', 'export it again or drop the pair'),
-    mask_shape=Check('error', 'stretched to fit, it lies beside the objects', 'export it at the size of the image'),
-    mask_spacing=Check('error', 'one of the two was resampled', 'resample both alike'),
-    mask_empty=Check('error', 'it teaches that objects are background', 'draw it, or drop the pair; keep it only if there truly is nothing'),
-    mask_full=Check('error', 'it teaches that background is object', 'draw it again or drop the pair'),
-    mask_values=Check('error', 'one class gets two numbers, or a number nobody knows', 'map the values to those of the other masks'),
-    mask_gaps=Check('info', 'programs that count up to the highest number find empty objects', 'number the objects anew'),
-    mask_interpolated=Check('error', 'numbers between two labels are labels that nobody drew', 'resize masks with nearest neighbour, and never save them as JPEG'),
-    mask_semantic=Check('error', 'all its objects count as one', 'number the objects, as in the other masks'),
-    mask_disconnected=Check('warning', 'one number for two things is learned as one object', 'number the pieces, or erase the stray ones'),
-    mask_merged=Check('warning', 'touching objects are learned as one', 'look at it; divide the object'),
-    mask_holes=Check('warning', 'background inside of objects is a slip of the pen as a rule', 'fill the holes, if the object has none'),
-    mask_fragments=Check('warning', 'they count as objects', 'erase them'),
-    mask_nested=Check('warning', 'two outlines of one object count as two objects', 'erase one of the two'),
-    mask_slivers=Check('warning', 'they count as objects', 'look at them; erase them'),
-    mask_text=Check('warning', 'burnt-in text is learned as object', 'erase it in the mask, and mask it in the image'),
-    mask_leak=Check('warning', 'background is learned as object', 'redraw the outline'),
-    mask_swapped=Check('error', 'it teaches nonsense', 'give each image its own mask'),
-    mask_shifted=Check('error', 'every outline is learned in the wrong place', 'move it back, and see what moved it'),
-    mask_flipped=Check('error', 'it teaches nonsense', 'turn it back'),
-    mask_duplicated=Check('error', 'it can belong to one of them only', 'find the right mask'),
-    mask_misfit=Check('warning', 'its outlines do not run where the image has slopes', 'look at it'),
-    mask_contour_in=Check('warning', 'outlines inside of the objects teach too little', 'look at it beside the others; redraw'),
-    mask_contour_out=Check('warning', 'outlines outside of the objects teach too much', 'look at it beside the others; redraw'),
-    mask_low_contrast=Check('warning', 'nobody can tell where such an outline runs, or there is no object', 'look at it; drop what cannot be seen'),
-    mask_objects_missing=Check('warning', 'objects that are not drawn are learned as background', 'look at it; draw them'),
-    mask_foreground=Check('info', 'too much or too little was drawn, or the image is of another kind', 'look at it'),
-    mask_style=Check('warning', 'a network learns who drew, not what is there', 'agree on one rule and redraw, or train and judge by annotator'),
-)
 
 # %% ../../nbs/quality/03_masks.ipynb #15e0fc19
 KINDS = ('binary', 'classes', 'instances')

@@ -16,27 +16,7 @@ from scipy.special import betaincinv
 from ..core import InputError, parallel_map, rng, shown
 from ..data.datasets import table_attrs, group_question
 from ..data.formats import hushed, read_image
-from .images import CHECKS, Check, finding, findings_table
-
-# %% ../../nbs/quality/04_splits.ipynb #1a754767
-CHECKS.update(
-    split_group=Check('error', 'the score then measures how well the group is recognised', 'split by group with split_table'),
-    group_forgotten=Check('warning', 'a score is too good where images of one patient are in both parts', 'say the group, or silence this if the names mean nothing', 'possible'),
-    split_duplicate=Check('error', 'what was learned by heart is counted as understood', 'put both into one part, or drop one', 'sure'),
-    label_conflict=Check('error', 'one of the two is wrong, and both are learned', 'look at both; relabel one, or drop both', 'sure'),
-    split_neighbours=Check('error', 'neighbouring slices are nearly the same picture', 'give the volume or patient as group and split by it'),
-    split_class_missing=Check('error', 'it is not learned, or not judged', 'split anew with split_table, or leave the class out'),
-    split_class_rare=Check('warning', 'its score is mostly chance', 'add images of it, or join it with a class like it'),
-    split_class_share=Check('warning', 'accuracy in the two parts then means different things', 'split anew with split_table, which balances the classes'),
-    split_drift=Check('warning', 'the score is then of other images than those learned from', 'look at both parts; if it is wanted (another site), say so with the score, else split anew'),
-    split_told_apart=Check('warning', 'the score is then of other images than those learned from', 'look at what differs; if it is wanted (another site), say so with the score, else split anew'),
-    split_shortcut=Check('warning', 'a network can win by this alone',
-        'if it may be the biology (the brightness of a stain), train with it taken away (intensity normed per image, all at one size) and compare; else even it out, or balance the classes over sites'),
-    split_site=Check('info', 'where classes and sites go together this is a shortcut', 'norm per site, and hold out whole sites for validation'),
-    split_confounded=Check('warning', 'no score can say which of the two was learned', 'add images that break the tie, or hold out whole sites and report per site'),
-    split_small=Check('info', 'smaller differences than that are chance', 'add images to validation, or use fold_table and compare'),
-    split_imbalance=Check('warning', 'the frequent class is learned first and accuracy hides the rest', 'report balanced accuracy; weigh or sample the classes'),
-)
+from .findings import finding, findings_table
 
 # %% ../../nbs/quality/04_splits.ipynb #4f4f5e43
 def exact_interval(

@@ -14,25 +14,7 @@ import numpy as np, pandas as pd
 import scipy.ndimage as ndi
 from ..core import InputError, parallel_map, shown
 from ..data.formats import hushed, read_image
-from .images import CHECKS, Check, finding, findings_table
-
-# %% ../../nbs/quality/06_volumes.ipynb #359cfde7
-CHECKS.update(
-    volume_unreadable=Check('error', 'it cannot be used as a volume', 'mend the file or the series, or leave it out'),
-    volume_slice_missing=Check('error', 'anatomy is lost and networks learn the gap', 'export the series again, or leave it out'),
-    volume_slice_doubled=Check('error', 'one slice stands in for another', 'export the series again, or leave it out'),
-    volume_spike=Check('warning', 'the slice shows an artefact and no anatomy', 'look at it; leave the slice or the volume out'),
-    volume_jump=Check('warning', 'brightness then depends on the place in the stack', 'look at it; even the slices out, or leave the volume out'),
-    volume_interleave=Check('warning', 'brightness then depends on the order in which slices were taken', 'look at it; even the slices out, or leave the volume out'),
-    volume_bias=Check('info', 'the same tissue has another brightness elsewhere', 'correct the bias field (N4), or augment brightness'),
-    volume_noise=Check('warning', 'details are lost in noise', 'look at it; leave it out, or say so with the score'),
-    volume_artefact=Check('info', 'blur, ghosts or wrap may be the cause', 'look at it'),
-    volume_contrast=Check('info', 'tissues are harder to tell apart in it', 'look at it'),
-    volume_spacing=Check('warning', 'the same thing has another size in pixels', 'resample all to one spacing'),
-    volume_slices=Check('info', 'the middle slice is then elsewhere in the body', 'look whether it is cut short'),
-    volume_orientation=Check('info', 'tools that ignore the header will see it turned', 'write all in one orientation'),
-    volume_unplaced=Check('warning', 'left and right cannot be known', 'convert it again from DICOM, with its orientation'),
-)
+from .findings import finding, findings_table
 
 # %% ../../nbs/quality/06_volumes.ipynb #6880424f
 def _grey(im):

@@ -1,7 +1,7 @@
 "Volumes as they come: real scans, TIFF stacks, DICOM series, broken files."
 from pathlib import Path
 import numpy as np, pytest, tifffile
-from cytokit.quality.images import COLUMNS
+from cytokit.quality.findings import COLUMNS
 from cytokit.data.synthetic import make_mri, write_sample
 from cytokit.quality.volumes import measure_volume, volume_findings
 
