@@ -187,7 +187,7 @@ def _leak(answer, table):
     mine = answer
     both = {getattr(g, 'item', lambda: g)() for g in train & valid}
     if mine == both: return
-    if unknown := mine - train - valid: return f'{shown(min(map(str, unknown)), 60)} is no name in the column `group`: list patients, not images.'
+    if unknown := mine - train - valid: return f'{shown(min(map(str, unknown)), 60)} is not a name in the column `group`: list patients, not images.'
     if not mine: return 'An empty list says that nobody leaks: compare the two sides of the split once more.'
     if extra := mine - both: return f'{len(extra)} of your {len(mine)} are on one side only, and do no harm there: a leak needs both sides.'
     return 'All of these leak, but they are not all: compare whole sets rather than the first rows.'
@@ -365,19 +365,19 @@ def _severity_share(answer, severities, scores, few):
     return 'Go across from the score of the small set to the curve, and down to the axis of the severity.'
 
 @Question('look-game', 'a list of eight numbers or more', [
-    'Some faults leap to the eye: a black picture, an empty one, a frame, a negative.',
-    'Some show only beside a neighbour: a softer one, a grainier one, one with fewer greys.',
+    'Some faults leap to the eye: a black image, an empty one, a frame, a negative.',
+    'Some show only next to a neighbour: a softer one, a grainier one, one with fewer greys.',
     'And some cannot be seen on this sheet at all: depth, mode, a name that lies. Leave those to the next cell.'], """
     import pandas as pd
-    planted = pd.read_csv(key_path(corrupted)).query('fault in ["dark", "saturated", "border", "inverted", "corrupt", "bright"]')
-    answer = [int(Path(f).stem) for f in planted.file]
+    injected = pd.read_csv(key_path(corrupted)).query('fault in ["dark", "saturated", "border", "inverted", "corrupt", "bright"]')
+    answer = [int(Path(f).stem) for f in injected.file]
     check_answer('look-game', answer, key=key_path(corrupted))""", as_whole_numbers)
 def _game(answer, key):
-    "Now count how long that took you for a hundred pictures, and think of ten thousand."
+    "Now count how long that took you for a hundred images, and think of ten thousand."
     numbers = answer
     if len(numbers) < 8: return f'That is {len(numbers)}; give at least eight different numbers.'
     named = {n for n in numbers if f'{n:05}' in _key_numbers(key)}
-    if len(named) < .75*len(numbers): return f'{len(named)} of your {len(numbers)} were planted. Take the ones that are unlike all their neighbours, and leave the doubtful out.'
+    if len(named) < .75*len(numbers): return f'{len(named)} of your {len(numbers)} were injected. Take the ones that are unlike all their neighbours, and leave the doubtful out.'
 
 def _key_numbers(key):
     with open(key, newline='') as f: rows = list(csv.DictReader(f))
@@ -397,7 +397,7 @@ def _marks_read(answer, marks):
     "That is what to know of any checker before it is trusted: how much it finds, and where it is blind."
     share, kinds = answer
     missed = set(marks['fault'][marks['recall'] == 0])
-    if _near(share, marks['precision'].iloc[0]) and not _near(share, marks['recall'].iloc[0]): return 'That is the precision: what share of its accusations was right. The question asks what share of the faults it found.'
+    if _near(share, marks['precision'].iloc[0]) and not _near(share, marks['recall'].iloc[0]): return 'That is the precision: what share of its findings was right. The question asks what share of the faults it found.'
     if not _near(share, marks['recall'].iloc[0], .01): return 'The share is in the row `all`, in the column recall.'
     if kinds - missed: return 'Not each of these was missed altogether: look for a recall of 0, and give a list.'
     if missed - kinds: return f'The share is right; {len(missed - kinds)} more of the kinds were missed altogether.'
@@ -461,7 +461,7 @@ def _line(answer, line, area):
 
 @Question('segment-waste', 'a share between 0 and 1', [
     'Of a tile of side `tile` only the middle is kept: what is its side?',
-    'A margin is thrown away on the left and another on the right.',
+    'A border is thrown away on the left and another on the right.',
     'Shares of an area: the square of the side that is kept over the square of the whole.'], """
     answer = 1 - ((tile - 2*margin)/tile)**2
     check_answer('segment-waste', answer, tile=tile, margin=margin)""")
@@ -470,7 +470,7 @@ def _waste(answer, tile, margin):
     x, kept = answer, lambda m: 1 - m/tile
     if _near(x, 1 - kept(2*margin)**2): return
     if _near(x, kept(2*margin)**2): return 'That is the share that is kept.'
-    if _near(x, 1 - kept(margin)**2): return 'A tile has a margin on both sides.'
+    if _near(x, 1 - kept(margin)**2): return 'A tile has a border on both sides.'
     if _near(x, 2*margin/tile): return 'That is the share of one row; a tile loses rows and columns.'
     if _near(x, 100*(1 - kept(2*margin)**2), .5): return 'In percent; give the share itself.'
     return 'The area that is thrown away, over the area of the tile.'

@@ -1,4 +1,4 @@
-"""What a person turns and clicks in a lesson: a prediction that is kept, a dial, and a still form for readers without a kernel.
+"""What a person clicks and moves in a lesson: a prediction that is saved, a slider, and a still form for readers without a kernel.
 
 Docs: https://cytokit.github.io/cytokit/teaching/widgets.html.md"""
 
@@ -53,7 +53,7 @@ body:not(:has(.jp-OutputArea-child)) .NAME {display: none}
 </style>"""
 
 class Shown:
-    "Something to turn or click: `widget` where there is a kernel, `still` (HTML) and `text` anywhere else."
+    "Something to move or click: `widget` where there is a kernel, `still` (HTML) and `text` anywhere else."
     def __init__(self, widget, still, text): self.widget, self.still, self.text = widget, still, text
     def __repr__(self): return self.text
     def _repr_mimebundle_(self, **kwargs):
@@ -130,7 +130,7 @@ def outcome(
 )->str: # A sentence or two
     "Prediction and result in words."
     came = _came(result)
-    if answer is None: return came + ' You kept no prediction: go back, commit to one, and run this cell again.'
+    if answer is None: return came + ' You saved no prediction: go back, save one, and run this cell again.'
     if isinstance(result, str): return f'You predicted “{answer}”, and so it was.' if answer == result else f'You predicted “{answer}”. {came}'
     try: off = float(answer) - float(result)
     except (TypeError, ValueError): return f'You predicted “{answer}”. {came}'
@@ -158,7 +158,7 @@ def ask_prediction(
     control = _control(answers, (saved_prediction(name) or {}).get('answer'))
     button, said = W.Button(icon='check', layout=dict(margin='4px 12px 4px 2px')), W.HTML()
     def show(p):
-        control.disabled, button.description, button.button_style = bool(p), 'Predict again' if p else 'Commit', '' if p else 'primary'
+        control.disabled, button.description, button.button_style = bool(p), 'Predict again' if p else 'Save', '' if p else 'primary'
         said.value = f'You predicted <b>{marked(_plainly(p["answer"]))}</b> on {marked(p["when"])}.' if p else ''
     def click(_):
         if control.disabled: show(None)
@@ -175,7 +175,7 @@ def show_prediction(
 ):
     "Show the prediction again, beside the result; on the docs page the result is folded away until a click."
     if is_live(): return say(outcome((saved_prediction(name) or {}).get('answer'), result))
-    came = f'{_came(result)} Run the lesson yourself, and your prediction stands here beside it.'
+    came = f'{_came(result)} Run the lesson yourself, and your prediction stands here next to it.'
     display({'text/html': folded('What came? Predict first, then open this.', note(came)), 'text/plain': came}, raw=True)
 
 # %% ../../nbs/teaching/00_widgets.ipynb #bfc5ecba
@@ -210,14 +210,14 @@ def explore(
     home, loop = threading.get_ident(), _loop()
     def redraw():
         try: picture.value, wrong.value = _img(_drawn(draw, controls), alt), ''
-        except Exception as e: wrong.value = note(f'{type(e).__name__}: {shown(e)}', 'No picture:', '#D55E00')
+        except Exception as e: wrong.value = note(f'{type(e).__name__}: {shown(e)}', 'No image:', '#D55E00')
     async def between_cells(): redraw()
     def turn(_):
         if loop is None or threading.get_ident() == home: redraw()
         else: asyncio.run_coroutine_threadsafe(between_cells(), loop).result()
     for c in controls.values(): c.observe(turn, 'value')
     at = ', '.join(f'{k.replace("_", " ")} = {_plainly(c.value)}' for k, c in controls.items())
-    return Shown(W.VBox([*controls.values(), picture, wrong]), _img(first, alt) + note(f'{at}. Run this cell in Jupyter to turn it.', 'A still:'), f'{alt} ({at})'.strip())
+    return Shown(W.VBox([*controls.values(), picture, wrong]), _img(first, alt) + note(f'{at}. Run this cell in Jupyter to change it.', 'A still:'), f'{alt} ({at})'.strip())
 
 # %% ../../nbs/teaching/00_widgets.ipynb #2932f74c
 def makes(

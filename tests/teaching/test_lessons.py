@@ -98,11 +98,11 @@ def test_widgets(lab, capsys):
 
     # a prediction: nothing chosen, chosen, kept, recalled beside the result, still there when the cell is run again
     ask = n.cell('Which split is honest')
-    assert 'kept no prediction' in n.shown(n.cell('show_prediction('))
-    ask.get_by_role('button', name='Commit').click()
+    assert 'saved no prediction' in n.shown(n.cell('show_prediction('))
+    ask.get_by_role('button', name='Save').click()
     ask.get_by_text('Choose one first.').wait_for()
     ask.get_by_role('button', name='by image').click()
-    ask.get_by_role('button', name='Commit').click()
+    ask.get_by_role('button', name='Save').click()
     ask.get_by_text('You predicted by image').wait_for()
     assert 'You predicted “by image”. It was “by patient”.' in n.run('show_prediction(')
     assert 'You predicted by image' in n.run('Which split is honest')
@@ -214,7 +214,7 @@ def test_lesson(lab, name, capsys):
         ask.locator('.noUi-handle').focus()
         for _ in range(12): n.page.keyboard.press('ArrowRight')
     else: ask.locator('.widget-toggle-button').last.click()
-    ask.get_by_role('button', name='Commit').click()
+    ask.get_by_role('button', name='Save').click()
     ask.get_by_text('You predicted').wait_for()
     assert 'You predicted' in n.run('show_prediction(')
 
@@ -225,9 +225,9 @@ def test_lesson(lab, name, capsys):
               f'median of {len(ms)}; longest {max(ms):.0f}]')
     assert d.locator('img:visible').count() == 1
 
-    config = questions(n)
-    assert len(config) >= 3
-    for q in config:
+    names = questions(n)
+    assert len(names) >= 3
+    for q in names:
         c = f"check_answer('{q}'"
         assert 'Your turn.' in n.shown(n.cell(c)), q
         assert '✗ Not yet.' in n.run(c, QUESTIONS[q].call.replace(', answer', ', []', 1)), q
@@ -236,7 +236,7 @@ def test_lesson(lab, name, capsys):
         h.get_by_text('Hint 1 of').click()
         assert '*' not in h.locator('details').first.evaluate(PROSE), q
     assert n.errors() == []
-    for i, part in enumerate(['ask_prediction(', 'explore(', f"check_answer('{config[0]}'"]):
+    for i, part in enumerate(['ask_prediction(', 'explore(', f"check_answer('{names[0]}'"]):
         n.cell(part).scroll_into_view_if_needed(); n.page.wait_for_timeout(300)
         n.shot(f'{name[:2]}-{i}')
     n.leave()
