@@ -21,7 +21,7 @@ def _checked(truth, predicted, soft=False):
     t, p = np.asarray(truth), np.asarray(predicted)
     for name, a, kinds, what in (('truth', t, 'biu', 'whole numbers'), ('predicted', p, 'f' if soft else 'biu', 'probabilities (floats)' if soft else 'whole numbers')):
         if a.dtype.kind not in kinds or not a.size:
-            cure = 'soft_dice takes probabilities, dice and iou take labels' if a.dtype.kind in 'fiub' else 'give a label image as an array'
+            fix = 'soft_dice takes probabilities, dice and iou take labels' if a.dtype.kind in 'fiub' else 'give a label image as an array'
             raise InputError(f'{name}: expected {what}, one a pixel, got {a.dtype} {a.shape}; {fix}')
         if a.dtype.kind == 'i' and a.min() < 0: raise InputError(f'{name}: expected labels of 0 (background) and above, got {a.min()}; give ignored pixels the label 0')
     if t.shape != p.shape: raise InputError(f'predicted: expected the shape of truth, {t.shape}, got {p.shape}; compare at the size of the truth')

@@ -169,7 +169,7 @@ def _check_maps(maps, name='maps'):
 
 def separate_instances(
     maps, # (K, H, W) float32 in 0…1: foreground probability, then the seed map if there is one; further maps are not looked at
-    split:'Split'=InstanceParams(), # Thresholds and the rest
+    split:'InstanceParams'=InstanceParams(), # Thresholds and the rest
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
     "Numbered objects from a network's maps."
     m = _check_maps(maps)
@@ -294,7 +294,7 @@ def tune_instances(
     maps_list, # A list of (K, H, W) maps, as `separate_instances` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
     score:Callable|None=None, # A function (truth, predicted) -> number, higher is better; None: mean AP at IoU 0.5…0.9, or Dice where no truth has a second object
-)->'tuple[Split, pd.DataFrame]': # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, score
+)->'tuple[InstanceParams, pd.DataFrame]': # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, score
     "Choose threshold, blur, valley, seed threshold and smallest area on a validation set, and whether holes are filled: all, or none where the true objects have holes of more than 1 % of their area."
     maps = [_check_maps(m, f'maps {i}') for i, m in enumerate(maps_list)]
     truths = check_truths(maps, list(truth_list), lambda m: m.shape[1:], 'maps_list')

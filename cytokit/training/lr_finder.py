@@ -325,7 +325,7 @@ def find_lr(
     precision:str|None=None, # 'float32' or 'bfloat16' (by autocast); None: bfloat16 where a learner has fastai's `MixedPrecision`
     prepare:Callable|None=None, # Called with the model in training mode before a sweep, for layers that must not train, such as batch norm that keeps its statistics
     seed:int=0, # Which batches are drawn, and held out
-)->'Found':
+)->'LRResult':
     "Find the learning rate by a sweep (Smith 2017) and short trainings that leave no trace, even when interrupted."
     precision = precision or ('bfloat16' if hasattr(learner, 'mixed_precision') else 'float32')
     _checked(low, high, steps, sweeps, trial, accumulate, precision)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 LESSONS = sorted(p.name for p in ROOT.joinpath('nbs/lessons').glob('*.ipynb'))
 LESSON = ['''
 import numpy as np, pandas as pd, matplotlib.pyplot as plt
-from cytokit.teaching.widgets import dial, predict, recall
+from cytokit.teaching.widgets import explore, ask_prediction, show_prediction
 from cytokit.teaching.exercises import check_answer, hint, solution
 table = pd.DataFrame(dict(target=list('aabab'), group=list('pqrpq'), split=['train']*3 + ['valid']*2))
 ''', '''
