@@ -1,4 +1,4 @@
-"""What a person clicks and moves in a lesson: a prediction that is saved, a slider, and a still form for readers without a kernel.
+"""What a person clicks and moves in a lesson: a saved prediction, a slider, and a still form without a kernel.
 
 Docs: https://cytokit.github.io/cytokit/teaching/widgets.html.md"""
 
@@ -30,7 +30,10 @@ def png(
     else: width = 320
     a, f = np.asarray(picture), io.BytesIO()
     if a.ndim not in (2, 3) or a.dtype != np.uint8 and a.dtype.kind != 'f':
-        raise InputError(f'picture must be a figure, or an array (H, W) or (H, W, 3) of uint8 or float 0..1, got {a.dtype} {a.shape}; normalise it first')
+        raise InputError(
+            f'picture must be a figure, or an array (H, W) or (H, W, 3) of uint8 or float 0..1, got {a.dtype} '
+            f'{a.shape}; normalise it first'
+        )
     if a.dtype != np.uint8: a = (np.nan_to_num(a).clip(0, 1)*255).round().astype(np.uint8)
     k = max(1, width//a.shape[1])
     Image.fromarray(a.repeat(k, 0).repeat(k, 1)).save(f, 'png', compress_level=3)
@@ -41,6 +44,7 @@ def is_live()->bool: # True in a Jupyter kernel, unless a test runs there
     "Whether somebody may click."
     return in_notebook() and 'IN_TEST' not in os.environ
 
+# %% ../../nbs/teaching/00_widgets.ipynb #ca3830e8
 # A reopened notebook has an empty row in the widget's place, a restarted kernel leaves a widget that is dead
 _STILL_CSS = """<style>
 .jp-OutputArea-child:has(+ * .NAME):not(:has(.jp-OutputArea-output *)) {display: none}
@@ -54,7 +58,8 @@ body:not(:has(.jp-OutputArea-child)) .NAME {display: none}
 
 class Shown:
     "Something to move or click: `widget` where there is a kernel, `still` (HTML) and `text` anywhere else."
-    def __init__(self, widget, still, text): self.widget, self.still, self.text = widget, still, text
+    def __init__(self, widget, still, text):
+        self.widget, self.still, self.text = widget, still, text
     def __repr__(self): return self.text
     def _repr_mimebundle_(self, **kwargs):
         if not is_live(): return {'text/html': self.still, 'text/plain': self.text}
@@ -69,6 +74,7 @@ def _emphasised(text):
     text = re.sub(r'\*\*(\S|\S.*?\S)\*\*', r'<strong>\1</strong>', text)
     return re.sub(r'(?<![\w*])\*([^\s*]|[^\s*][^*]*?[^\s*])\*(?![\w*])', r'<em>\1</em>', text)
 
+# %% ../../nbs/teaching/00_widgets.ipynb #c4db7755
 def marked(
     text, # Plain text with `code`, *emphasis* and **strong emphasis**
 )->str: # HTML
@@ -79,6 +85,7 @@ def marked(
         parts[i] = f'<code>{part}</code>' if i % 2 else _emphasised(part)
     return ''.join(parts)
 
+# %% ../../nbs/teaching/00_widgets.ipynb #718df616
 def note(
     text, # What to say
     word:str='', # Said first, in bold
@@ -88,22 +95,29 @@ def note(
     word = f'<b>{marked(word)}</b> ' if word else ''
     return f'<div style="border-left: 4px solid {colour}; padding: 4px 12px; margin: 4px 0">{word}{marked(text)}</div>'
 
+# %% ../../nbs/teaching/00_widgets.ipynb #2af41e04
 def say(text, word='', colour='#0072B2'):
     "Display a `note` at once, wherever in a cell it is called."
     display({'text/html': note(text, word, colour), 'text/plain': f'{word} {text}'.strip()}, raw=True)
 
+# %% ../../nbs/teaching/00_widgets.ipynb #5ab84e11
 def folded(
     title, # Always visible
     inside, # HTML that a click opens
 )->str: # HTML
     "A part that opens on a click, with or without a kernel."
-    return f'<details style="margin: 4px 0"><summary style="cursor: pointer">{marked(title)}</summary>{inside}</details>'
+    return (
+        '<details style="margin: 4px 0"><summary style="cursor: '
+        f'pointer">{marked(title)}</summary>{inside}</details>'
+    )
 
 # %% ../../nbs/teaching/00_widgets.ipynb #ee2c8d3c
 def _kept(name):
-    if not re.fullmatch(r'[\w-]{1,80}', str(name)): raise InputError(f'name must be letters, digits and hyphens, got {shown(name)}')
+    if not re.fullmatch(r'[\w-]{1,80}', str(name)):
+        raise InputError(f'name must be letters, digits and hyphens, got {shown(name)}')
     return cache_dir('predictions')/f'{name}.json'
 
+# %% ../../nbs/teaching/00_widgets.ipynb #a6bcb436
 def save_prediction(
     name:str, # Of the prediction: letters, digits, hyphens
     answer, # Text or a number
@@ -111,6 +125,7 @@ def save_prediction(
     "Keep a prediction on disk; a later one under the same name replaces it."
     write_json(_kept(name), dict(answer=answer, when=time.strftime('%d %B %Y, %H:%M')))
 
+# %% ../../nbs/teaching/00_widgets.ipynb #b3901d21
 def saved_prediction(
     name:str, # Of the prediction
 )->dict|None: # `answer` and `when`; None if there is none, or none that can be read
@@ -122,19 +137,25 @@ def saved_prediction(
 # %% ../../nbs/teaching/00_widgets.ipynb #f9a52d95
 def _plainly(x): return f'{x:.3g}' if isinstance(x, (float, np.floating)) else f'{x}'
 
-def _came(result): return f'It was “{result}”.' if isinstance(result, str) else f'It came out at {_plainly(result)}.'
+# %% ../../nbs/teaching/00_widgets.ipynb #5fbe660f
+def _came(result):
+    return f'It was “{result}”.' if isinstance(result, str) else f'It came out at {_plainly(result)}.'
 
+# %% ../../nbs/teaching/00_widgets.ipynb #8a52aeee
 def outcome(
     answer, # What was predicted: text or a number; None if nothing was
     result, # What came, of the same kind
 )->str: # A sentence or two
     "Prediction and result in words."
     came = _came(result)
-    if answer is None: return came + ' You saved no prediction: go back, save one, and run this cell again.'
-    if isinstance(result, str): return f'You predicted “{answer}”, and so it was.' if answer == result else f'You predicted “{answer}”. {came}'
+    if answer is None:
+        return came + ' You saved no prediction: go back, save one, and run this cell again.'
+    if isinstance(result, str):
+        return f'You predicted “{answer}”' + (', and so it was.' if answer == result else f'. {came}')
     try: off = float(answer) - float(result)
     except (TypeError, ValueError): return f'You predicted “{answer}”. {came}'
-    return f'You predicted {_plainly(answer)}. {came} ' + ('Spot on.' if not off else f'That is {_plainly(abs(off))} {"too high" if off > 0 else "too low"}.')
+    off_by = f'That is {_plainly(abs(off))} too {"high" if off > 0 else "low"}.' if off else 'Spot on.'
+    return f'You predicted {_plainly(answer)}. {came} {off_by}'
 
 # %% ../../nbs/teaching/00_widgets.ipynb #9fac20f7
 def _control(answers, start=None, label=''):
@@ -143,11 +164,19 @@ def _control(answers, start=None, label=''):
         w = W.interactive.widget_from_abbrev(answers, start)
         w.layout.width = '28em'
     else:
-        w = W.ToggleButtons(options=list(answers), value=start if start in answers else None, layout=dict(display='flex'))
+        w = W.ToggleButtons(options=list(answers), value=start if start in answers else None,
+                            layout=dict(display='flex'))
         w.style.button_width = 'auto'
     w.description, w.style.description_width = f'{label}\u2002' if label else '', 'auto'
     return w
 
+# %% ../../nbs/teaching/00_widgets.ipynb #0ff17439
+def _on_paper(answers):
+    "The answers to choose from, as lines of text."
+    if isinstance(answers, tuple): return [f'from {answers[0]} to {answers[1]}: ______']
+    return [f'☐ {a}' for a in answers]
+
+# %% ../../nbs/teaching/00_widgets.ipynb #14ae6c04
 def ask_prediction(
     name:str, # Keeps the answer apart from others: letters, digits, hyphens
     question:str, # In one sentence
@@ -158,25 +187,35 @@ def ask_prediction(
     control = _control(answers, (saved_prediction(name) or {}).get('answer'))
     button, said = W.Button(icon='check', layout=dict(margin='4px 12px 4px 2px')), W.HTML()
     def show(p):
-        control.disabled, button.description, button.button_style = bool(p), 'Predict again' if p else 'Save', '' if p else 'primary'
+        control.disabled = bool(p)
+        button.description = 'Predict again' if p else 'Save'
+        button.button_style = '' if p else 'primary'
         said.value = f'You predicted <b>{marked(_plainly(p["answer"]))}</b> on {marked(p["when"])}.' if p else ''
     def click(_):
         if control.disabled: show(None)
         elif control.value is None: said.value = 'Choose one first.'
-        else: save_prediction(name, control.value); show(saved_prediction(name))
-    show(saved_prediction(name)); button.on_click(click)
-    lines = [f'from {answers[0]} to {answers[1]}: ______'] if isinstance(answers, tuple) else [f'☐ {a}' for a in answers]
-    still = f'{ask}<p style="margin: 0 16px">{"<br>".join(map(marked, lines))}</p>' + note('Run this cell in Jupyter to keep your answer.', 'A still:')
-    return Shown(W.VBox([W.HTML(ask), control, W.HBox([button, said])]), still, '\n  '.join([f'Predict: {question}', *lines]))
+        else:
+            save_prediction(name, control.value)
+            show(saved_prediction(name))
+    show(saved_prediction(name))
+    button.on_click(click)
+    lines = _on_paper(answers)
+    choices = '<br>'.join(map(marked, lines))
+    advice = note('Run this cell in Jupyter to keep your answer.', 'A still:')
+    still = f'{ask}<p style="margin: 0 16px">{choices}</p>{advice}'
+    return Shown(W.VBox([W.HTML(ask), control, W.HBox([button, said])]), still,
+                 '\n  '.join([f'Predict: {question}', *lines]))
 
+# %% ../../nbs/teaching/00_widgets.ipynb #76277327
 def show_prediction(
     name:str, # The one given to `ask_prediction`
     result, # What came: text or a number
 ):
-    "Show the prediction again, beside the result; on the docs page the result is folded away until a click."
+    "Show the prediction again, next to the result; on the docs page the result is folded away until a click."
     if is_live(): return say(outcome((saved_prediction(name) or {}).get('answer'), result))
     came = f'{_came(result)} Run the lesson yourself, and your prediction stands here next to it.'
-    display({'text/html': folded('What came? Predict first, then open this.', note(came)), 'text/plain': came}, raw=True)
+    display({'text/html': folded('What came? Predict first, then open this.', note(came)), 'text/plain': came},
+            raw=True)
 
 # %% ../../nbs/teaching/00_widgets.ipynb #bfc5ecba
 def _drawn(draw, controls):
@@ -186,15 +225,19 @@ def _drawn(draw, controls):
     finally:
         for n in set(plt.get_fignums()).difference(before): plt.close(n)
 
+# %% ../../nbs/teaching/00_widgets.ipynb #eebda821
 def _loop():
     try: return asyncio.get_running_loop()
     except RuntimeError: return None
 
+# %% ../../nbs/teaching/00_widgets.ipynb #a541594c
 def _img(data, alt):
     w, h = int.from_bytes(data[16:20], 'big'), int.from_bytes(data[20:24], 'big')  # fixed, so that the page never jumps
-    return (f'<img alt="{html.escape(alt)}" width="{w}" height="{h}" decoding="sync" style="max-width: 100%; height: auto" '
+    return (f'<img alt="{html.escape(alt)}" width="{w}" height="{h}" '
+            'decoding="sync" style="max-width: 100%; height: auto" '
             f'src="data:image/png;base64,{base64.b64encode(data).decode()}">')
 
+# %% ../../nbs/teaching/00_widgets.ipynb #459bb1f0
 def explore(
     draw, # Called with the knobs by name; returns a figure or an array as `png` takes them
     alt:str, # What the picture shows, for those who cannot see it
@@ -210,14 +253,17 @@ def explore(
     home, loop = threading.get_ident(), _loop()
     def redraw():
         try: picture.value, wrong.value = _img(_drawn(draw, controls), alt), ''
-        except Exception as e: wrong.value = note(f'{type(e).__name__}: {shown(e)}', 'No image:', '#D55E00')
+        except Exception as e:
+            wrong.value = note(f'{type(e).__name__}: {shown(e)}', 'No image:', '#D55E00')
     async def between_cells(): redraw()
     def turn(_):
         if loop is None or threading.get_ident() == home: redraw()
         else: asyncio.run_coroutine_threadsafe(between_cells(), loop).result()
     for c in controls.values(): c.observe(turn, 'value')
     at = ', '.join(f'{k.replace("_", " ")} = {_plainly(c.value)}' for k, c in controls.items())
-    return Shown(W.VBox([*controls.values(), picture, wrong]), _img(first, alt) + note(f'{at}. Run this cell in Jupyter to change it.', 'A still:'), f'{alt} ({at})'.strip())
+    return Shown(W.VBox([*controls.values(), picture, wrong]),
+                 _img(first, alt) + note(f'{at}. Run this cell in Jupyter to change it.', 'A still:'),
+                 f'{alt} ({at})'.strip())
 
 # %% ../../nbs/teaching/00_widgets.ipynb #2932f74c
 def makes(
@@ -254,13 +300,19 @@ def _code_cells(shell):
         return [''.join(c['source']) for c in cells if c['cell_type'] == 'code']
     except (OSError, ValueError, KeyError, TypeError): return []
 
+# %% ../../nbs/teaching/00_widgets.ipynb #200f0aad
 def _explain(shell, etype, error, tb, tb_offset=None):
     last = tb
     while last.tb_next: last = last.tb_next
     in_a_cell = last.tb_frame.f_globals is shell.user_ns
-    line = cell_to_run(error.name, _code_cells(shell), shell.user_ns['In'][-1]) if in_a_cell and etype is NameError else None
+    line = None
+    if in_a_cell and etype is NameError:
+        line = cell_to_run(error.name, _code_cells(shell), shell.user_ns['In'][-1])
     if line is None: return shell.showtraceback((etype, error, tb), running_compiled_code=True)
-    say(f'`{error.name}` is made in the cell that begins with `{line.replace("`", "")}`: run that cell first, or all cells above this one '
+    line = line.replace('`', '')
+    say(f'`{error.name}` is made in the cell that begins with `{line}`: run that cell first, or all cells above this one '
         '(menu Run, Run All Above Selected Cell).', 'Too early.', '#D55E00')
 
-if is_live() and not get_ipython().custom_exceptions: get_ipython().set_custom_exc((NameError,), _explain)
+# %% ../../nbs/teaching/00_widgets.ipynb #499c9ea3
+if is_live() and not get_ipython().custom_exceptions:
+    get_ipython().set_custom_exc((NameError,), _explain)
