@@ -547,48 +547,119 @@ def _dependence(a, b, named):
     e = c.sum(1, keepdims=True)*c.sum(0)/len(a)
     return ((c - e)**2/np.where(e > 0, e, 1)).sum()/len(a)
 
-# %% ../../nbs/data/04_datasets.ipynb #db1a27cb
-def _medmnist(what, names, licence, files, cite=''):
-    cite = 'Yang et al., MedMNIST v2, Scientific Data 10:41 (2023), doi:10.1038/s41597-022-01721-8' + cite
-    return {f'{k}mnist' + f'_{s}'*(s > 28): dict(what=f'{what}, {s}×{s}', licence=licence, cite=cite, layout='npz', classes=names,
-             files=[(f'https://zenodo.org/records/10519652/files/{k}mnist{f"_{s}"*(s > 28)}.npz?download=1', f'md5:{md5}', size)]) for k, s, md5, size in files}
+# %% ../../nbs/data/04_datasets.ipynb #0e7b0367
+_MEDMNIST = 'Yang et al., MedMNIST v2, Scientific Data 10:41 (2023), doi:10.1038/s41597-022-01721-8'
 
-_BBBC = 'https://data.broadinstitute.org/bbbc/BBBC039/'
+def _medmnist(key, what, names, licence, files):
+    "Entries of one set of MedMNIST, one for each side in pixels; `files` holds (side, MD5, bytes)."
+    entries = {}
+    for side, md5, size in files:
+        name = f'{key}mnist' if side == 28 else f'{key}mnist_{side}'
+        url = f'https://zenodo.org/records/10519652/files/{name}.npz?download=1'
+        entries[name] = dict(what=f'{what}, {side}×{side}', licence=licence, cite=_MEDMNIST, layout='npz', classes=names,
+            files=[(url, f'md5:{md5}', size)])
+    return entries
+
+# %% ../../nbs/data/04_datasets.ipynb #278997ae
+_BLOOD = _medmnist('blood', '17 092 blood cells in colour, 8 classes',
+    ['basophil', 'eosinophil', 'erythroblast', 'immature granulocyte', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet'],
+    'CC BY 4.0', [
+        (28, '7053d0359d879ad8a5505303e11de1dc', None),
+        (64, '2b94928a2ae4916078ca51e05b6b800b', None),
+        (128, 'adace1e0ed228fccda1f39692059dd4c', None)])
+
+# %% ../../nbs/data/04_datasets.ipynb #97d80292
+_PNEUMONIA = _medmnist('pneumonia', '5 856 chest X-rays of children, 8 bits, 2 classes', ['normal', 'pneumonia'], 'CC BY 4.0', [
+    (28, '28209eda62fecd6e6a2d98b1501bb15f', 4170669),
+    (64, '8f4eceb4ccffa70c672198ea285246c6', 20606998),
+    (128, '05b46931834c231683c68f40c47b2971', 75506212)])
+
+# %% ../../nbs/data/04_datasets.ipynb #37c63391
+_BREAST = _medmnist('breast', '780 breast ultrasound images, 2 classes', ['malignant', 'normal or benign'], 'CC BY 4.0', [
+    (28, '750601b1f35ba3300ea97c75c52ff8f6', 559580),
+    (64, '742edef2a1fd1524b2efff4bd7ba9364', None),
+    (128, '363e4b3f8d712e9b5de15470a2aaadf1', None)])
+
+# %% ../../nbs/data/04_datasets.ipynb #f9349dfa
+_DERMA = _medmnist('derma', '10 015 skin lesions in colour, 7 classes',
+    ['actinic keratoses and intraepithelial carcinoma', 'basal cell carcinoma', 'benign keratosis-like lesions',
+     'dermatofibroma', 'melanoma', 'melanocytic nevi', 'vascular lesions'],
+    'CC BY-NC 4.0', [
+        (28, '0744692d530f8e62ec473284d019b0c7', None),
+        (64, 'b70a2f5635c6199aeaa28c31d7202e1f', None)])
+
+# %% ../../nbs/data/04_datasets.ipynb #3edea0a0
+_PATH = _medmnist('path', '107 180 colon tissue patches in colour, 9 classes',
+    ['adipose', 'background', 'debris', 'lymphocytes', 'mucus', 'smooth muscle', 'normal colon mucosa',
+     'cancer-associated stroma', 'colorectal adenocarcinoma epithelium'],
+    'CC BY 4.0', [(28, 'a8b06965200029087d5bd730944a56c1', 205615438)])
+
+# %% ../../nbs/data/04_datasets.ipynb #86ae3d4d
+_MALARIA = dict(
+    what='27 558 red blood cells in colour, with or without malaria parasite, group = patient',
+    licence='none stated by the publisher (US National Library of Medicine); see its page before you pass the images on',
+    cite='Rajaraman et al., PeerJ 6:e4568 (2018), doi:10.7717/peerj.4568',
+    layout='classes', root='cell_images', group=r'/C\d+(P\d+)|/(C\d+)',
+    files=[('https://data.lhncbc.nlm.nih.gov/public/Malaria/cell_images.zip',
+            'sha256:0a949556b2414159b5100192609805376654c4266d8d187be9b1922fad43c668', 353452851)])
+
+# %% ../../nbs/data/04_datasets.ipynb #e804e715
+_COLORECTAL = dict(
+    what='5 000 histology tiles of colorectal cancer in colour, 150×150, 8 classes',
+    licence='CC BY 4.0',
+    cite='Kather et al., Scientific Reports 6:27988 (2016), doi:10.5281/zenodo.53169',
+    layout='classes', root='Kather_texture_2016_image_tiles_5000',
+    files=[('https://zenodo.org/records/53169/files/Kather_texture_2016_image_tiles_5000.zip?download=1',
+            'sha256:936d0b95ae0f04f1f7b18a2b7e8c55776c3e887d102f645bcee752d1a6626a32', 258098431)])
+
+# %% ../../nbs/data/04_datasets.ipynb #b8cd0df3
+_IMAGENETTE = dict(
+    what='13 394 colour photographs, 160 pixels on the short side, 10 easy ImageNet classes',
+    licence="Apache-2.0 for the selection; the photographs under ImageNet's terms (research, not commerce)",
+    cite='Howard, github.com/fastai/imagenette (2019)',
+    layout='classes', root='imagenette2-160',
+    names=dict(
+        n01440764='tench', n02102040='English springer', n02979186='cassette player', n03000684='chain saw',
+        n03028079='church', n03394916='French horn', n03417042='garbage truck', n03425413='gas pump',
+        n03445777='golf ball', n03888257='parachute'),
+    files=[('https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz',
+            'sha256:88daccb09b6fce93f45e6c09ddeb269cce705549e6bff322092a2a5a11489863', 98948031)])
+
+# %% ../../nbs/data/04_datasets.ipynb #cd50bc33
+_DSB2018 = dict(
+    what='497 fluorescence images of nuclei with instance masks (BBBC038, the subset of StarDist)',
+    licence='CC0',
+    cite='Caicedo et al., Nature Methods 16:1247 (2019), doi:10.1038/s41592-019-0612-7',
+    layout='masks',
+    pairs=[('train', 'dsb2018/train/images', 'dsb2018/train/masks'), ('test', 'dsb2018/test/images', 'dsb2018/test/masks')],
+    files=[('https://github.com/stardist/stardist/releases/download/0.1.0/dsb2018.zip',
+            'sha256:e44921950edce378063aa4457e625581ba35b4c2dbd9a07c19d48900129f386f', 26975232)])
+
+# %% ../../nbs/data/04_datasets.ipynb #509e3941
+_BBBC039 = dict(
+    what='200 16-bit fluorescence images of U2OS nuclei with instance masks (red channel of the PNG), group = well',
+    licence='CC0',
+    cite='Caicedo et al., Cytometry A 95:952 (2019), doi:10.1002/cyto.a.23863; BBBC039v1',
+    layout='masks', pairs=[('', 'images', 'masks')], group=r'_([A-P]\d\d)_s',
+    files=[('https://data.broadinstitute.org/bbbc/BBBC039/images.zip',
+            'sha256:6f30a5d4fe38c928ded972704f085975f8dc0d65d9aa366df00e5a9d449fddd7', 77915748),
+           ('https://data.broadinstitute.org/bbbc/BBBC039/masks.zip',
+            'sha256:f9e6043d8ca56344a4886f96a700d804d6ee982f31e2b2cd3194af2a053c2710', 2753811)])
+
+# %% ../../nbs/data/04_datasets.ipynb #db1a27cb
 CATALOGUE = {
-    **_medmnist('17 092 blood cells in colour, 8 classes', ['basophil', 'eosinophil', 'erythroblast', 'immature granulocyte', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet'], 'CC BY 4.0', [
-        ('blood', 28, '7053d0359d879ad8a5505303e11de1dc', None), ('blood', 64, '2b94928a2ae4916078ca51e05b6b800b', None), ('blood', 128, 'adace1e0ed228fccda1f39692059dd4c', None)]),
-    **_medmnist('5 856 chest X-rays of children, 8 bits, 2 classes', ['normal', 'pneumonia'], 'CC BY 4.0', [
-        ('pneumonia', 28, '28209eda62fecd6e6a2d98b1501bb15f', 4170669), ('pneumonia', 64, '8f4eceb4ccffa70c672198ea285246c6', 20606998), ('pneumonia', 128, '05b46931834c231683c68f40c47b2971', 75506212)]),
-    **_medmnist('780 breast ultrasound images, 2 classes', ['malignant', 'normal or benign'], 'CC BY 4.0', [
-        ('breast', 28, '750601b1f35ba3300ea97c75c52ff8f6', 559580), ('breast', 64, '742edef2a1fd1524b2efff4bd7ba9364', None), ('breast', 128, '363e4b3f8d712e9b5de15470a2aaadf1', None)]),
-    **_medmnist('10 015 skin lesions in colour, 7 classes', ['actinic keratoses and intraepithelial carcinoma', 'basal cell carcinoma', 'benign keratosis-like lesions', 'dermatofibroma', 'melanoma', 'melanocytic nevi', 'vascular lesions'], 'CC BY-NC 4.0', [
-        ('derma', 28, '0744692d530f8e62ec473284d019b0c7', None), ('derma', 64, 'b70a2f5635c6199aeaa28c31d7202e1f', None)]),
-    **_medmnist('107 180 colon tissue patches in colour, 9 classes', ['adipose', 'background', 'debris', 'lymphocytes', 'mucus', 'smooth muscle', 'normal colon mucosa', 'cancer-associated stroma', 'colorectal adenocarcinoma epithelium'], 'CC BY 4.0', [
-        ('path', 28, 'a8b06965200029087d5bd730944a56c1', 205615438)]),
-    'malaria': dict(what='27 558 red blood cells in colour, with or without malaria parasite, group = patient', licence='none stated by the publisher (US National Library of Medicine); see its page before you pass the images on',
-        cite='Rajaraman et al., PeerJ 6:e4568 (2018), doi:10.7717/peerj.4568', layout='classes', root='cell_images', group=r'/C\d+(P\d+)|/(C\d+)',
-        files=[('https://data.lhncbc.nlm.nih.gov/public/Malaria/cell_images.zip', 'sha256:0a949556b2414159b5100192609805376654c4266d8d187be9b1922fad43c668', 353452851)]),
-    'colorectal': dict(what='5 000 histology tiles of colorectal cancer in colour, 150×150, 8 classes', licence='CC BY 4.0', cite='Kather et al., Scientific Reports 6:27988 (2016), doi:10.5281/zenodo.53169',
-        layout='classes', root='Kather_texture_2016_image_tiles_5000',
-        files=[('https://zenodo.org/records/53169/files/Kather_texture_2016_image_tiles_5000.zip?download=1', 'sha256:936d0b95ae0f04f1f7b18a2b7e8c55776c3e887d102f645bcee752d1a6626a32', 258098431)]),
-    'imagenette': dict(what='13 394 colour photographs, 160 pixels on the short side, 10 easy ImageNet classes', licence='Apache-2.0 for the selection; the photographs under ImageNet\'s terms (research, not commerce)',
-        cite='Howard, github.com/fastai/imagenette (2019)', layout='classes', root='imagenette2-160', names=dict(n01440764='tench', n02102040='English springer', n02979186='cassette player', n03000684='chain saw',
-        n03028079='church', n03394916='French horn', n03417042='garbage truck', n03425413='gas pump', n03445777='golf ball', n03888257='parachute'),
-        files=[('https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz', 'sha256:88daccb09b6fce93f45e6c09ddeb269cce705549e6bff322092a2a5a11489863', 98948031)]),
-    'dsb2018': dict(what='497 fluorescence images of nuclei with instance masks (BBBC038, the subset of StarDist)', licence='CC0', cite='Caicedo et al., Nature Methods 16:1247 (2019), doi:10.1038/s41592-019-0612-7',
-        layout='masks', pairs=[('train', 'dsb2018/train/images', 'dsb2018/train/masks'), ('test', 'dsb2018/test/images', 'dsb2018/test/masks')],
-        files=[('https://github.com/stardist/stardist/releases/download/0.1.0/dsb2018.zip', 'sha256:e44921950edce378063aa4457e625581ba35b4c2dbd9a07c19d48900129f386f', 26975232)]),
-    'bbbc039': dict(what='200 16-bit fluorescence images of U2OS nuclei with instance masks (red channel of the PNG), group = well', licence='CC0', cite='Caicedo et al., Cytometry A 95:952 (2019), doi:10.1002/cyto.a.23863; BBBC039v1',
-        layout='masks', pairs=[('', 'images', 'masks')], group=r'_([A-P]\d\d)_s',
-        files=[(_BBBC + 'images.zip', 'sha256:6f30a5d4fe38c928ded972704f085975f8dc0d65d9aa366df00e5a9d449fddd7', 77915748),
-               (_BBBC + 'masks.zip', 'sha256:f9e6043d8ca56344a4886f96a700d804d6ee982f31e2b2cd3194af2a053c2710', 2753811)]),
-}
+    **_BLOOD, **_PNEUMONIA, **_BREAST, **_DERMA, **_PATH,
+    'malaria': _MALARIA, 'colorectal': _COLORECTAL, 'imagenette': _IMAGENETTE, 'dsb2018': _DSB2018, 'bbbc039': _BBBC039}
 
 # %% ../../nbs/data/04_datasets.ipynb #c6f0a62b
 def catalogue_table(
 )->pd.DataFrame: # A row a set: name, what, MB to download (missing where nobody states it), licence, cite
     "The catalogue, to look at."
-    return pd.DataFrame([dict(name=k, what=e['what'], MB=round(sum(f[2] or np.nan for f in e['files'])/1e6, 1), licence=e['licence'], cite=e['cite']) for k, e in CATALOGUE.items()])
+    rows = []
+    for name, entry in CATALOGUE.items():
+        size = sum(n_bytes or np.nan for _, _, n_bytes in entry['files'])
+        rows.append(dict(name=name, what=entry['what'], MB=round(size/1e6, 1), licence=entry['licence'], cite=entry['cite']))
+    return pd.DataFrame(rows)
 
 # %% ../../nbs/data/04_datasets.ipynb #a642df76
 def _unpack(archive, folder, limit=2**35):

@@ -144,7 +144,7 @@ def _turned(x, severity, r, top):
 # %% ../../nbs/quality/08_corrupt.ipynb #0e558c69
 class Fault(NamedTuple):
     "A kind of fault."
-    apply:Callable|None # (float32 counts, severity, generator, top of the scale) -> counts; None: `corrupt_dataset` does it
+    apply:Callable|None # (counts, severity, generator, top of the scale) -> counts; None: `corrupt_dataset` does it
     unit:str # Of the severity; at 0 nothing is done
     severity:float # The usual one: plain to an eye that looks
     most:float # The highest that makes sense
@@ -600,8 +600,8 @@ def score_findings(
     found, # Files; pairs (file, fault or check); or a table with columns file and, if you like, fault or check
     key, # The folder of a corrupted set, its key file, or the key as a table
 )->pd.DataFrame: # Row `all` and a row a fault: planted, found, wrong, recall, precision
-    """Score a list of findings against the answers of a corrupted set. `planted` counts the injected faults, `wrong` the
-    answers that are not so; precision is NaN without an answer. Folders above a file do not matter."""
+    """Score a list of findings against the answers of a corrupted set. `planted` counts the injected faults, `wrong`
+    the answers that are not so; precision is NaN without an answer. Folders above a file do not matter."""
     key, answers = _read_key(key), _answers(found)
     answers = [a for a in answers if a[0] or _means(a[1], 'shortcut')]  # what is said of no file is said of the set
     items = _items(key)
