@@ -1,4 +1,4 @@
-"""Synthetic cells, head scans and colour pictures with known truth, repeatable from a seed.
+"""Synthetic cells, head scans and colour images with known truth, repeatable from a seed.
 
 Docs: https://cytokit.github.io/cytokit/data/synthetic.html.md"""
 
@@ -14,41 +14,43 @@ import numpy as np
 from scipy import fft, ndimage as ndi
 from PIL import Image
 from .. import __version__
-from ..core import InputError, shown, rng, to_json, write_json, read_json, parallel_map
+from ..core import (
+    InputError, check_choice, check_number, check_whole, parallel_map, read_json, rng, shown, to_json, write_json)
 from .textures import (
     TEXTURES, THINGS, band_spectrum, cloud_spectrum, make_texture, pixel_grid, soft_step, spectral_noise, triangle_wave)
 
 _all_ = ['TEXTURES', 'THINGS', 'make_texture']
-
-# %% ../../nbs/data/03_synthetic.ipynb #73ad7319
-def _within(low, high, whole=False, **dials):
-    "Refuse a dial outside its range, by name."
-    for k, v in dials.items():
-        if not isinstance(v, (int, np.integer) if whole else (int, float, np.number)) or not low <= v <= high:
-            raise InputError(f'{k} must be a {"whole " if whole else ""}number from {low} to {high}; got {shown(v)}')
 
 # %% ../../nbs/data/03_synthetic.ipynb #927cd59d
 def _cell(r, radius, elongation):
     "The shape of one cell: a function that gives the depth in pixels below its outline, negative outside, at (x, y) from its middle."
     turn, k = r.uniform(0, 2*np.pi), math.exp(max(0, r.normal(elongation, .12))/2)
     wave = [(j, r.normal(0, .11/j), r.uniform(0, 2*np.pi)) for j in (2, 3, 4, 5)]
+    c, s = math.cos(turn), math.sin(turn)
     def depth(x, y):
-        u, v = (math.cos(turn)*x + math.sin(turn)*y)/k, (math.cos(turn)*y - math.sin(turn)*x)*k
-        a = np.arctan2(v, u)
-        return (1 + sum(h*np.cos(j*a + f) for j, h, f in wave) - np.hypot(u, v)/radius)*radius/k
+        u, v = (c*x + s*y)/k, (c*y - s*x)*k
+        angle = np.arctan2(v, u)
+        outline = 1 + sum(h*np.cos(j*angle + f) for j, h, f in wave)
+        return (outline - np.hypot(u, v)/radius)*radius/k
     return depth
 
+# %% ../../nbs/data/03_synthetic.ipynb #19547caa
 def _place(r, size, radius, elongation, overlap, at, labels):
-    "A cell that covers at most `overlap` of itself with others: its box, the depth within it; None if no place was found."
+    "A cell that covers at most `overlap` of itself with others: its centre, box and depth within it; None if no place was found."
     for _ in range(40):
-        depth = _cell(r, q := radius*math.exp(r.normal(0, .13)), elongation)
-        cx, cy = r.uniform(-.3*q, size + .3*q, 2)
-        if len(at) and r.random() < .25 + .6*overlap:
-            a, (cx, cy) = r.uniform(0, 2*np.pi), at[r.integers(len(at))]
-            cx, cy = (cx + math.cos(a)*radius*r.uniform(1, 2.6), cy + math.sin(a)*radius*r.uniform(1, 2.6))
-        x0, y0, x1, y1 = (int(np.clip(o, 0, size)) for o in (cx - 2.5*q, cy - 2.5*q, cx + 2.5*q, cy + 2.5*q))
+        own_radius = radius*math.exp(r.normal(0, .13))
+        depth = _cell(r, own_radius, elongation)
+        cx, cy = r.uniform(-.3*own_radius, size + .3*own_radius, 2)
+        if len(at) and r.random() < .25 + .6*overlap:  # next to another cell
+            angle = r.uniform(0, 2*np.pi)
+            cx, cy = at[r.integers(len(at))]
+            cx = cx + math.cos(angle)*radius*r.uniform(1, 2.6)
+            cy = cy + math.sin(angle)*radius*r.uniform(1, 2.6)
+        reach = 2.5*own_radius
+        x0, y0, x1, y1 = (int(np.clip(o, 0, size)) for o in (cx - reach, cy - reach, cx + reach, cy + reach))
         if x1 - x0 < 3 or y1 - y0 < 3: continue
-        d = depth(*np.meshgrid(np.arange(x0, x1) - cx, np.arange(y0, y1) - cy)); box = np.s_[y0:y1, x0:x1]
+        d = depth(*np.meshgrid(np.arange(x0, x1) - cx, np.arange(y0, y1) - cy))
+        box = np.s_[y0:y1, x0:x1]
         room, other = d > (-1.5 if overlap == 0 else 0), labels[box] > 0
         if (d > 0).sum() > 12 and (room & other).sum() <= .6*overlap*room.sum(): return (cx, cy), box, d
 
@@ -68,8 +70,13 @@ def make_cells(
     brightness:float=1., # Brightness of the cells; 1 is about 12 000 grey levels
 )->tuple[np.ndarray, np.ndarray]: # Picture (H, W) uint16; labels (H, W) uint16: 0 background, 1… one number a cell
     "Fluorescent-like nuclei and their instance masks."
-    _within(16, 4096, True, size=size); _within(0, 1, overlap=overlap, outline=outline, out_of_focus=out_of_focus); _within(2, size, radius=radius)
-    _within(0, 1000, True, n_cells=n_cells); _within(0, 1000, elongation=elongation, blur=blur, noise=noise, background=background, brightness=brightness)
+    check_whole('size', size, 16, 4096)
+    check_whole('n_cells', n_cells, 0, 1000)
+    check_number('radius', radius, 2, size)
+    shares = dict(overlap=overlap, outline=outline, out_of_focus=out_of_focus)
+    for name, value in shares.items(): check_number(name, value, 0, 1)
+    amounts = dict(elongation=elongation, blur=blur, noise=noise, background=background, brightness=brightness)
+    for name, value in amounts.items(): check_number(name, value, 0, 1000)
     r = rng(seed, 'cells'); labels, at = np.zeros((size, size), 'u2'), []
     sharp, hazy = np.zeros((2, size, size), 'f4')
     lumps = spectral_noise(r, size, band_spectrum(size/radius*.75, .5))
@@ -97,21 +104,30 @@ _FOLD, _BOX = 64, 80. # grid points a side; half side of the cube, in mm
 
 def _fold_noise(r, length):
     "About the signed distance, in mm, to the zero sheets of 3-D noise of one wavelength (`length`, mm), on a grid over the cube."
-    f = np.fft.fftfreq(_FOLD, 2*_BOX/_FOLD).astype('f4'); h = f[:_FOLD//2+1].copy(); h[-1] = -h[-1]
-    k = np.sqrt(f[:, None, None]**2 + f[:, None]**2 + h**2)*length
-    x = fft.irfftn(fft.rfftn(r.standard_normal((_FOLD,)*3, dtype='f4'))*np.exp(-((k - 1)/.22)**2).astype('f4'), (_FOLD,)*3)
-    x /= x.std(); g = np.sqrt(sum(d*d for d in np.gradient(x, 2*_BOX/(_FOLD - 1))))
-    return x/(g + .15*g.mean())
+    f = np.fft.fftfreq(_FOLD, 2*_BOX/_FOLD).astype('f4')
+    half = f[:_FOLD//2+1].copy()
+    half[-1] = -half[-1]
+    k = np.sqrt(f[:, None, None]**2 + f[:, None]**2 + half**2)*length
+    band = np.exp(-((k - 1)/.22)**2).astype('f4')
+    x = fft.irfftn(fft.rfftn(r.standard_normal((_FOLD,)*3, dtype='f4'))*band, (_FOLD,)*3)
+    x /= x.std()
+    slope = np.sqrt(sum(d*d for d in np.gradient(x, 2*_BOX/(_FOLD - 1))))
+    return x/(slope + .15*slope.mean())
 
+# %% ../../nbs/data/03_synthetic.ipynb #5f1b4959
 def _at(field, *xyz):
     "Values of `field` at points in mm."
     return ndi.map_coordinates(field, [(c + _BOX)*((_FOLD - 1)/(2*_BOX)) for c in xyz], order=1, mode='grid-wrap')
 
+# %% ../../nbs/data/03_synthetic.ipynb #4e2da645
 def _swell(r, length, k=3):
     "A smooth random function of (x, y, z), deviation about 1: `k` plane waves no shorter than `length` mm."
-    w = r.normal(size=(k, 3)); w *= 2*np.pi/length*r.uniform(.4, 1, (k, 1))/np.linalg.norm(w, axis=1, keepdims=True)
+    w = r.normal(size=(k, 3))
+    w *= 2*np.pi/length*r.uniform(.4, 1, (k, 1))/np.linalg.norm(w, axis=1, keepdims=True)
     w, phase = w.astype('f4'), r.uniform(0, 2*np.pi, k).astype('f4')
-    return lambda x, y, z: sum(np.sin(a*x + b*y + c*z + q) for (a, b, c), q in zip(w, phase))*np.float32((2/k)**.5)
+    def swell(x, y, z):
+        return sum(np.sin(a*x + b*y + c*z + q) for (a, b, c), q in zip(w, phase))*np.float32((2/k)**.5)
+    return swell
 
 # %% ../../nbs/data/03_synthetic.ipynb #6e0726e7
 def _patient(seed, patient, atrophy=0., variation=1.):
@@ -137,12 +153,15 @@ def _chain(c, x, y, z, grow):
     "Distance in mm to a chain of rounded cones whose radii are multiplied by `grow`; negative inside."
     best = None
     for a, b in zip(c, c[1:]):
-        ab = b[:3] - a[:3]; px, py, pz = x - a[0], y - a[1], z - a[2]
+        ab = b[:3] - a[:3]
+        px, py, pz = x - a[0], y - a[1], z - a[2]
         t = np.clip((px*ab[0] + py*ab[1] + pz*ab[2])/np.float32(ab@ab), 0, 1)
-        d = np.sqrt((px - t*ab[0])**2 + (py - t*ab[1])**2 + (pz - t*ab[2])**2) - grow*(a[3] + t*(b[3] - a[3]))
+        to_axis = np.sqrt((px - t*ab[0])**2 + (py - t*ab[1])**2 + (pz - t*ab[2])**2)
+        d = to_axis - grow*(a[3] + t*(b[3] - a[3]))
         best = d if best is None else np.minimum(best, d)
     return best
 
+# %% ../../nbs/data/03_synthetic.ipynb #0de77326
 def _ball(c, axes, x, y, z):
     "About the distance in mm to an ellipsoid; negative inside."
     q = np.sqrt(((x - c[0])/axes[0])**2 + ((y - c[1])/axes[1])**2 + ((z - c[2])/axes[2])**2)
@@ -261,7 +280,10 @@ def make_mri(
     at:list|np.ndarray|None=None, # Heights of the slices in mm above the middle of the brain; None for `n_slices` at the scanner's spacing
 )->tuple[np.ndarray, dict]: # Volume (Z, Y, X) uint16, up, back, left; truth: `tissue` (Z, Y, X) uint8 and what made it
     "A T1-like head scan in 16 bits, and the truth about it: tissue 0 not brain, 1 fluid, 2 grey, 3 white, 4 ventricle."
-    _within(16, 1024, True, size=size); _within(1, 1024, True, n_slices=n_slices); _within(0, 10, atrophy=atrophy, variation=variation, noise=noise, bias=bias)
+    check_whole('size', size, 16, 1024)
+    check_whole('n_slices', n_slices, 1, 1024)
+    amounts = dict(atrophy=atrophy, variation=variation, noise=noise, bias=bias)
+    for name, value in amounts.items(): check_number(name, value, 0, 10)
     p, s = _patient(seed, patient, atrophy, variation), _scanner(seed, scanner)
     if at is None: at = 16 + (np.arange(n_slices) - (n_slices - 1)/2)*s['spacing'][0]
     v, tissue = _slices(seed, p, s, at, size, scanner, noise, bias, low_bits, f'{patient} {scanner}')
@@ -271,7 +293,8 @@ def make_mri(
 # %% ../../nbs/data/03_synthetic.ipynb #387de8f8
 def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, **dials):
     "One job a picture; plates differ in brightness, density, background and blur, and hold both classes."
-    _within(0, 10, effect=effect); _within(1, 10000, True, per_plate=per_plate)
+    check_number('effect', effect, 0, 10)
+    check_whole('per_plate', per_plate, 1, 10000)
     def job(i):
         plate = f'plate{i//per_plate:02d}'; q = rng(seed, 'plate', i//per_plate); r = rng(seed, 'well', i)
         own = dict(n_cells=int(q.integers(12, 22)), radius=q.uniform(8, 10), brightness=math.exp(q.normal(0, .3)), background=q.uniform(.03, .15), blur=q.uniform(.6, 1.2))
@@ -291,7 +314,9 @@ def _texture_sample(n, seed, kinds=THINGS, size=64):
 
 def _mri_sample(n, seed, slices=5, effect=1., variation=1., scanners=4, low_bits=False, volumes=False, size=128, n_slices=32, noise=1., bias=1.):
     "One job a patient; patients 2k and 2k+1, one of each class, lay in the same scanner."
-    _within(1, 1000, True, slices=slices, scanners=scanners); _within(0, 10, effect=effect)
+    check_whole('slices', slices, 1, 1000)
+    check_whole('scanners', scanners, 1, 1000)
+    check_number('effect', effect, 0, 10)
     per = 1 if volumes else slices
     def job(i):
         target, name = ('control', 'atrophy')[i % 2], f'patient{i:03d}'
@@ -332,10 +357,11 @@ def write_sample(
     **dials, # See the section of each kind
 )->Path: # `out`
     "Write a synthetic set: a folder a class, `table.csv` (image, target, group) and `sample.json` (dials and truth)."
-    if kind not in _SAMPLES: raise InputError(f'kind must be one of {", ".join(_SAMPLES)}; got {shown(kind)}')
+    check_choice('kind', kind, _SAMPLES)
     known = _dials(kind)
-    if bad := set(dials) - set(known): raise InputError(f'{kind} has no dial {shown(min(bad))}; its dials are {", ".join(known)}')
-    _within(1, 10**7, True, n=n)
+    bad = set(dials) - set(known)
+    if bad: raise InputError(f'{kind} has no setting {shown(min(bad))}; its settings are {", ".join(known)}')
+    check_whole('n', n, 1, 10**7)
     out, config = Path(out), json.loads(to_json(dict(kind=kind, n=n, seed=seed, dials=dials, version=__version__)))
     if _holds(out, config): return out
     if out.exists() and (not out.is_dir() or any(out.iterdir())): raise InputError(f'{shown(out)}: already holds something else; name a new folder')
