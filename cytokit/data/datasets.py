@@ -22,7 +22,8 @@ from .preprocess import find_images, is_image
 def _task(values):
     whole = re.compile(r'[+-]?\d+')
     if all(is_image(v) for v in values): return 'mask'
-    if all(whole.fullmatch(v) for v in values): return 'class' if len(set(values)) <= min(20, len(values)/2) else 'number'
+    if all(whole.fullmatch(v) for v in values):
+        return 'class' if len(set(values)) <= min(20, len(values)/2) else 'number'
     try: return 'number' if [float(v) for v in values] else 'class'
     except ValueError: return 'class'
 
@@ -48,7 +49,8 @@ def build_table(
     empty = (t.target == '').to_numpy()
     if empty.any():
         raise InputError(f'{shown(where)}: {empty.sum()} of {len(t)} images have no target, the first is {shown(t.image[empty.argmax()])}; fill it in or remove the row')
-    if len(t) < n: warnings.warn(f'{shown(where)}: {_n(n - len(t), "row")} repeat an earlier one and are left out', stacklevel=3)
+    if len(t) < n:
+        warnings.warn(f'{shown(where)}: {_n(n - len(t), "row")} repeat an earlier one and are left out', stacklevel=3)
     t['split'] = [_split_name(s, where) for s in t.split]
     t['group'] = t.group.replace('', np.nan)
     task = task or _task(t.target)
@@ -66,7 +68,8 @@ def _numbers(values, where):
     return x
 
 # %% ../../nbs/data/04_datasets.ipynb #74af49b9
-SPLIT_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test', testing='test')
+SPLIT_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test',
+                   testing='test')
 
 def _split_name(s, where):
     if s == '': return np.nan
@@ -84,7 +87,9 @@ def _folder_rows(folder, group):
             raise InputError(f'{shown(folder)}: has a train folder, and beside it {shown(r[0])}; keep only train, valid and test there')
         if len(r) < 2 + has_split:
             raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class')
-        rows.append((str(p), as_utf8(r[has_split]), as_utf8(find_group(group, p.relative_to(folder).as_posix())) if group else '', r[0] if has_split else ''))
+        rows.append((str(p), as_utf8(r[has_split]),
+                     as_utf8(find_group(group, p.relative_to(folder).as_posix())) if group else '',
+                     r[0] if has_split else ''))
     return rows
 
 # %% ../../nbs/data/04_datasets.ipynb #1c512675
@@ -118,8 +123,10 @@ def _csv_rows(path, columns, limit=2**28):
         where, rows = [header.index(c) if c in header else None for c in columns.values()], []
         for row in reader:
             if not row: continue
-            if len(row) < len(header) or any(row[len(header):]): raise InputError(f'{shown(path)}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; quote cells that hold a {sep!r}')
-            rows.append(['' if i is None else plain_cell(row[i] if j == 0 else row[i].strip()) for j, i in enumerate(where)])
+            if len(row) < len(header) or any(row[len(header):]):
+                raise InputError(f'{shown(path)}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; quote cells that hold a {sep!r}')
+            rows.append(['' if i is None else plain_cell(row[i] if j == 0 else row[i].strip())
+                         for j, i in enumerate(where)])
     except csv.Error as e: raise InputError(f'{shown(path)}: line {reader.line_num} is not CSV ({e})') from None
     try: ''.join(x for r in rows for x in r[1:]).encode()
     except UnicodeEncodeError: raise InputError(f'{shown(path)}: not UTF-8; save it as "CSV UTF-8"') from None
@@ -134,7 +141,8 @@ def absolute_path(
 )->str: # Normalised; whether it exists is another question
     "The place of a file that a table names."
     p = os.path.normpath(os.path.join(root, path))
-    return p if os.path.exists(p) or '\\' not in path else os.path.normpath(os.path.join(root, path.replace('\\', '/')))  # a table from Windows
+    # a table from Windows
+    return p if os.path.exists(p) or '\\' not in path else os.path.normpath(os.path.join(root, path.replace('\\', '/')))
 
 # %% ../../nbs/data/04_datasets.ipynb #e8bb95eb
 def read_table(
@@ -150,7 +158,8 @@ def read_table(
         raise InputError(f"task must be 'class', 'number' or 'mask', got {shown(task)!r}")
     path = Path(source)
     if os.path.isfile(path/'table.csv'): path = path/'table.csv'
-    if os.path.isdir(path): return _same_path(build_table(_folder_rows(path.resolve(), group), path.resolve(), task or 'class', path))
+    if os.path.isdir(path):
+        return _same_path(build_table(_folder_rows(path.resolve(), group), path.resolve(), task or 'class', path))
     if not os.path.isfile(path): raise InputError(f'{shown(path)}: no such folder or CSV file')
     if is_image(path): raise InputError(f'{shown(path)}: is an image; give the folder of its class folders, or a CSV')
     root = path.parent.resolve()
@@ -195,7 +204,9 @@ def pair_table(
     "Match images and masks by name."
     images, masks = Path(images).resolve(), Path(masks).resolve()
     files = [(p, *folder_and_stem(p, images)) for p in find_images(images)]
-    if images == masks: files = [f for f in files if not ROLE_SUFFIX.search(f[2]) or ROLE_SUFFIX.search(f[2])[1].lower()[:2] in ('im', 'ra')]
+    if images == masks:
+        files = [f for f in files if not ROLE_SUFFIX.search(f[2])
+                 or ROLE_SUFFIX.search(f[2])[1].lower()[:2] in ('im', 'ra')]
     own, by = {f[0] for f in files} if images == masks else set(), {}
     for m in find_images(masks):
         if m in own: continue
@@ -207,7 +218,9 @@ def pair_table(
         found = [m for m in found if folder_and_stem(m, masks)[1] == s] or found
         if len(found) > 1:
             raise InputError(f'{shown(p)}: two masks fit, {shown(found[0].name)} and {shown(found[1].name)}; keep one')
-        if found: rows.append((str(p), str(found[0]), find_group(group, p.relative_to(images).as_posix()) if group else '', ''))
+        if found:
+            rows.append((str(p), str(found[0]), find_group(group, p.relative_to(images).as_posix()) if group else '',
+                         ''))
         else: alone.append(p)
     used = {r[1] for r in rows}
     alone += sorted({m for v in by.values() for m in v if str(m) not in used})
@@ -217,7 +230,8 @@ def pair_table(
 
 # %% ../../nbs/data/04_datasets.ipynb #c2a01d88
 def _content(path):
-    try: return digest([file_digest(p) for p in find_images(path)]) if os.path.isdir(path) else file_digest(path)  # a folder is one image, in slices
+    # a folder is one image, in slices
+    try: return digest([file_digest(p) for p in find_images(path)]) if os.path.isdir(path) else file_digest(path)
     except OSError as e:
         raise InputError(f'{shown(path)}: cannot be read ({e.strerror}); mend the path or remove the row') from None
 
@@ -302,7 +316,8 @@ def table_attrs(
     table:pd.DataFrame, # Any table with columns image and target
 )->dict: # name, root, task: as the table says, else the usual
     "What a table says about itself."
-    return {**dict(name='table', root='.', task=None), **table.attrs, 'task': table.attrs.get('task') or _task([str(v) for v in table.target])}
+    return {**dict(name='table', root='.', task=None), **table.attrs,
+            'task': table.attrs.get('task') or _task([str(v) for v in table.target])}
 
 # %% ../../nbs/data/04_datasets.ipynb #3270db8c
 def split_table(
@@ -344,7 +359,8 @@ def fold_table(
     test = table.split == 'test' if 'split' in table else pd.Series(False, table.index)
     unit, counts = _counts(table[~test], 'group', k)
     part = unit.map(pd.Series(_deal(counts, [1/k]*k, rng(seed, 'fold')), index=counts.index)).reindex(table.index)
-    return [table.assign(split=np.where(test, 'test', np.where(part == i, 'valid', 'train')).astype(object)) for i in range(k)]
+    return [table.assign(split=np.where(test, 'test', np.where(part == i, 'valid', 'train')).astype(object))
+            for i in range(k)]
 
 # %% ../../nbs/data/04_datasets.ipynb #c7d58524
 _KEYWORD = re.compile(r'(?i)(?<![a-z])(p|sub|subj|subject|patient|pat|pid|case|donor|animal|mouse|volume|scan)[-_ ]?#$')
@@ -457,11 +473,13 @@ def check_table(
         if lost:
             raise InputError(f'class {shown(min(lost))!r} has no image in {s}; split anew with split_table, or leave the class out')
     if allow_leak: return t
-    for what, key in (('group', t.group if 'group' in t else pd.Series(np.nan, t.index)), ('picture', pd.Series(_twins(list(t.image)), t.index))):
+    for what, key in (('group', t.group if 'group' in t else pd.Series(np.nan, t.index)),
+                      ('picture', pd.Series(_twins(list(t.image)), t.index))):
         parts = t.split.groupby(key).agg(lambda s: ' and '.join(sorted(set(s))))
         bad = parts[parts.str.contains(' and ')]
         if len(bad):
-            first = shown(bad.index[0] if what == 'group' else ' = '.join(os.path.basename(p) for p in t.image[key == bad.index[0]][:2]))
+            first = shown(bad.index[0] if what == 'group'
+                          else ' = '.join(os.path.basename(p) for p in t.image[key == bad.index[0]][:2]))
             raise InputError(f'leak: {_n(len(bad), what)} in more than one split, the first is {first} in {bad.iloc[0]}; split by group with split_table')
     return t
 
@@ -472,7 +490,8 @@ def classes(
     "The classes of a table; a class's place in this list is its number."
     if table_attrs(table)['task'] != 'class':
         raise InputError(f"the targets are of task {table_attrs(table)['task']!r}: there are no classes; read the table with task='class' if they are")
-    return sorted(set(map(str, table.target)), key=lambda s: [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in re.split(r'(\d+)', s)])
+    return sorted(set(map(str, table.target)),
+                  key=lambda s: [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in re.split(r'(\d+)', s)])
 
 # %% ../../nbs/data/04_datasets.ipynb #72da5153
 def save_table(
@@ -500,8 +519,10 @@ def table_digest(
 )->str: # 16 hexadecimal digits
     "Fingerprint of what is learned from: the files' bytes, targets, groups and splits. Names, places and row order do not matter."
     cols = [parallel_map(_content, table.image, 'fingerprint')]
-    cols += [parallel_map(_content, table.target, 'fingerprint') if table_attrs(table)['task'] == 'mask' else table.target]
-    cols += [table[c].astype(object).where(table[c].notna(), None) if c in table else [None]*len(table) for c in ('group', 'split')]
+    cols += [parallel_map(_content, table.target, 'fingerprint') if table_attrs(table)['task'] == 'mask'
+             else table.target]
+    cols += [table[c].astype(object).where(table[c].notna(), None) if c in table else [None]*len(table)
+             for c in ('group', 'split')]
     return digest(sorted([list(map(str, row)) for row in zip(*cols)]))
 
 # %% ../../nbs/data/04_datasets.ipynb #437140d9
@@ -513,8 +534,10 @@ def write_csv(
     "Write a table as CSV, whole or not at all, so that no spreadsheet runs a cell of it."
     t = table.copy()
     for k, values in enumerate(table.items()):
-        if values[1].dtype.kind == 'O': t.isetitem(k, pd.Series([safe_cell(v) for v in values[1]], table.index, dtype=object))
-    with atomic(path) as tmp: t.to_csv(tmp, index=False, encoding='utf-8', errors='surrogateescape' if exact else 'backslashreplace')
+        if values[1].dtype.kind == 'O':
+            t.isetitem(k, pd.Series([safe_cell(v) for v in values[1]], table.index, dtype=object))
+    with atomic(path) as tmp:
+        t.to_csv(tmp, index=False, encoding='utf-8', errors='surrogateescape' if exact else 'backslashreplace')
 
 # %% ../../nbs/data/04_datasets.ipynb #a18728b8
 def read_csv(
@@ -564,11 +587,14 @@ def apply_plan(
         n += 1
         if action == 'drop': drop.append(i)
         if action == 'fix': fix += 1
-        if action == 'relabel': t.iloc[i, t.columns.get_loc('target')] = _numbers([to], f'{path}, row {line}')[0] if table_attrs(table)['task'] == 'number' else to
+        if action == 'relabel':
+            t.iloc[i, t.columns.get_loc('target')] = _numbers([to], f'{path}, row {line}')[0] if table_attrs(table)['task'] == 'number' else to
         if action == 'move': t.iloc[i, t.columns.get_loc('split')] = _split_name(to, path)
     if rows and not n:
         raise InputError(f'{shown(path)}: none of its {len(rows)} images is in the table, the first is {shown(rows[0][0])}; relative paths start at {shown(root)}')
-    if fix: warnings.warn(f'{shown(path)}: {_n(fix, "image")} to fix {"is" if fix == 1 else "are"} still in the table', stacklevel=2)
+    if fix:
+        warnings.warn(f'{shown(path)}: {_n(fix, "image")} to fix {"is" if fix == 1 else "are"} still in the table',
+                      stacklevel=2)
     t = t.drop(t.index[drop]).reset_index(drop=True)
     if not len(t): raise InputError(f'{shown(path)}: drops every image')
     t.attrs = dict(table.attrs)
@@ -589,7 +615,8 @@ def shuffle_targets(
     split = t.split.to_numpy() if 'split' in t else np.zeros(len(t))
     def draw():
         new = np.zeros(len(t), int)
-        for own, other in zip(rows, r.permutation(len(rows))): new[own] = np.resize(r.permutation(rows[other]), len(own))
+        for own, other in zip(rows, r.permutation(len(rows))):
+            new[own] = np.resize(r.permutation(rows[other]), len(own))
         return sum(_dependence(old[split == s], old[new[split == s]], named) for s in pd.unique(split)), new
     new = min((draw() for _ in range(200 if len(rows) <= 1000 else 1)), key=lambda d: d[0])[1]
     return table.assign(target=table.image.map(dict(zip(t.image, t.target.to_numpy()[new]))).astype(table.target.dtype))
@@ -610,26 +637,30 @@ def _medmnist(key, what, names, licence, files):
     for side, md5, size in files:
         name = f'{key}mnist' if side == 28 else f'{key}mnist_{side}'
         url = f'https://zenodo.org/records/10519652/files/{name}.npz?download=1'
-        entries[name] = dict(what=f'{what}, {side}×{side}', licence=licence, cite=_MEDMNIST, layout='npz', classes=names,
+        entries[name] = dict(what=f'{what}, {side}×{side}', licence=licence, cite=_MEDMNIST, layout='npz',
+                             classes=names,
             files=[(url, f'md5:{md5}', size)])
     return entries
 
 # %% ../../nbs/data/04_datasets.ipynb #278997ae
 _BLOOD = _medmnist('blood', '17 092 blood cells in colour, 8 classes',
-    ['basophil', 'eosinophil', 'erythroblast', 'immature granulocyte', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet'],
+    ['basophil', 'eosinophil', 'erythroblast', 'immature granulocyte', 'lymphocyte', 'monocyte', 'neutrophil',
+     'platelet'],
     'CC BY 4.0', [
         (28, '7053d0359d879ad8a5505303e11de1dc', None),
         (64, '2b94928a2ae4916078ca51e05b6b800b', None),
         (128, 'adace1e0ed228fccda1f39692059dd4c', None)])
 
 # %% ../../nbs/data/04_datasets.ipynb #97d80292
-_PNEUMONIA = _medmnist('pneumonia', '5 856 chest X-rays of children, 8 bits, 2 classes', ['normal', 'pneumonia'], 'CC BY 4.0', [
+_PNEUMONIA = _medmnist('pneumonia', '5 856 chest X-rays of children, 8 bits, 2 classes', ['normal', 'pneumonia'],
+                       'CC BY 4.0', [
     (28, '28209eda62fecd6e6a2d98b1501bb15f', 4170669),
     (64, '8f4eceb4ccffa70c672198ea285246c6', 20606998),
     (128, '05b46931834c231683c68f40c47b2971', 75506212)])
 
 # %% ../../nbs/data/04_datasets.ipynb #37c63391
-_BREAST = _medmnist('breast', '780 breast ultrasound images, 2 classes', ['malignant', 'normal or benign'], 'CC BY 4.0', [
+_BREAST = _medmnist('breast', '780 breast ultrasound images, 2 classes', ['malignant', 'normal or benign'],
+                    'CC BY 4.0', [
     (28, '750601b1f35ba3300ea97c75c52ff8f6', 559580),
     (64, '742edef2a1fd1524b2efff4bd7ba9364', None),
     (128, '363e4b3f8d712e9b5de15470a2aaadf1', None)])
@@ -685,7 +716,8 @@ _DSB2018 = dict(
     licence='CC0',
     cite='Caicedo et al., Nature Methods 16:1247 (2019), doi:10.1038/s41592-019-0612-7',
     layout='masks',
-    pairs=[('train', 'dsb2018/train/images', 'dsb2018/train/masks'), ('test', 'dsb2018/test/images', 'dsb2018/test/masks')],
+    pairs=[('train', 'dsb2018/train/images', 'dsb2018/train/masks'),
+           ('test', 'dsb2018/test/images', 'dsb2018/test/masks')],
     files=[('https://github.com/stardist/stardist/releases/download/0.1.0/dsb2018.zip',
             'sha256:e44921950edce378063aa4457e625581ba35b4c2dbd9a07c19d48900129f386f', 26975232)])
 
@@ -712,7 +744,8 @@ def catalogue_table(
     rows = []
     for name, entry in CATALOGUE.items():
         size = sum(n_bytes or np.nan for _, _, n_bytes in entry['files'])
-        rows.append(dict(name=name, what=entry['what'], MB=round(size/1e6, 1), licence=entry['licence'], cite=entry['cite']))
+        rows.append(dict(name=name, what=entry['what'], MB=round(size/1e6, 1), licence=entry['licence'],
+                         cite=entry['cite']))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/data/04_datasets.ipynb #a642df76
@@ -746,7 +779,8 @@ def _unpack(archive, folder, limit=2**35):
                     if not (m.isfile() or m.isdir()): raise bad(f'holds a link or device ({shown(m.name)})')
                     if m.isfile(): put(m.name, z.extractfile(m))
     except InputError: raise
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as e:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
+            ValueError) as e:
         raise bad(f'cannot be unpacked ({shown(e)})') from None
 
 # %% ../../nbs/data/04_datasets.ipynb #181a50f6
@@ -780,7 +814,8 @@ def _get(name, url, known, size, local):
         return found[0]
     pooch.get_logger().setLevel('WARNING')
     bar = progress(desc=file, total=size or 1, unit='B', unit_scale=True)
-    try: return Path(pooch.retrieve(url, known, fname=file, path=cache_dir('downloads', name), downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=30)))
+    try: return Path(pooch.retrieve(url, known, fname=file, path=cache_dir('downloads', name),
+                                    downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=30)))
     except requests.RequestException as e:
         why = f'HTTP {e.response.status_code}' if getattr(e, 'response', None) is not None else type(e).__name__
         raise InputError(f'{name}: {url} cannot be downloaded ({why}); try again, or put the file into a folder and give it as local= or CYTOKIT_DATA') from None
@@ -810,7 +845,8 @@ def fetch(
         tmp = Path(tmp).resolve()/'set'
         tmp.mkdir()
         save_table(_layout(e, files, tmp), tmp/'table.csv')
-        write_json(tmp/'source.json', dict(name=name, what=e['what'], licence=e['licence'], cite=e['cite'], files=e['files']))
+        write_json(tmp/'source.json',
+                   dict(name=name, what=e['what'], licence=e['licence'], cite=e['cite'], files=e['files']))
         if folder.exists(): folder.rmdir()
         tmp.rename(folder)
     if not local: shutil.rmtree(files[0].parent, ignore_errors=True)

@@ -89,14 +89,16 @@ def make_cells(
         body = np.clip((d + .5)/soft, 0, 1)
         body *= 1 + k.uniform(.05, .2)*np.roll(lumps, k.integers(size, size=2), (0, 1))[box]
         for _ in range(k.integers(0, 4)):
-            y, x = np.argwhere(d > .25*d.max())[k.integers((d > .25*d.max()).sum())]; yy, xx = np.ogrid[:d.shape[0], :d.shape[1]]
+            y, x = np.argwhere(d > .25*d.max())[k.integers((d > .25*d.max()).sum())]
+            yy, xx = np.ogrid[:d.shape[0], :d.shape[1]]
             body *= 1 - k.uniform(.2, .5)*np.exp(-((yy - y)**2 + (xx - x)**2)/(2*(.13*radius)**2))
         (hazy if k.random() < out_of_focus else sharp)[box] += body*math.exp(k.normal(0, .22))*(1.8 if small else 1)
     img = ndi.gaussian_filter(sharp, blur) + ndi.gaussian_filter(hazy, np.hypot(blur, .3*radius))
     img += .12*background**.5*ndi.gaussian_filter(img, 1.5*radius)
     x, y, *_ = pixel_grid(size); a, b = r.uniform(-.4, .4, 2)
     img += background*np.clip(1 + a*x + b*y + .2*spectral_noise(r, size, cloud_spectrum(2.5)), 0, None)
-    img = np.maximum(img, 0)*brightness; img += noise*(.05*np.sqrt(img)*r.standard_normal(img.shape) + .008*r.standard_normal(img.shape))
+    img = np.maximum(img, 0)*brightness
+    img += noise*(.05*np.sqrt(img)*r.standard_normal(img.shape) + .008*r.standard_normal(img.shape))
     return np.clip(img*12000 + 400, 0, 65535).astype('u2'), labels
 
 # %% ../../nbs/data/03_synthetic.ipynb #6b819960
@@ -134,8 +136,10 @@ def _patient(seed, patient, atrophy=0., variation=1.):
     "All that differs between patients, from (seed, patient) alone."
     r = rng(seed, 'mri patient', patient)
     n = lambda sd, size=None: r.normal(0, sd, size)
-    p = dict(axes=np.array([63, 85, 66])*np.exp(n(.04) + n(.03, 3)), egg=r.uniform(.05, .11), turn=n(.05, 3), shift=n([2., 3., 2.]),
-        warp=[_swell(r, 110) for _ in range(3)], curl=[_swell(r, 28) for _ in range(3)], fold=_fold_noise(r, r.uniform(21, 25)), depth=_swell(r, 30),
+    p = dict(axes=np.array([63, 85, 66])*np.exp(n(.04) + n(.03, 3)), egg=r.uniform(.05, .11), turn=n(.05, 3),
+             shift=n([2., 3., 2.]),
+        warp=[_swell(r, 110) for _ in range(3)], curl=[_swell(r, 28) for _ in range(3)],
+        fold=_fold_noise(r, r.uniform(21, 25)), depth=_swell(r, 30),
         thick=r.uniform(2.5, 3.1), scalp=r.uniform(2, 6), skull=r.uniform(4, 8), pad=_swell(r, 90))
     natural, sulci = n(1), n(1)
     p['ventricle'] = math.exp(.17*variation*natural + .64*atrophy)
@@ -187,7 +191,9 @@ def _brain(p, x, y, z, depth):
     qx, qy, qz = X - 22 + 3*a, y + 3 + 3*b, z - 8 + 3*c; q = np.sqrt(qx*qx + qy*qy + qz*qz) + 1e-3
     s = 56/q; n = _at(p['fold'], qx*s + np.where(left, 7, -7), qy*s, qz*s + np.where(left, 21, -21))
     sheet = abs(n)*np.clip(q/56, .3, 1.2)
-    d = np.minimum(d, np.hypot(sheet, np.maximum(0, np.maximum(d - 14 - 4*p['depth'](x, y, z) - np.clip(-8 - z, 0, 14), -core))))
+    d = np.minimum(d,
+                   np.hypot(sheet,
+                            np.maximum(0, np.maximum(d - 14 - 4*p['depth'](x, y, z) - np.clip(-8 - z, 0, 14), -core))))
     insula = np.hypot(X - 39 + .006*y*y + 1.5*a, np.maximum(0, _ball((0, 3, 4), (99, 19, 13), 0*x, y, z)))
     sylvian = np.hypot((z - 4 + .6*(y - 4) + 4*b)*.85, np.maximum(0, np.maximum(39 - X, abs(y + 2) - 26)))
     d = np.minimum(d, np.minimum(insula, sylvian) - .3)
@@ -202,8 +208,10 @@ def _brain(p, x, y, z, depth):
 def _base(p, x, y, z):
     "Distances in mm, negative inside: cerebellum, brain stem, the space around it, the face, the eyes."
     X = abs(x)
-    return (_ball((18, -50, -36), (32, 30, 22), X, y, z), _chain(np.array([(0, -15, -2, 10), (0, -20, -28, 12), (0, -34, -75, 8)], 'f4'), X, y, z, 1),
-        _ball((0, -9, -30), (19, 25, 20), X, y, z), _ball((0, 64, -48), (75, 44, 32), X, y, z), _ball((31, 68, -34), (12, 12, 12), X, y, z))
+    return (_ball((18, -50, -36), (32, 30, 22), X, y, z),
+            _chain(np.array([(0, -15, -2, 10), (0, -20, -28, 12), (0, -34, -75, 8)], 'f4'), X, y, z, 1),
+        _ball((0, -9, -30), (19, 25, 20), X, y, z), _ball((0, 64, -48), (75, 44, 32), X, y, z),
+        _ball((31, 68, -34), (12, 12, 12), X, y, z))
 
 
 def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
@@ -217,7 +225,8 @@ def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
         d = np.minimum(d, np.minimum(np.minimum(cerebellum - 1, face), cistern))
     g, w = d - p['sulcus'], d - p['sulcus'] - p['thick']
     brain = fluid + (grey - fluid)*soft_step(g, px) + (1 - grey)*soft_step(w, px)
-    for c, axes, b in (((12, -13, 5), (9, 15, 10), .82), ((27, 4, 3), (5.5, 15, 11), .76), ((20, 0, 1), (5, 9, 8), .9), ((15, 19, 9), (5.5, 10, 9), .74)):
+    for c, axes, b in (((12, -13, 5), (9, 15, 10), .82), ((27, 4, 3), (5.5, 15, 11), .76), ((20, 0, 1), (5, 9, 8), .9),
+                       ((15, 19, 9), (5.5, 10, 9), .74)):
         c = (c[0] + 2.5*(p['ventricle'] - 1), *c[1:])
         brain += (grey + (b - .7)*(1 - grey)/.3 - brain)*soft_step(-_ball(c, axes, X, y, z), 2*px)*(d > 4)
     brain += (fluid - brain)*soft_step(-v, px)
@@ -225,11 +234,13 @@ def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
     tissue = np.select([depth < 0, v < 0, g < 0, w < 0], [0, 4, 1, 2], 3)
     if low:
         leaf = soft_step(np.maximum(triangle_wave(-cerebellum/4 + .5*p['curl'][0](x, y, z) + .3*p['curl'][1](x, y, z)) - .7, (-cerebellum - 15 + 4*p['curl'][2](x, y, z))/10), .4)
-        brain += (grey + (1 - grey)*leaf - brain)*soft_step(-cerebellum, px); brain += (.95 - brain)*soft_step(-stem, px)
+        brain += (grey + (1 - grey)*leaf - brain)*soft_step(-cerebellum, px)
+        brain += (.95 - brain)*soft_step(-stem, px)
         flesh = .45 + .25*p['curl'][1](x, y, z)*p['curl'][2](x, y, z) + .5*soft_step(3 - eye, px)*soft_step(eye, px) - .25*soft_step(-eye, px)
         flesh = np.where((X < 11 + 2*p['pad'](x, y, z)) & (y > 45), .08, flesh)
         brain += (flesh - brain)*soft_step(-face - 3, px)
-        tissue = np.select([depth < 0, face < -3, stem < 0, cerebellum < 0], [0, 0, 3, np.where(leaf > .5, 3, 2)], tissue)
+        tissue = np.select([depth < 0, face < -3, stem < 0, cerebellum < 0], [0, 0, 3, np.where(leaf > .5, 3, 2)],
+                           tissue)
     layers = np.interp(-depth/(k + 3) , [0, .2, .35, .5, .75, .9, 1.0], [fluid, fluid, .07, .35, .35, .07, .07])
     out = -depth - k - 3
     scalp = fat*soft_step(f - out, 1.2*px)*soft_step(out, px) + .55*soft_step(1.8 - abs(out - f - .9), px)
@@ -239,8 +250,10 @@ def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
 # %% ../../nbs/data/03_synthetic.ipynb #cf0c839b
 def _scanner(seed, scanner):
     r = rng(seed, 'mri scanner', scanner)
-    return dict(spacing=(float(r.choice([3., 3.5, 4., 4.5])), *[float(r.choice([1.6, 1.7, 1.8, 1.9]))]*2), scale=float(np.exp(r.uniform(np.log(3000), np.log(30000)))),
-        grey=r.uniform(.64, .74), fluid=r.uniform(.2, .3), fat=r.uniform(1.1, 1.6), noise=r.uniform(.025, .05), bias=r.uniform(.08, .18))
+    return dict(spacing=(float(r.choice([3., 3.5, 4., 4.5])), *[float(r.choice([1.6, 1.7, 1.8, 1.9]))]*2),
+                scale=float(np.exp(r.uniform(np.log(3000), np.log(30000)))),
+        grey=r.uniform(.64, .74), fluid=r.uniform(.2, .3), fat=r.uniform(1.1, 1.6), noise=r.uniform(.025, .05),
+        bias=r.uniform(.08, .18))
 
 def _slices(seed, p, s, at, size, scanner, noise, bias, low_bits, name):
     "Slices at heights `at` (mm) as the scanner gives them, uint16, and their tissue."
@@ -249,12 +262,16 @@ def _slices(seed, p, s, at, size, scanner, noise, bias, low_bits, name):
     r = rng(seed, 'mri bias', name); shade, gain = _swell(r, 260, 3), np.exp(r.normal(0, .15))
     out, tissue = np.zeros((len(at), size, size), 'u2'), np.zeros((len(at), size, size), 'u1')
     for i, z in enumerate(at):
-        x, y = X.ravel(), Y.ravel(); inside = (x/100)**2 + (y/118)**2 < 1; x, y = x[inside], y[inside]; z = np.full_like(x, z)
+        x, y = X.ravel(), Y.ravel()
+        inside = (x/100)**2 + (y/118)**2 < 1
+        x, y = x[inside], y[inside]
+        z = np.full_like(x, z)
         img = np.zeros((size*size), 'f4'); t = np.zeros(size*size, 'u1')
         img[inside], t[inside] = _head(p, x, y, z, px, s['grey'], s['fluid'], s['fat'])
         img[inside] *= 1 + bias*s['bias']*shade(x, y, z)
         img, tissue[i] = ndi.gaussian_filter(img.reshape(size, size), .45), t.reshape(size, size)
-        q = rng(seed, 'mri noise', name, round(float(z[0]), 3)); e = q.standard_normal((2, size, size), dtype='f4')*s['noise']*noise
+        q = rng(seed, 'mri noise', name, round(float(z[0]), 3))
+        e = q.standard_normal((2, size, size), dtype='f4')*s['noise']*noise
         img = np.hypot(img + e[0], e[1])
         out[i] = _low(img, q) if low_bits else np.clip(img*s['scale']*gain, 0, 65535)
     return out, tissue
@@ -288,7 +305,8 @@ def make_mri(
     if at is None: at = 16 + (np.arange(n_slices) - (n_slices - 1)/2)*s['spacing'][0]
     v, tissue = _slices(seed, p, s, at, size, scanner, noise, bias, low_bits, f'{patient} {scanner}')
     k = 128/size; spacing = (s['spacing'][0], s['spacing'][1]*k, s['spacing'][2]*k)
-    return v, dict(tissue=tissue, patient=patient, atrophy=float(atrophy), scanner=scanner, spacing=spacing, ventricle=p['ventricle'], at=[float(a) for a in at])
+    return v, dict(tissue=tissue, patient=patient, atrophy=float(atrophy), scanner=scanner, spacing=spacing,
+                   ventricle=p['ventricle'], at=[float(a) for a in at])
 
 # %% ../../nbs/data/03_synthetic.ipynb #387de8f8
 def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, **dials):
@@ -297,10 +315,12 @@ def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, **dials):
     check_whole('per_plate', per_plate, 1, 10000)
     def job(i):
         plate = f'plate{i//per_plate:02d}'; q = rng(seed, 'plate', i//per_plate); r = rng(seed, 'well', i)
-        own = dict(n_cells=int(q.integers(12, 22)), radius=q.uniform(8, 10), brightness=math.exp(q.normal(0, .3)), background=q.uniform(.03, .15), blur=q.uniform(.6, 1.2))
+        own = dict(n_cells=int(q.integers(12, 22)), radius=q.uniform(8, 10), brightness=math.exp(q.normal(0, .3)),
+                   background=q.uniform(.03, .15), blur=q.uniform(.6, 1.2))
         own['n_cells'] += int(r.integers(-4, 5)); own['brightness'] *= math.exp(r.normal(0, .15))
         target = ('untreated', 'treated')[i % 2]; elongation = .2 + .35*effect*(i % 2) + r.normal(0, .04)
-        img, labels = make_cells(f'{seed} {i}', **{**own, 'elongation': elongation, **dials}); name = f'{plate}_well{i:03d}.png'
+        img, labels = make_cells(f'{seed} {i}', **{**own, 'elongation': elongation, **dials})
+        name = f'{plate}_well{i:03d}.png'
         if masks: return [(f'images/{name}', f'masks/{name}', plate, img, dict(cells=int(labels.max())), labels)]
         return [(f'{target}/{name}', target, plate, img, dict(cells=int(labels.max())))]
     return job, n
@@ -312,7 +332,8 @@ def _texture_sample(n, seed, kinds=THINGS, size=64):
         return [(f'{k}/{k}{i:04d}.png', k, '', make_texture(k, f'{seed} {i}', size), {})]
     return job, n
 
-def _mri_sample(n, seed, slices=5, effect=1., variation=1., scanners=4, low_bits=False, volumes=False, size=128, n_slices=32, noise=1., bias=1.):
+def _mri_sample(n, seed, slices=5, effect=1., variation=1., scanners=4, low_bits=False, volumes=False, size=128,
+                n_slices=32, noise=1., bias=1.):
     "One job a patient; patients 2k and 2k+1, one of each class, lay in the same scanner."
     check_whole('slices', slices, 1, 1000)
     check_whole('scanners', scanners, 1, 1000)
@@ -321,10 +342,12 @@ def _mri_sample(n, seed, slices=5, effect=1., variation=1., scanners=4, low_bits
     def job(i):
         target, name = ('control', 'atrophy')[i % 2], f'patient{i:03d}'
         at = None if volumes else 6 + 10*(np.arange(slices) + rng(seed, 'mri heights', i).random(slices))/slices
-        v, truth = make_mri(seed, i, size, n_slices, effect*(i % 2), variation, int(rng(seed, 'mri pair', i//2).integers(scanners)), noise, bias, low_bits, at)
+        v, truth = make_mri(seed, i, size, n_slices, effect*(i % 2), variation,
+                            int(rng(seed, 'mri pair', i//2).integers(scanners)), noise, bias, low_bits, at)
         del truth['tissue']
         if volumes: return [(f'{target}/{name}.nii.gz', target, name, v, truth)]
-        return [(f'{target}/{name}_slice{k}.png', target, name, v[k], dict(truth, at=truth['at'][k])) for k in range(min(slices, n - i*slices))]
+        return [(f'{target}/{name}_slice{k}.png', target, name, v[k], dict(truth, at=truth['at'][k]))
+                for k in range(min(slices, n - i*slices))]
     return job, -(-n//per)
 
 # %% ../../nbs/data/03_synthetic.ipynb #6a4b6989
@@ -334,7 +357,9 @@ def _save(path, a, spacing=None, at=None):
     if path.suffix == '.png': Image.fromarray(a).save(path, compress_level=3)
     else:
         import nibabel as nib
-        z, y, x = spacing; affine = np.diag([-x, -y, z, 1]); affine[:3, 3] = x*(a.shape[2] - 1)/2, y*(a.shape[1] - 1)/2, at[0]
+        z, y, x = spacing
+        affine = np.diag([-x, -y, z, 1])
+        affine[:3, 3] = x*(a.shape[2] - 1)/2, y*(a.shape[1] - 1)/2, at[0]
         img = nib.Nifti1Image(a.transpose(2, 1, 0), affine); img.header.set_xyzt_units('mm'); nib.save(img, path)
 
 _SAMPLES = dict(cells=_cell_sample, mri=_mri_sample, textures=_texture_sample)
@@ -364,7 +389,8 @@ def write_sample(
     check_whole('n', n, 1, 10**7)
     out, config = Path(out), json.loads(to_json(dict(kind=kind, n=n, seed=seed, dials=dials, version=__version__)))
     if _holds(out, config): return out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())): raise InputError(f'{shown(out)}: already holds something else; name a new folder')
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f'{shown(out)}: already holds something else; name a new folder')
     job, m = _SAMPLES[kind](n, seed, **dials)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix='.tmp-') as tmp:
@@ -374,7 +400,8 @@ def write_sample(
             for image, target, _, a, truth, *mask in rows:
                 _save(new/image, a, truth.get('spacing'), truth.get('at'))
                 for m in mask: _save(new/target, m)
-            return [(dict(image=image, target=target, group=group), truth) for image, target, group, _, truth, *_ in rows]
+            return [(dict(image=image, target=target, group=group), truth)
+                    for image, target, group, _, truth, *_ in rows]
         rows = [r for rs in parallel_map(make, range(m), f'{kind} samples') for r in rs][:n]
         with open(new/'table.csv', 'w', newline='', encoding='utf-8') as f:
             t = csv.DictWriter(f, ['image', 'target', 'group']); t.writeheader(); t.writerows(r for r, _ in rows)
