@@ -22,13 +22,15 @@ from .preprocess import find_images, is_image
 def _task(values):
     whole = re.compile(r'[+-]?\d+')
     if all(is_image(v) for v in values): return 'mask'
-    if all(whole.fullmatch(v) for v in values): return 'class' if len(set(values)) <= min(20, len(values)/2) else 'number'
+    if all(whole.fullmatch(v) for v in values):
+        return 'class' if len(set(values)) <= min(20, len(values)/2) else 'number'
     try: return 'number' if [float(v) for v in values] else 'class'
     except ValueError: return 'class'
 
-# %% ../../nbs/data/04_datasets.ipynb #56e7ae9c
+# %% ../../nbs/data/04_datasets.ipynb #c08a2a7a
 def _n(n, what): return f'{n} {what}' if n == 1 else f'{n} {what}s'
 
+# %% ../../nbs/data/04_datasets.ipynb #56e7ae9c
 def build_table(
     rows:list, # (image, target, group, split) of text; '' is missing
     root, # Folder that relative paths start at
@@ -36,15 +38,19 @@ def build_table(
     where, # File or folder that the rows are from, for messages
 )->pd.DataFrame: # Columns image, target and, where given, group and split; `attrs` name, root, task
     "A table from rows of text; `InputError` where images are missing or a row says too little."
-    if not rows: raise InputError(f'{shown(where)}: holds no image; give a folder of class folders or a CSV with columns image,target')
+    if not rows:
+        raise InputError(f'{shown(where)}: holds no image; give a folder of class folders or a CSV with columns image,target')
     t = pd.DataFrame(rows, columns=['image', 'target', 'group', 'split'], dtype=object)
     n = len(t)
     t = t.drop_duplicates(ignore_index=True)
     gone = [p for p in t.image if not (os.path.isfile(p) or os.path.isdir(p))]
-    if gone: raise InputError(f'{shown(where)}: {len(gone)} of {len(t)} images are missing, the first is {shown(gone[0])}; relative paths start at {shown(root)}')
+    if gone:
+        raise InputError(f'{shown(where)}: {len(gone)} of {len(t)} images are missing, the first is {shown(gone[0])}; relative paths start at {shown(root)}')
     empty = (t.target == '').to_numpy()
-    if empty.any(): raise InputError(f'{shown(where)}: {empty.sum()} of {len(t)} images have no target, the first is {shown(t.image[empty.argmax()])}; fill it in or remove the row')
-    if len(t) < n: warnings.warn(f'{shown(where)}: {_n(n - len(t), "row")} repeat an earlier one and are left out', stacklevel=3)
+    if empty.any():
+        raise InputError(f'{shown(where)}: {empty.sum()} of {len(t)} images have no target, the first is {shown(t.image[empty.argmax()])}; fill it in or remove the row')
+    if len(t) < n:
+        warnings.warn(f'{shown(where)}: {_n(n - len(t), "row")} repeat an earlier one and are left out', stacklevel=3)
     t['split'] = [_split_name(s, where) for s in t.split]
     t['group'] = t.group.replace('', np.nan)
     task = task or _task(t.target)
@@ -52,19 +58,23 @@ def build_table(
     t.attrs = dict(name=Path(root).name, root=str(root), task=task)
     return t.drop(columns=[c for c in ('group', 'split') if t[c].isna().all()])
 
+# %% ../../nbs/data/04_datasets.ipynb #76864132
 def _numbers(values, where):
     bad = None
     try: x = np.array([float(v) for v in values])
     except ValueError as e: bad = e
-    if bad or not np.isfinite(x).all(): raise InputError(f"{shown(where)}: targets must be finite numbers for task='number' ({shown(bad or 'NaN or infinite')}); mend them or use task='class'")
+    if bad or not np.isfinite(x).all():
+        raise InputError(f"{shown(where)}: targets must be finite numbers for task='number' ({shown(bad or 'NaN or infinite')}); mend them or use task='class'")
     return x
 
 # %% ../../nbs/data/04_datasets.ipynb #74af49b9
-SPLIT_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test', testing='test')
+SPLIT_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test',
+                   testing='test')
 
 def _split_name(s, where):
     if s == '': return np.nan
-    if s.lower() not in SPLIT_NAMES: raise InputError(f'{shown(where)}: split must be train, valid or test, got {shown(s)!r}')
+    if s.lower() not in SPLIT_NAMES:
+        raise InputError(f'{shown(where)}: split must be train, valid or test, got {shown(s)!r}')
     return SPLIT_NAMES[s.lower()]
 
 # %% ../../nbs/data/04_datasets.ipynb #235e47d6
@@ -73,11 +83,16 @@ def _folder_rows(folder, group):
     has_split = any(len(r) > 2 and SPLIT_NAMES.get(r[0].lower()) == 'train' for _, r in paths)
     rows = []
     for p, r in paths:
-        if has_split and r[0].lower() not in SPLIT_NAMES: raise InputError(f'{shown(folder)}: has a train folder, and beside it {shown(r[0])}; keep only train, valid and test there')
-        if len(r) < 2 + has_split: raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class')
-        rows.append((str(p), as_utf8(r[has_split]), as_utf8(find_group(group, p.relative_to(folder).as_posix())) if group else '', r[0] if has_split else ''))
+        if has_split and r[0].lower() not in SPLIT_NAMES:
+            raise InputError(f'{shown(folder)}: has a train folder, and beside it {shown(r[0])}; keep only train, valid and test there')
+        if len(r) < 2 + has_split:
+            raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class')
+        rows.append((str(p), as_utf8(r[has_split]),
+                     as_utf8(find_group(group, p.relative_to(folder).as_posix())) if group else '',
+                     r[0] if has_split else ''))
     return rows
 
+# %% ../../nbs/data/04_datasets.ipynb #1c512675
 def find_group(
     pattern:str, # Regular expression
     name:str, # Path of an image below its folder
@@ -85,7 +100,8 @@ def find_group(
     "The group that a file's name tells; `InputError` where the expression finds nothing."
     try: m = re.search(pattern, name)
     except re.error as e: raise InputError(f'group={shown(pattern)!r}: not a regular expression ({e})') from None
-    if not m: raise InputError(f'{shown(name)}: group={shown(pattern)!r} finds nothing in it; the pattern must fit every path')
+    if not m:
+        raise InputError(f'{shown(name)}: group={shown(pattern)!r} finds nothing in it; the pattern must fit every path')
     return m.group(m.lastindex or 0)
 
 # %% ../../nbs/data/04_datasets.ipynb #0b6f6361
@@ -107,8 +123,10 @@ def _csv_rows(path, columns, limit=2**28):
         where, rows = [header.index(c) if c in header else None for c in columns.values()], []
         for row in reader:
             if not row: continue
-            if len(row) < len(header) or any(row[len(header):]): raise InputError(f'{shown(path)}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; quote cells that hold a {sep!r}')
-            rows.append(['' if i is None else plain_cell(row[i] if j == 0 else row[i].strip()) for j, i in enumerate(where)])
+            if len(row) < len(header) or any(row[len(header):]):
+                raise InputError(f'{shown(path)}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; quote cells that hold a {sep!r}')
+            rows.append(['' if i is None else plain_cell(row[i] if j == 0 else row[i].strip())
+                         for j, i in enumerate(where)])
     except csv.Error as e: raise InputError(f'{shown(path)}: line {reader.line_num} is not CSV ({e})') from None
     try: ''.join(x for r in rows for x in r[1:]).encode()
     except UnicodeEncodeError: raise InputError(f'{shown(path)}: not UTF-8; save it as "CSV UTF-8"') from None
@@ -116,13 +134,15 @@ def _csv_rows(path, columns, limit=2**28):
         for r in rows: r[1] = r[1].replace(',', '.')
     return rows
 
+# %% ../../nbs/data/04_datasets.ipynb #9946df03
 def absolute_path(
     path:str, # As a table says it, with / or \\
     root, # Folder that it starts at
 )->str: # Normalised; whether it exists is another question
     "The place of a file that a table names."
     p = os.path.normpath(os.path.join(root, path))
-    return p if os.path.exists(p) or '\\' not in path else os.path.normpath(os.path.join(root, path.replace('\\', '/')))  # a table from Windows
+    # a table from Windows
+    return p if os.path.exists(p) or '\\' not in path else os.path.normpath(os.path.join(root, path.replace('\\', '/')))
 
 # %% ../../nbs/data/04_datasets.ipynb #e8bb95eb
 def read_table(
@@ -134,30 +154,36 @@ def read_table(
     task:str|None=None, # 'class', 'number' or 'mask'; None: told by the targets
 )->pd.DataFrame: # Columns image (absolute path), target (text; float for numbers), group and split where there are any; `attrs`: name, root, task
     "Read what people have into one table. Missing files, missing targets and contradictions are an `InputError`."
-    if task not in (None, 'class', 'number', 'mask'): raise InputError(f"task must be 'class', 'number' or 'mask', got {shown(task)!r}")
+    if task not in (None, 'class', 'number', 'mask'):
+        raise InputError(f"task must be 'class', 'number' or 'mask', got {shown(task)!r}")
     path = Path(source)
     if os.path.isfile(path/'table.csv'): path = path/'table.csv'
-    if os.path.isdir(path): return _same_path(build_table(_folder_rows(path.resolve(), group), path.resolve(), task or 'class', path))
+    if os.path.isdir(path):
+        return _same_path(build_table(_folder_rows(path.resolve(), group), path.resolve(), task or 'class', path))
     if not os.path.isfile(path): raise InputError(f'{shown(path)}: no such folder or CSV file')
     if is_image(path): raise InputError(f'{shown(path)}: is an image; give the folder of its class folders, or a CSV')
     root = path.parent.resolve()
     try: rows = _csv_rows(path, dict(image=image, target=target, group=group or 'group', split=split, task='task'))
     except OSError as e: raise InputError(f'{shown(path)}: cannot be read ({e.strerror})') from None
-    if any(not r[0] for r in rows): raise InputError(f'{shown(path)}: {sum(not r[0] for r in rows)} of {len(rows)} rows have no image; fill it in or remove the row')
+    if any(not r[0] for r in rows):
+        raise InputError(f'{shown(path)}: {sum(not r[0] for r in rows)} of {len(rows)} rows have no image; fill it in or remove the row')
     said = {r[4] for r in rows}  # `save_table` says the task where the targets alone would not
     task = task or (said.pop() if len(said) == 1 and said < {'class', 'number', 'mask'} else None)
     masks = task == 'mask' or not task and rows and all(is_image(r[1]) for r in rows)
     rows = [(absolute_path(r[0], root), absolute_path(r[1], root) if masks and r[1] else r[1], *r[2:4]) for r in rows]
     gone = [r[1] for r in rows if masks and r[1] and not os.path.exists(r[1])]
-    if gone: raise InputError(f'{shown(path)}: {len(gone)} of {len(rows)} masks are missing, the first is {shown(gone[0])}')
+    if gone:
+        raise InputError(f'{shown(path)}: {len(gone)} of {len(rows)} masks are missing, the first is {shown(gone[0])}')
     return _same_path(build_table(rows, root, task, path))
 
+# %% ../../nbs/data/04_datasets.ipynb #69ac404c
 def _same_path(t):
     twice = t.image[t.image.duplicated()]
-    if len(twice): raise InputError(f'{shown(twice.iloc[0])}: stands in {(t.image == twice.iloc[0]).sum()} rows with different targets, groups or splits; keep one')
+    if len(twice):
+        raise InputError(f'{shown(twice.iloc[0])}: stands in {(t.image == twice.iloc[0]).sum()} rows with different targets, groups or splits; keep one')
     return t
 
-# %% ../../nbs/data/04_datasets.ipynb #6f6e79a0
+# %% ../../nbs/data/04_datasets.ipynb #ce3d4bb1
 ROLE_SUFFIX = re.compile(r'[-_. ](masks?|labels?|seg|segmentation|gt|ground_?truth|annotations?|outlines?|im|ima?ges?|img|raw)$', re.I)
 
 def folder_and_stem(
@@ -168,6 +194,7 @@ def folder_and_stem(
     rel = Path(path).relative_to(root)
     return rel.parent.as_posix(), re.sub(r'(?i)\.nii\.gz$|\.ome\.tiff?$|\.[^.]+$', '', rel.name)
 
+# %% ../../nbs/data/04_datasets.ipynb #6f6e79a0
 def pair_table(
     images, # Folder of images
     masks, # Folder of masks; the same folder when image and mask lie side by side (a.png, a_mask.png)
@@ -177,7 +204,9 @@ def pair_table(
     "Match images and masks by name."
     images, masks = Path(images).resolve(), Path(masks).resolve()
     files = [(p, *folder_and_stem(p, images)) for p in find_images(images)]
-    if images == masks: files = [f for f in files if not ROLE_SUFFIX.search(f[2]) or ROLE_SUFFIX.search(f[2])[1].lower()[:2] in ('im', 'ra')]
+    if images == masks:
+        files = [f for f in files if not ROLE_SUFFIX.search(f[2])
+                 or ROLE_SUFFIX.search(f[2])[1].lower()[:2] in ('im', 'ra')]
     own, by = {f[0] for f in files} if images == masks else set(), {}
     for m in find_images(masks):
         if m in own: continue
@@ -187,19 +216,26 @@ def pair_table(
     for p, d, s in files:
         found = by.get((d, s)) or by.get((d, ROLE_SUFFIX.sub('', s))) or []
         found = [m for m in found if folder_and_stem(m, masks)[1] == s] or found
-        if len(found) > 1: raise InputError(f'{shown(p)}: two masks fit, {shown(found[0].name)} and {shown(found[1].name)}; keep one')
-        if found: rows.append((str(p), str(found[0]), find_group(group, p.relative_to(images).as_posix()) if group else '', ''))
+        if len(found) > 1:
+            raise InputError(f'{shown(p)}: two masks fit, {shown(found[0].name)} and {shown(found[1].name)}; keep one')
+        if found:
+            rows.append((str(p), str(found[0]), find_group(group, p.relative_to(images).as_posix()) if group else '',
+                         ''))
         else: alone.append(p)
     used = {r[1] for r in rows}
     alone += sorted({m for v in by.values() for m in v if str(m) not in used})
-    if alone and not drop: raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and mask alike, or leave such files out with drop=True')
+    if alone and not drop:
+        raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and mask alike, or leave such files out with drop=True')
     return build_table(rows, os.path.commonpath([images, masks]), 'mask', images)
 
-# %% ../../nbs/data/04_datasets.ipynb #b0ac26e8
+# %% ../../nbs/data/04_datasets.ipynb #c2a01d88
 def _content(path):
-    try: return digest([file_digest(p) for p in find_images(path)]) if os.path.isdir(path) else file_digest(path)  # a folder is one image, in slices
-    except OSError as e: raise InputError(f'{shown(path)}: cannot be read ({e.strerror}); mend the path or remove the row') from None
+    # a folder is one image, in slices
+    try: return digest([file_digest(p) for p in find_images(path)]) if os.path.isdir(path) else file_digest(path)
+    except OSError as e:
+        raise InputError(f'{shown(path)}: cannot be read ({e.strerror}); mend the path or remove the row') from None
 
+# %% ../../nbs/data/04_datasets.ipynb #b0ac26e8
 def _twins(paths):
     "For each path its content's digest if another file has the same size, else the path itself."
     size = pd.Series([os.path.getsize(p) if os.path.isfile(p) else -1 for p in paths])
@@ -207,10 +243,12 @@ def _twins(paths):
     found = iter(parallel_map(_content, [p for p, m in zip(paths, maybe) if m], 'compare'))
     return [next(found) if m else p for p, m in zip(paths, maybe)]
 
+# %% ../../nbs/data/04_datasets.ipynb #77879fc3
 def _groups(table):
     own = 'image ' + table.image.astype(object)
     return own if 'group' not in table else ('group ' + table.group.astype(object).map(str)).where(table.group.notna(), own)
 
+# %% ../../nbs/data/04_datasets.ipynb #9ecce5c4
 def _units(table, by):
     if by == 'image': return 'image ' + table.image.astype(object)
     unit, twin = _groups(table), pd.Series(_twins(list(table.image)), index=table.index)
@@ -249,7 +287,8 @@ def _deal(
 def _refuse_copies(table, k):
     "Where there are too few units because files are the same, say that."
     empty = [p for p in table.image if os.path.isfile(p) and not os.path.getsize(p)]
-    if empty: raise InputError(f'{shown(empty[0])}: the file is empty (0 bytes), one of {len(empty)} in {len(table)}; get them again or remove them')
+    if empty:
+        raise InputError(f'{shown(empty[0])}: the file is empty (0 bytes), one of {len(empty)} in {len(table)}; get them again or remove them')
     if _groups(table).nunique() < k: return
     same = pd.Series(_twins(list(table.image))).duplicated(keep=False).to_numpy()
     first = table.image[same].iloc[:2]
@@ -262,19 +301,23 @@ def _counts(table, by, k):
     y = table.target if task == 'class' else pd.qcut(table.target.rank(method='first'), 4, labels=False) if task == 'number' and len(table) >= 8 else pd.Series(0, table.index)
     c = pd.crosstab(unit, y)
     if len(c) < k: _refuse_copies(table, k)
-    if len(c) < k: raise InputError(f'{_n(len(table), "image")} of {_n(len(c), by)} ({shown(", ".join(c.index[:3]))}): too few for {k} parts; add {by}s')
+    if len(c) < k:
+        raise InputError(f'{_n(len(table), "image")} of {_n(len(c), by)} ({shown(", ".join(c.index[:3]))}): too few for {k} parts; add {by}s')
     if task == 'class':
         for name in c:
             n = (c[name] > 0).sum()
             if n < k: _refuse_copies(table[y == name], k)
-            if n < k: raise InputError(f'class {shown(name)!r} has {_n(c[name].sum(), "image")} in {_n(n, "group")}: it cannot be in {k} parts; add images of other groups, or leave the class out')
+            if n < k:
+                raise InputError(f'class {shown(name)!r} has {_n(c[name].sum(), "image")} in {_n(n, "group")}: it cannot be in {k} parts; add images of other groups, or leave the class out')
     return unit, c
 
+# %% ../../nbs/data/04_datasets.ipynb #d6f6fc73
 def table_attrs(
     table:pd.DataFrame, # Any table with columns image and target
 )->dict: # name, root, task: as the table says, else the usual
     "What a table says about itself."
-    return {**dict(name='table', root='.', task=None), **table.attrs, 'task': table.attrs.get('task') or _task([str(v) for v in table.target])}
+    return {**dict(name='table', root='.', task=None), **table.attrs,
+            'task': table.attrs.get('task') or _task([str(v) for v in table.target])}
 
 # %% ../../nbs/data/04_datasets.ipynb #3270db8c
 def split_table(
@@ -286,12 +329,14 @@ def split_table(
 )->pd.DataFrame: # A copy with the column split
     "Add a split where there is none. A given split stays; if it has no valid part, that is cut from train. With few groups many seeds agree on the best split: use `fold_table`."
     if by not in ('group', 'image'): raise InputError(f"by must be 'group' or 'image', got {shown(by)!r}")
-    if not (0 < valid < 1 and 0 <= test < 1 and valid + test < 1): raise InputError(f'valid and test must be shares that leave some for training, got {valid} and {test}')
+    if not (0 < valid < 1 and 0 <= test < 1 and valid + test < 1):
+        raise InputError(f'valid and test must be shares that leave some for training, got {valid} and {test}')
     t = table.copy()
     if 'split' not in t: t['split'] = np.nan
     t['split'] = t.split.astype(object)
     given = t.split.notna()
-    if given.any() and not given.all(): raise InputError(f'split is given for {given.sum()} of {len(t)} images; give it for all or for none')
+    if given.any() and not given.all():
+        raise InputError(f'split is given for {given.sum()} of {len(t)} images; give it for all or for none')
     if (t.split == 'valid').any(): return t
     names, shares = (['train', 'valid'], [1 - valid, valid]) if given.all() or not test else (['train', 'valid', 'test'], [1 - valid - test, valid, test])
     rows = t[(t.split != 'test')]
@@ -299,7 +344,8 @@ def split_table(
     part = pd.Series(_deal(counts, shares, rng(seed, 'split')), index=counts.index)
     t.loc[rows.index, 'split'] = unit.map(part).map(dict(enumerate(names)))
     lost = [(s, c) for s in ('train', 'valid') for c in counts if counts[c][part == names.index(s)].sum() == 0]
-    if lost and table_attrs(t)['task'] == 'class': raise InputError(f'the groups overlap so that class {shown(lost[0][1])!r} has no group left for {lost[0][0]}; add groups, or leave the class out')
+    if lost and table_attrs(t)['task'] == 'class':
+        raise InputError(f'the groups overlap so that class {shown(lost[0][1])!r} has no group left for {lost[0][0]}; add groups, or leave the class out')
     return t
 
 # %% ../../nbs/data/04_datasets.ipynb #987b713f
@@ -313,9 +359,10 @@ def fold_table(
     test = table.split == 'test' if 'split' in table else pd.Series(False, table.index)
     unit, counts = _counts(table[~test], 'group', k)
     part = unit.map(pd.Series(_deal(counts, [1/k]*k, rng(seed, 'fold')), index=counts.index)).reindex(table.index)
-    return [table.assign(split=np.where(test, 'test', np.where(part == i, 'valid', 'train')).astype(object)) for i in range(k)]
+    return [table.assign(split=np.where(test, 'test', np.where(part == i, 'valid', 'train')).astype(object))
+            for i in range(k)]
 
-# %% ../../nbs/data/04_datasets.ipynb #ba41eff0
+# %% ../../nbs/data/04_datasets.ipynb #c7d58524
 _KEYWORD = re.compile(r'(?i)(?<![a-z])(p|sub|subj|subject|patient|pat|pid|case|donor|animal|mouse|volume|scan)[-_ ]?#$')
 
 def _spelling(prefix, wells):
@@ -325,6 +372,7 @@ def _spelling(prefix, wells):
     one = lambda p: r'\d+' if p[0].isdigit() else r'[A-P]\d\d'
     return ''.join(one(p) if i % 2 else re.sub(r'([^\w\s-])', r'\\\1', p) for i, p in enumerate(parts))
 
+# %% ../../nbs/data/04_datasets.ipynb #85df80ca
 def _beginnings(stems, number, wells):
     "For each name (its beginning up to the n-th number, how that is spelled, the letters that follow); None where there is no such number, or it is longer than six digits."
     out = []
@@ -335,6 +383,7 @@ def _beginnings(stems, number, wells):
         out.append((s[:end], _spelling(s[:end], wells), re.match(r'[A-Za-z]*', s[end:])[0]))
     return out
 
+# %% ../../nbs/data/04_datasets.ipynb #ba41eff0
 def _look_like_groups(values, targets, folders, keyword):
     "Whether the names' parts `values` are shared as groups are: several of them, most with several files, and not one a class."
     plain = all(v.isdigit() for v in values)  # numbers that begin anew in each class or folder are no groups
@@ -363,6 +412,7 @@ def guess_group(
     pattern, values, n, one = best
     return _expression(pattern, paths, values), n, one
 
+# %% ../../nbs/data/04_datasets.ipynb #47c0f689
 def _shared_beginning(stems, targets, folders, number, wells):
     "If the names' beginnings up to the n-th number look like groups: their pattern, the beginning of each name, how many there are, one of them."
     parts = _beginnings(stems, number, wells)
@@ -375,6 +425,7 @@ def _shared_beginning(stems, targets, folders, number, wells):
     if not _look_like_groups(values, targets, folders, bool(_KEYWORD.search(pattern.replace(r'\d+', '#')))): return None
     return pattern, values, len(set(values)), values[like.index(True)]
 
+# %% ../../nbs/data/04_datasets.ipynb #f009decc
 def _expression(pattern, paths, values):
     "The shortest expression that finds these groups in these paths."
     for e in (pattern, f'(?:^|/)({pattern})[^/]*$', f'(?:^|/)(?:({pattern})|([^/]*))[^/]*$'):
@@ -382,6 +433,7 @@ def _expression(pattern, paths, values):
         if all(found) and [m.group(m.lastindex or 0) for m in found] == values: break
     return e
 
+# %% ../../nbs/data/04_datasets.ipynb #ba1cfd32
 def group_question(
     table:pd.DataFrame, # Of `read_table`
 )->str: # '' where there is nothing to ask
@@ -402,36 +454,46 @@ def check_table(
     t, task, n = table, table_attrs(table)['task'], len(table)
     for c in ('image', 'target'):
         if c not in t: raise InputError(f'table must have a column {c!r}, it has {shown(", ".join(map(str, t)))}')
-        if not n or t[c].isna().any(): raise InputError(f'{t[c].isna().sum()} of {n} rows have no {c}; every image needs one')
+        if not n or t[c].isna().any():
+            raise InputError(f'{t[c].isna().sum()} of {n} rows have no {c}; every image needs one')
     _same_path(t)
-    if task != 'mask' and t.target.nunique() < 2: raise InputError(f'all {n} targets are {shown(t.target.iloc[0])!r}: there is nothing to tell apart; give at least two classes')
+    if task != 'mask' and t.target.nunique() < 2:
+        raise InputError(f'all {n} targets are {shown(t.target.iloc[0])!r}: there is nothing to tell apart; give at least two classes')
     if task == 'class':
         rare = t.target.value_counts().loc[lambda c: c < 2]
-        if len(rare): raise InputError(f'class {shown(rare.index[0])!r} has one image: it cannot be learned and checked; add images, or leave the class out')
+        if len(rare):
+            raise InputError(f'class {shown(rare.index[0])!r} has one image: it cannot be learned and checked; add images, or leave the class out')
     if 'split' not in t or t.split.isna().all(): return t
     wrong = t.split[~t.split.isin(['train', 'valid', 'test'])]
-    if len(wrong): raise InputError(f'split must be train, valid or test for every image, got {shown(wrong.iloc[0])!r} in {len(wrong)} rows')
+    if len(wrong):
+        raise InputError(f'split must be train, valid or test for every image, got {shown(wrong.iloc[0])!r} in {len(wrong)} rows')
     for s in ('train', 'valid'):
         if s not in set(t.split): raise InputError(f'no image is in {s}; let split_table make the split')
         lost = set(t.target) - set(t.target[t.split == s]) if task == 'class' else ()
-        if lost: raise InputError(f'class {shown(min(lost))!r} has no image in {s}; split anew with split_table, or leave the class out')
+        if lost:
+            raise InputError(f'class {shown(min(lost))!r} has no image in {s}; split anew with split_table, or leave the class out')
     if allow_leak: return t
-    for what, key in (('group', t.group if 'group' in t else pd.Series(np.nan, t.index)), ('picture', pd.Series(_twins(list(t.image)), t.index))):
+    for what, key in (('group', t.group if 'group' in t else pd.Series(np.nan, t.index)),
+                      ('picture', pd.Series(_twins(list(t.image)), t.index))):
         parts = t.split.groupby(key).agg(lambda s: ' and '.join(sorted(set(s))))
         bad = parts[parts.str.contains(' and ')]
         if len(bad):
-            first = shown(bad.index[0] if what == 'group' else ' = '.join(os.path.basename(p) for p in t.image[key == bad.index[0]][:2]))
+            first = shown(bad.index[0] if what == 'group'
+                          else ' = '.join(os.path.basename(p) for p in t.image[key == bad.index[0]][:2]))
             raise InputError(f'leak: {_n(len(bad), what)} in more than one split, the first is {first} in {bad.iloc[0]}; split by group with split_table')
     return t
 
-# %% ../../nbs/data/04_datasets.ipynb #72da5153
+# %% ../../nbs/data/04_datasets.ipynb #3984bd75
 def classes(
     table:pd.DataFrame, # A table of classes
 )->list[str]: # Their names in natural order: 2 before 10
     "The classes of a table; a class's place in this list is its number."
-    if table_attrs(table)['task'] != 'class': raise InputError(f"the targets are of task {table_attrs(table)['task']!r}: there are no classes; read the table with task='class' if they are")
-    return sorted(set(map(str, table.target)), key=lambda s: [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in re.split(r'(\d+)', s)])
+    if table_attrs(table)['task'] != 'class':
+        raise InputError(f"the targets are of task {table_attrs(table)['task']!r}: there are no classes; read the table with task='class' if they are")
+    return sorted(set(map(str, table.target)),
+                  key=lambda s: [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in re.split(r'(\d+)', s)])
 
+# %% ../../nbs/data/04_datasets.ipynb #72da5153
 def save_table(
     table:pd.DataFrame, # Any table
     path, # The CSV to write; `read_table` gives the same table back
@@ -451,16 +513,19 @@ def save_table(
         csv.writer(f, lineterminator='\n', quoting=quoting).writerows(rows)
     return path
 
+# %% ../../nbs/data/04_datasets.ipynb #c8c0984d
 def table_digest(
     table:pd.DataFrame, # Any table
 )->str: # 16 hexadecimal digits
     "Fingerprint of what is learned from: the files' bytes, targets, groups and splits. Names, places and row order do not matter."
     cols = [parallel_map(_content, table.image, 'fingerprint')]
-    cols += [parallel_map(_content, table.target, 'fingerprint') if table_attrs(table)['task'] == 'mask' else table.target]
-    cols += [table[c].astype(object).where(table[c].notna(), None) if c in table else [None]*len(table) for c in ('group', 'split')]
+    cols += [parallel_map(_content, table.target, 'fingerprint') if table_attrs(table)['task'] == 'mask'
+             else table.target]
+    cols += [table[c].astype(object).where(table[c].notna(), None) if c in table else [None]*len(table)
+             for c in ('group', 'split')]
     return digest(sorted([list(map(str, row)) for row in zip(*cols)]))
 
-# %% ../../nbs/data/04_datasets.ipynb #a18728b8
+# %% ../../nbs/data/04_datasets.ipynb #437140d9
 def write_csv(
     path, # The CSV to write
     table:pd.DataFrame, # Any columns
@@ -469,9 +534,12 @@ def write_csv(
     "Write a table as CSV, whole or not at all, so that no spreadsheet runs a cell of it."
     t = table.copy()
     for k, values in enumerate(table.items()):
-        if values[1].dtype.kind == 'O': t.isetitem(k, pd.Series([safe_cell(v) for v in values[1]], table.index, dtype=object))
-    with atomic(path) as tmp: t.to_csv(tmp, index=False, encoding='utf-8', errors='surrogateescape' if exact else 'backslashreplace')
+        if values[1].dtype.kind == 'O':
+            t.isetitem(k, pd.Series([safe_cell(v) for v in values[1]], table.index, dtype=object))
+    with atomic(path) as tmp:
+        t.to_csv(tmp, index=False, encoding='utf-8', errors='surrogateescape' if exact else 'backslashreplace')
 
+# %% ../../nbs/data/04_datasets.ipynb #a18728b8
 def read_csv(
     path, # A CSV that cytokit wrote, or a stranger changed
     columns=(), # Names that must be there
@@ -482,9 +550,11 @@ def read_csv(
     "Read a table; `InputError` names the file and what is wrong with it."
     raw = read_bytes(path, limit)
     try: d = pd.read_csv(io.BytesIO(raw), encoding_errors='surrogateescape', **kwargs)
-    except (ValueError, OverflowError) as e: raise InputError(f'{shown(path)}: cannot be read as CSV ({shown(e, 80)})') from None
+    except (ValueError, OverflowError) as e:
+        raise InputError(f'{shown(path)}: cannot be read as CSV ({shown(e, 80)})') from None
     gone = [c for c in (*columns, *numbers) if c not in d]
-    if gone: raise InputError(f'{shown(path)}: has no column {gone[0]}, its columns are {shown(", ".join(map(str, d)))}; damaged, or another file')
+    if gone:
+        raise InputError(f'{shown(path)}: has no column {gone[0]}, its columns are {shown(", ".join(map(str, d)))}; damaged, or another file')
     wrong = [c for c in numbers if d[c].dtype.kind not in 'iuf']
     if wrong: raise InputError(f'{shown(path)}: its column {wrong[0]} must hold numbers; damaged, or another file')
     for c in d:
@@ -500,23 +570,31 @@ def apply_plan(
 )->pd.DataFrame: # The table without what is dropped, with the classes and splits that the plan gives
     "Do what a plan says. 'fix' keeps the image and warns that it is not fixed."
     path = Path(plan)
-    if not path.is_file(): raise InputError(f'{shown(path)}: no such plan; `cytokit check FOLDER --plan FILE` makes one')
+    if not path.is_file():
+        raise InputError(f'{shown(path)}: no such plan; `cytokit check FOLDER --plan FILE` makes one')
     rows, root, t = _csv_rows(path, dict(image='image', target='action', to='to')), path.parent.resolve(), table.copy()
     at = {os.path.realpath(p): i for i, p in enumerate(t.image)}
     drop, fix, n = [], 0, 0
     for line, (image, action, to) in enumerate(rows, 2):
         i, action = at.get(os.path.realpath(absolute_path(image, root))), action.lower() or 'keep'
-        if action not in ACTIONS: raise InputError(f"{shown(path)}: row {line} says {shown(action)!r}; an action is one of {', '.join(ACTIONS)}")
-        if action in ('relabel', 'move') and not to: raise InputError(f'{shown(path)}: row {line} does not say in the column to where {shown(image)} goes')
-        if action == 'move' and 'split' not in t: raise InputError(f'{shown(path)}: row {line} moves {shown(image)} to {shown(to)}, but the table has no splits')
+        if action not in ACTIONS:
+            raise InputError(f"{shown(path)}: row {line} says {shown(action)!r}; an action is one of {', '.join(ACTIONS)}")
+        if action in ('relabel', 'move') and not to:
+            raise InputError(f'{shown(path)}: row {line} does not say in the column to where {shown(image)} goes')
+        if action == 'move' and 'split' not in t:
+            raise InputError(f'{shown(path)}: row {line} moves {shown(image)} to {shown(to)}, but the table has no splits')
         if i is None: continue
         n += 1
         if action == 'drop': drop.append(i)
         if action == 'fix': fix += 1
-        if action == 'relabel': t.iloc[i, t.columns.get_loc('target')] = _numbers([to], f'{path}, row {line}')[0] if table_attrs(table)['task'] == 'number' else to
+        if action == 'relabel':
+            t.iloc[i, t.columns.get_loc('target')] = _numbers([to], f'{path}, row {line}')[0] if table_attrs(table)['task'] == 'number' else to
         if action == 'move': t.iloc[i, t.columns.get_loc('split')] = _split_name(to, path)
-    if rows and not n: raise InputError(f'{shown(path)}: none of its {len(rows)} images is in the table, the first is {shown(rows[0][0])}; relative paths start at {shown(root)}')
-    if fix: warnings.warn(f'{shown(path)}: {_n(fix, "image")} to fix {"is" if fix == 1 else "are"} still in the table', stacklevel=2)
+    if rows and not n:
+        raise InputError(f'{shown(path)}: none of its {len(rows)} images is in the table, the first is {shown(rows[0][0])}; relative paths start at {shown(root)}')
+    if fix:
+        warnings.warn(f'{shown(path)}: {_n(fix, "image")} to fix {"is" if fix == 1 else "are"} still in the table',
+                      stacklevel=2)
     t = t.drop(t.index[drop]).reset_index(drop=True)
     if not len(t): raise InputError(f'{shown(path)}: drops every image')
     t.attrs = dict(table.attrs)
@@ -528,7 +606,8 @@ def shuffle_targets(
     seed:int=0, # The same seed gives the same targets, whatever the order of the rows
 )->pd.DataFrame: # A copy with the targets permuted between groups
     "The fair control for a leak: targets that say nothing about the image but still go by group."
-    if table_attrs(table)['task'] == 'mask': raise InputError('masks cannot be shuffled between images; give classes or numbers')
+    if table_attrs(table)['task'] == 'mask':
+        raise InputError('masks cannot be shuffled between images; give classes or numbers')
     t, r = table.sort_values('image').reset_index(drop=True), rng(seed, 'shuffle')
     rows = list(t.groupby(_groups(t)).indices.values())
     named = table_attrs(table)['task'] == 'class'
@@ -536,59 +615,138 @@ def shuffle_targets(
     split = t.split.to_numpy() if 'split' in t else np.zeros(len(t))
     def draw():
         new = np.zeros(len(t), int)
-        for own, other in zip(rows, r.permutation(len(rows))): new[own] = np.resize(r.permutation(rows[other]), len(own))
+        for own, other in zip(rows, r.permutation(len(rows))):
+            new[own] = np.resize(r.permutation(rows[other]), len(own))
         return sum(_dependence(old[split == s], old[new[split == s]], named) for s in pd.unique(split)), new
     new = min((draw() for _ in range(200 if len(rows) <= 1000 else 1)), key=lambda d: d[0])[1]
     return table.assign(target=table.image.map(dict(zip(t.image, t.target.to_numpy()[new]))).astype(table.target.dtype))
 
+# %% ../../nbs/data/04_datasets.ipynb #9e734f9c
 def _dependence(a, b, named):
     if not named: return np.nan_to_num(np.corrcoef(a, b)[0, 1])**2 if a.std() and b.std() else 1.
     c = np.zeros((a.max() + 1, max(a.max(), b.max()) + 1)); np.add.at(c, (a, b), 1)
     e = c.sum(1, keepdims=True)*c.sum(0)/len(a)
     return ((c - e)**2/np.where(e > 0, e, 1)).sum()/len(a)
 
-# %% ../../nbs/data/04_datasets.ipynb #db1a27cb
-def _medmnist(what, names, licence, files, cite=''):
-    cite = 'Yang et al., MedMNIST v2, Scientific Data 10:41 (2023), doi:10.1038/s41597-022-01721-8' + cite
-    return {f'{k}mnist' + f'_{s}'*(s > 28): dict(what=f'{what}, {s}×{s}', licence=licence, cite=cite, layout='npz', classes=names,
-             files=[(f'https://zenodo.org/records/10519652/files/{k}mnist{f"_{s}"*(s > 28)}.npz?download=1', f'md5:{md5}', size)]) for k, s, md5, size in files}
+# %% ../../nbs/data/04_datasets.ipynb #0e7b0367
+_MEDMNIST = 'Yang et al., MedMNIST v2, Scientific Data 10:41 (2023), doi:10.1038/s41597-022-01721-8'
 
-_BBBC = 'https://data.broadinstitute.org/bbbc/BBBC039/'
+def _medmnist(key, what, names, licence, files):
+    "Entries of one set of MedMNIST, one for each side in pixels; `files` holds (side, MD5, bytes)."
+    entries = {}
+    for side, md5, size in files:
+        name = f'{key}mnist' if side == 28 else f'{key}mnist_{side}'
+        url = f'https://zenodo.org/records/10519652/files/{name}.npz?download=1'
+        entries[name] = dict(what=f'{what}, {side}×{side}', licence=licence, cite=_MEDMNIST, layout='npz',
+                             classes=names,
+            files=[(url, f'md5:{md5}', size)])
+    return entries
+
+# %% ../../nbs/data/04_datasets.ipynb #278997ae
+_BLOOD = _medmnist('blood', '17 092 blood cells in colour, 8 classes',
+    ['basophil', 'eosinophil', 'erythroblast', 'immature granulocyte', 'lymphocyte', 'monocyte', 'neutrophil',
+     'platelet'],
+    'CC BY 4.0', [
+        (28, '7053d0359d879ad8a5505303e11de1dc', None),
+        (64, '2b94928a2ae4916078ca51e05b6b800b', None),
+        (128, 'adace1e0ed228fccda1f39692059dd4c', None)])
+
+# %% ../../nbs/data/04_datasets.ipynb #97d80292
+_PNEUMONIA = _medmnist('pneumonia', '5 856 chest X-rays of children, 8 bits, 2 classes', ['normal', 'pneumonia'],
+                       'CC BY 4.0', [
+    (28, '28209eda62fecd6e6a2d98b1501bb15f', 4170669),
+    (64, '8f4eceb4ccffa70c672198ea285246c6', 20606998),
+    (128, '05b46931834c231683c68f40c47b2971', 75506212)])
+
+# %% ../../nbs/data/04_datasets.ipynb #37c63391
+_BREAST = _medmnist('breast', '780 breast ultrasound images, 2 classes', ['malignant', 'normal or benign'],
+                    'CC BY 4.0', [
+    (28, '750601b1f35ba3300ea97c75c52ff8f6', 559580),
+    (64, '742edef2a1fd1524b2efff4bd7ba9364', None),
+    (128, '363e4b3f8d712e9b5de15470a2aaadf1', None)])
+
+# %% ../../nbs/data/04_datasets.ipynb #f9349dfa
+_DERMA = _medmnist('derma', '10 015 skin lesions in colour, 7 classes',
+    ['actinic keratoses and intraepithelial carcinoma', 'basal cell carcinoma', 'benign keratosis-like lesions',
+     'dermatofibroma', 'melanoma', 'melanocytic nevi', 'vascular lesions'],
+    'CC BY-NC 4.0', [
+        (28, '0744692d530f8e62ec473284d019b0c7', None),
+        (64, 'b70a2f5635c6199aeaa28c31d7202e1f', None)])
+
+# %% ../../nbs/data/04_datasets.ipynb #3edea0a0
+_PATH = _medmnist('path', '107 180 colon tissue patches in colour, 9 classes',
+    ['adipose', 'background', 'debris', 'lymphocytes', 'mucus', 'smooth muscle', 'normal colon mucosa',
+     'cancer-associated stroma', 'colorectal adenocarcinoma epithelium'],
+    'CC BY 4.0', [(28, 'a8b06965200029087d5bd730944a56c1', 205615438)])
+
+# %% ../../nbs/data/04_datasets.ipynb #86ae3d4d
+_MALARIA = dict(
+    what='27 558 red blood cells in colour, with or without malaria parasite, group = patient',
+    licence='none stated by the publisher (US National Library of Medicine); see its page before you pass the images on',
+    cite='Rajaraman et al., PeerJ 6:e4568 (2018), doi:10.7717/peerj.4568',
+    layout='classes', root='cell_images', group=r'/C\d+(P\d+)|/(C\d+)',
+    files=[('https://data.lhncbc.nlm.nih.gov/public/Malaria/cell_images.zip',
+            'sha256:0a949556b2414159b5100192609805376654c4266d8d187be9b1922fad43c668', 353452851)])
+
+# %% ../../nbs/data/04_datasets.ipynb #e804e715
+_COLORECTAL = dict(
+    what='5 000 histology tiles of colorectal cancer in colour, 150×150, 8 classes',
+    licence='CC BY 4.0',
+    cite='Kather et al., Scientific Reports 6:27988 (2016), doi:10.5281/zenodo.53169',
+    layout='classes', root='Kather_texture_2016_image_tiles_5000',
+    files=[('https://zenodo.org/records/53169/files/Kather_texture_2016_image_tiles_5000.zip?download=1',
+            'sha256:936d0b95ae0f04f1f7b18a2b7e8c55776c3e887d102f645bcee752d1a6626a32', 258098431)])
+
+# %% ../../nbs/data/04_datasets.ipynb #b8cd0df3
+_IMAGENETTE = dict(
+    what='13 394 colour photographs, 160 pixels on the short side, 10 easy ImageNet classes',
+    licence="Apache-2.0 for the selection; the photographs under ImageNet's terms (research, not commerce)",
+    cite='Howard, github.com/fastai/imagenette (2019)',
+    layout='classes', root='imagenette2-160',
+    names=dict(
+        n01440764='tench', n02102040='English springer', n02979186='cassette player', n03000684='chain saw',
+        n03028079='church', n03394916='French horn', n03417042='garbage truck', n03425413='gas pump',
+        n03445777='golf ball', n03888257='parachute'),
+    files=[('https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz',
+            'sha256:88daccb09b6fce93f45e6c09ddeb269cce705549e6bff322092a2a5a11489863', 98948031)])
+
+# %% ../../nbs/data/04_datasets.ipynb #cd50bc33
+_DSB2018 = dict(
+    what='497 fluorescence images of nuclei with instance masks (BBBC038, the subset of StarDist)',
+    licence='CC0',
+    cite='Caicedo et al., Nature Methods 16:1247 (2019), doi:10.1038/s41592-019-0612-7',
+    layout='masks',
+    pairs=[('train', 'dsb2018/train/images', 'dsb2018/train/masks'),
+           ('test', 'dsb2018/test/images', 'dsb2018/test/masks')],
+    files=[('https://github.com/stardist/stardist/releases/download/0.1.0/dsb2018.zip',
+            'sha256:e44921950edce378063aa4457e625581ba35b4c2dbd9a07c19d48900129f386f', 26975232)])
+
+# %% ../../nbs/data/04_datasets.ipynb #509e3941
+_BBBC039 = dict(
+    what='200 16-bit fluorescence images of U2OS nuclei with instance masks (red channel of the PNG), group = well',
+    licence='CC0',
+    cite='Caicedo et al., Cytometry A 95:952 (2019), doi:10.1002/cyto.a.23863; BBBC039v1',
+    layout='masks', pairs=[('', 'images', 'masks')], group=r'_([A-P]\d\d)_s',
+    files=[('https://data.broadinstitute.org/bbbc/BBBC039/images.zip',
+            'sha256:6f30a5d4fe38c928ded972704f085975f8dc0d65d9aa366df00e5a9d449fddd7', 77915748),
+           ('https://data.broadinstitute.org/bbbc/BBBC039/masks.zip',
+            'sha256:f9e6043d8ca56344a4886f96a700d804d6ee982f31e2b2cd3194af2a053c2710', 2753811)])
+
+# %% ../../nbs/data/04_datasets.ipynb #db1a27cb
 CATALOGUE = {
-    **_medmnist('17 092 blood cells in colour, 8 classes', ['basophil', 'eosinophil', 'erythroblast', 'immature granulocyte', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet'], 'CC BY 4.0', [
-        ('blood', 28, '7053d0359d879ad8a5505303e11de1dc', None), ('blood', 64, '2b94928a2ae4916078ca51e05b6b800b', None), ('blood', 128, 'adace1e0ed228fccda1f39692059dd4c', None)]),
-    **_medmnist('5 856 chest X-rays of children, 8 bits, 2 classes', ['normal', 'pneumonia'], 'CC BY 4.0', [
-        ('pneumonia', 28, '28209eda62fecd6e6a2d98b1501bb15f', 4170669), ('pneumonia', 64, '8f4eceb4ccffa70c672198ea285246c6', 20606998), ('pneumonia', 128, '05b46931834c231683c68f40c47b2971', 75506212)]),
-    **_medmnist('780 breast ultrasound images, 2 classes', ['malignant', 'normal or benign'], 'CC BY 4.0', [
-        ('breast', 28, '750601b1f35ba3300ea97c75c52ff8f6', 559580), ('breast', 64, '742edef2a1fd1524b2efff4bd7ba9364', None), ('breast', 128, '363e4b3f8d712e9b5de15470a2aaadf1', None)]),
-    **_medmnist('10 015 skin lesions in colour, 7 classes', ['actinic keratoses and intraepithelial carcinoma', 'basal cell carcinoma', 'benign keratosis-like lesions', 'dermatofibroma', 'melanoma', 'melanocytic nevi', 'vascular lesions'], 'CC BY-NC 4.0', [
-        ('derma', 28, '0744692d530f8e62ec473284d019b0c7', None), ('derma', 64, 'b70a2f5635c6199aeaa28c31d7202e1f', None)]),
-    **_medmnist('107 180 colon tissue patches in colour, 9 classes', ['adipose', 'background', 'debris', 'lymphocytes', 'mucus', 'smooth muscle', 'normal colon mucosa', 'cancer-associated stroma', 'colorectal adenocarcinoma epithelium'], 'CC BY 4.0', [
-        ('path', 28, 'a8b06965200029087d5bd730944a56c1', 205615438)]),
-    'malaria': dict(what='27 558 red blood cells in colour, with or without malaria parasite, group = patient', licence='none stated by the publisher (US National Library of Medicine); see its page before you pass the images on',
-        cite='Rajaraman et al., PeerJ 6:e4568 (2018), doi:10.7717/peerj.4568', layout='classes', root='cell_images', group=r'/C\d+(P\d+)|/(C\d+)',
-        files=[('https://data.lhncbc.nlm.nih.gov/public/Malaria/cell_images.zip', 'sha256:0a949556b2414159b5100192609805376654c4266d8d187be9b1922fad43c668', 353452851)]),
-    'colorectal': dict(what='5 000 histology tiles of colorectal cancer in colour, 150×150, 8 classes', licence='CC BY 4.0', cite='Kather et al., Scientific Reports 6:27988 (2016), doi:10.5281/zenodo.53169',
-        layout='classes', root='Kather_texture_2016_image_tiles_5000',
-        files=[('https://zenodo.org/records/53169/files/Kather_texture_2016_image_tiles_5000.zip?download=1', 'sha256:936d0b95ae0f04f1f7b18a2b7e8c55776c3e887d102f645bcee752d1a6626a32', 258098431)]),
-    'imagenette': dict(what='13 394 colour photographs, 160 pixels on the short side, 10 easy ImageNet classes', licence='Apache-2.0 for the selection; the photographs under ImageNet\'s terms (research, not commerce)',
-        cite='Howard, github.com/fastai/imagenette (2019)', layout='classes', root='imagenette2-160', names=dict(n01440764='tench', n02102040='English springer', n02979186='cassette player', n03000684='chain saw',
-        n03028079='church', n03394916='French horn', n03417042='garbage truck', n03425413='gas pump', n03445777='golf ball', n03888257='parachute'),
-        files=[('https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz', 'sha256:88daccb09b6fce93f45e6c09ddeb269cce705549e6bff322092a2a5a11489863', 98948031)]),
-    'dsb2018': dict(what='497 fluorescence images of nuclei with instance masks (BBBC038, the subset of StarDist)', licence='CC0', cite='Caicedo et al., Nature Methods 16:1247 (2019), doi:10.1038/s41592-019-0612-7',
-        layout='masks', pairs=[('train', 'dsb2018/train/images', 'dsb2018/train/masks'), ('test', 'dsb2018/test/images', 'dsb2018/test/masks')],
-        files=[('https://github.com/stardist/stardist/releases/download/0.1.0/dsb2018.zip', 'sha256:e44921950edce378063aa4457e625581ba35b4c2dbd9a07c19d48900129f386f', 26975232)]),
-    'bbbc039': dict(what='200 16-bit fluorescence images of U2OS nuclei with instance masks (red channel of the PNG), group = well', licence='CC0', cite='Caicedo et al., Cytometry A 95:952 (2019), doi:10.1002/cyto.a.23863; BBBC039v1',
-        layout='masks', pairs=[('', 'images', 'masks')], group=r'_([A-P]\d\d)_s',
-        files=[(_BBBC + 'images.zip', 'sha256:6f30a5d4fe38c928ded972704f085975f8dc0d65d9aa366df00e5a9d449fddd7', 77915748),
-               (_BBBC + 'masks.zip', 'sha256:f9e6043d8ca56344a4886f96a700d804d6ee982f31e2b2cd3194af2a053c2710', 2753811)]),
-}
+    **_BLOOD, **_PNEUMONIA, **_BREAST, **_DERMA, **_PATH,
+    'malaria': _MALARIA, 'colorectal': _COLORECTAL, 'imagenette': _IMAGENETTE, 'dsb2018': _DSB2018, 'bbbc039': _BBBC039}
 
 # %% ../../nbs/data/04_datasets.ipynb #c6f0a62b
 def catalogue_table(
 )->pd.DataFrame: # A row a set: name, what, MB to download (missing where nobody states it), licence, cite
     "The catalogue, to look at."
-    return pd.DataFrame([dict(name=k, what=e['what'], MB=round(sum(f[2] or np.nan for f in e['files'])/1e6, 1), licence=e['licence'], cite=e['cite']) for k, e in CATALOGUE.items()])
+    rows = []
+    for name, entry in CATALOGUE.items():
+        size = sum(n_bytes or np.nan for _, _, n_bytes in entry['files'])
+        rows.append(dict(name=name, what=entry['what'], MB=round(size/1e6, 1), licence=entry['licence'],
+                         cite=entry['cite']))
+    return pd.DataFrame(rows)
 
 # %% ../../nbs/data/04_datasets.ipynb #a642df76
 def _unpack(archive, folder, limit=2**35):
@@ -599,7 +757,8 @@ def _unpack(archive, folder, limit=2**35):
         nonlocal left
         parts = PurePosixPath(name.replace('\\', '/')).parts
         if '__MACOSX' in parts or parts[-1:] == ('.DS_Store',): return
-        if not parts or parts[0] == '/' or '..' in parts or ':' in parts[0]: raise bad(f'holds a file outside its folder ({shown(name)})')
+        if not parts or parts[0] == '/' or '..' in parts or ':' in parts[0]:
+            raise bad(f'holds a file outside its folder ({shown(name)})')
         to = Path(folder, *parts)
         to.parent.mkdir(parents=True, exist_ok=True)
         with open(to, 'xb') as out:
@@ -620,7 +779,9 @@ def _unpack(archive, folder, limit=2**35):
                     if not (m.isfile() or m.isdir()): raise bad(f'holds a link or device ({shown(m.name)})')
                     if m.isfile(): put(m.name, z.extractfile(m))
     except InputError: raise
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as e: raise bad(f'cannot be unpacked ({shown(e)})') from None
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
+            ValueError) as e:
+        raise bad(f'cannot be unpacked ({shown(e)})') from None
 
 # %% ../../nbs/data/04_datasets.ipynb #181a50f6
 def _npz_rows(path, names, folder):
@@ -636,7 +797,8 @@ def _npz_rows(path, names, folder):
                     p = folder/names[y]/f'{split}_{i:06}.png'
                     Image.fromarray(x).save(p)
                     rows.append((str(p), names[y], '', split))
-    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as e: raise InputError(f'{shown(path)}: not a MedMNIST file ({shown(e)})') from None
+    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as e:
+        raise InputError(f'{shown(path)}: not a MedMNIST file ({shown(e)})') from None
     return rows
 
 # %% ../../nbs/data/04_datasets.ipynb #87994877
@@ -645,17 +807,22 @@ def _get(name, url, known, size, local):
     file = PurePosixPath(url.split('?')[0]).name
     if local:
         found = [p for p in (Path(local)/name/file, Path(local)/file) if p.is_file()]
-        if not found: raise InputError(f'{shown(Path(local)/name/file)}: no such file; get it from {url}, or unset CYTOKIT_DATA to download')
-        if not pooch.hashes.hash_matches(found[0], known): raise InputError(f'{shown(found[0])}: is not the published file (its hash differs from {known}); get it again from {url}')
+        if not found:
+            raise InputError(f'{shown(Path(local)/name/file)}: no such file; get it from {url}, or unset CYTOKIT_DATA to download')
+        if not pooch.hashes.hash_matches(found[0], known):
+            raise InputError(f'{shown(found[0])}: is not the published file (its hash differs from {known}); get it again from {url}')
         return found[0]
     pooch.get_logger().setLevel('WARNING')
     bar = progress(desc=file, total=size or 1, unit='B', unit_scale=True)
-    try: return Path(pooch.retrieve(url, known, fname=file, path=cache_dir('downloads', name), downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=30)))
+    try: return Path(pooch.retrieve(url, known, fname=file, path=cache_dir('downloads', name),
+                                    downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=30)))
     except requests.RequestException as e:
         why = f'HTTP {e.response.status_code}' if getattr(e, 'response', None) is not None else type(e).__name__
         raise InputError(f'{name}: {url} cannot be downloaded ({why}); try again, or put the file into a folder and give it as local= or CYTOKIT_DATA') from None
-    except ValueError: raise InputError(f'{name}: what came from {url} is not the published file (expected {known}); nothing is kept, try again') from None
-    except OSError as e: raise InputError(f'{name}: cannot be written to {shown(cache_dir("downloads"))} ({e.strerror}); free some space or set CYTOKIT_CACHE') from None
+    except ValueError:
+        raise InputError(f'{name}: what came from {url} is not the published file (expected {known}); nothing is kept, try again') from None
+    except OSError as e:
+        raise InputError(f'{name}: cannot be written to {shown(cache_dir("downloads"))} ({e.strerror}); free some space or set CYTOKIT_CACHE') from None
     finally: bar.close()
 
 # %% ../../nbs/data/04_datasets.ipynb #db6c7cc4
@@ -665,23 +832,27 @@ def fetch(
     local:str|Path|None=None, # A folder with the set's files (at FILE or NAME/FILE), in place of the network; None: `CYTOKIT_DATA` if it is set
 )->Path: # The folder, with table.csv (for `read_table`) and source.json (licence, citation, hashes)
     "Get a public set, complete or not at all."
-    if name not in CATALOGUE: raise InputError(f'{shown(name)}: not in the catalogue; did you mean {", ".join(get_close_matches(str(name), CATALOGUE, 3, .3) or CATALOGUE)}?')
+    if name not in CATALOGUE:
+        raise InputError(f'{shown(name)}: not in the catalogue; did you mean {", ".join(get_close_matches(str(name), CATALOGUE, 3, .3) or CATALOGUE)}?')
     e, local = CATALOGUE[name], local or os.environ.get('CYTOKIT_DATA')
     folder = Path(folder) if folder else cache_dir('data')/name
     if (folder/'source.json').is_file() and read_json(folder/'source.json').get('name') == name: return folder
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())): raise InputError(f'{shown(folder)}: is not empty; give a new folder for {name}')
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f'{shown(folder)}: is not empty; give a new folder for {name}')
     files = [_get(name, *f, local) for f in e['files']]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.tmp-') as tmp:
         tmp = Path(tmp).resolve()/'set'
         tmp.mkdir()
         save_table(_layout(e, files, tmp), tmp/'table.csv')
-        write_json(tmp/'source.json', dict(name=name, what=e['what'], licence=e['licence'], cite=e['cite'], files=e['files']))
+        write_json(tmp/'source.json',
+                   dict(name=name, what=e['what'], licence=e['licence'], cite=e['cite'], files=e['files']))
         if folder.exists(): folder.rmdir()
         tmp.rename(folder)
     if not local: shutil.rmtree(files[0].parent, ignore_errors=True)
     return folder
 
+# %% ../../nbs/data/04_datasets.ipynb #37c018ca
 def _layout(e, files, to):
     if e['layout'] == 'npz': return build_table(_npz_rows(files[0], e['classes'], to), to, 'class', files[0])
     for f in files: _unpack(f, to)

@@ -1,4 +1,4 @@
-"""Plant known faults into a set of images, by kind and by severity, and mark who finds them.
+"""Inject known faults into a set of images, by kind and by severity, and score who finds them.
 
 Docs: https://cytokit.github.io/cytokit/quality/corrupt.html.md"""
 
@@ -8,79 +8,143 @@ Docs: https://cytokit.github.io/cytokit/quality/corrupt.html.md"""
 __all__ = ['FAULTS', 'Fault', 'corrupt_image', 'key_path', 'corrupt_dataset', 'score_findings']
 
 # %% ../../nbs/quality/08_corrupt.ipynb #ba16769e
-import csv, io, math, re, shutil, tempfile
+import io, math, re, shutil, tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, NamedTuple
 import numpy as np, pandas as pd, tifffile
+from fastcore.basics import patch
 from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin
 from scipy import ndimage as ndi
-from ..core import InputError, parallel_map, rng, shown
+from ..core import InputError, check_choice, check_whole, parallel_map, plain_cell, rng, safe_cell, shown
 from ..data.datasets import read_table, save_table, split_table
 from ..data.preprocess import read_image
 
 # %% ../../nbs/quality/08_corrupt.ipynb #922c4d78
-def _sigma(x, s): return (s, s) + (0,)*(x.ndim - 2)
-def _smooth(x, s): return ndi.gaussian_filter(x, _sigma(x, s), mode='nearest')
+def _like(plane, x):
+    "A plane (H, W) with as many axes as the image `x`, so that it applies to every channel."
+    return plane.reshape(*plane.shape, *[1]*(x.ndim - 2))
 
+# %% ../../nbs/quality/08_corrupt.ipynb #7e64c689
 def _noise_level(x):
     "Standard deviation of white noise, in counts (Immerkær 1996, with the median in place of the mean)."
-    k = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], 'f4')/6
-    return float(np.median(abs(ndi.convolve(x, k.reshape(3, 3, *[1]*(x.ndim - 2)))[1:-1, 1:-1])))/.6745
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], 'f4')/6
+    differences = abs(ndi.convolve(x, _like(kernel, x)))[1:-1, 1:-1]
+    return float(np.median(differences))/.6745
 
+# %% ../../nbs/quality/08_corrupt.ipynb #dd0098a8
+def _post_blur(x, severity, r, top):
+    return ndi.gaussian_filter(x, (severity, severity) + (0,)*(x.ndim - 2), mode='nearest')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #3b63c199
 def _blur(x, severity, r, top):
-    lost = _noise_level(x)*math.sqrt(max(0, 1 - 1/(4*math.pi*severity**2)))  # what white noise of 1 loses in a Gaussian blur
-    return _smooth(x, severity) + lost*r.standard_normal(x.shape, dtype='f4')
-def _post_blur(x, severity, r, top): return _smooth(x, severity)
+    kept = 1/(4*math.pi*severity**2)  # part of the variance of white noise that a Gaussian blur keeps
+    lost = _noise_level(x)*math.sqrt(max(0, 1 - kept))
+    return _post_blur(x, severity, r, top) + lost*r.standard_normal(x.shape, dtype='f4')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #1e7f7822
 def _motion(x, severity, r, top):
-    n, a = int(math.ceil(severity))//2 + 1, r.uniform(0, np.pi)
-    t = np.linspace(-severity/2, severity/2, 8*n + 1); k, *_ = np.histogram2d(t*math.sin(a), t*math.cos(a), 2*n + 1, [[-n - .5, n + .5]]*2)
-    return ndi.convolve(x, (k/k.sum()).astype('f4').reshape(*k.shape, *[1]*(x.ndim - 2)), mode='nearest')
-def _noise(x, severity, r, top): return x + severity*np.float32(np.ptp(np.percentile(x, (1, 99))))*r.standard_normal(x.shape, dtype='f4')
-def _hot(x, severity, r, top): return np.where((r.random(x.shape[:2]) < severity).reshape(*x.shape[:2], *[1]*(x.ndim - 2)), np.float32(top), x)
+    n, angle = int(math.ceil(severity))//2 + 1, r.uniform(0, np.pi)
+    t = np.linspace(-severity/2, severity/2, 8*n + 1)
+    edges = [[-n - .5, n + .5]]*2
+    kernel, *_ = np.histogram2d(t*math.sin(angle), t*math.cos(angle), 2*n + 1, edges)
+    return ndi.convolve(x, _like((kernel/kernel.sum()).astype('f4'), x), mode='nearest')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #f8b7d78b
+def _noise(x, severity, r, top):
+    contrast = np.float32(np.ptp(np.percentile(x, (1, 99))))
+    return x + severity*contrast*r.standard_normal(x.shape, dtype='f4')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #dd6fdbf7
+def _hot(x, severity, r, top):
+    hot = r.random(x.shape[:2]) < severity
+    return np.where(_like(hot, x), np.float32(top), x)
 
 # %% ../../nbs/quality/08_corrupt.ipynb #d704c9eb
 def _dark(x, severity, r, top):
     k = 2.**-severity
-    return x*np.float32(k) + np.float32(_noise_level(x)*math.sqrt(k*(1 - k)))*r.standard_normal(x.shape, dtype='f4')
-def _saturated(x, severity, r, top): return x*np.float32(2.**severity)
-def _bright(x, severity, r, top): return x + np.float32(severity*top)
-def _low_contrast(x, severity, r, top): m = x.mean((0, 1)); return m + (x - m)*np.float32(1 - severity)
+    noise = np.float32(_noise_level(x)*math.sqrt(k*(1 - k)))
+    return x*np.float32(k) + noise*r.standard_normal(x.shape, dtype='f4')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #c82e68b9
+def _saturated(x, severity, r, top):
+    return x*np.float32(2.**severity)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #3e297718
+def _bright(x, severity, r, top):
+    return x + np.float32(severity*top)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #e069f169
+def _low_contrast(x, severity, r, top):
+    mean = x.mean((0, 1))
+    return mean + (x - mean)*np.float32(1 - severity)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #366f6339
 def _uneven(x, severity, r, top):
-    a, (h, w) = r.uniform(0, 2*np.pi), x.shape[:2]
-    ramp = math.sin(a)*np.linspace(-1, 1, h)[:, None] + math.cos(a)*np.linspace(-1, 1, w); ramp = (ramp - ramp.min())/np.ptp(ramp)
-    return x*(1 - severity*ramp).astype('f4').reshape(h, w, *[1]*(x.ndim - 2))
-def _few_levels(x, severity, r, top): step = (top + 1)/2**(8 - severity); return np.floor(x/step)*step + (step - 1)/2
-def _inverted(x, severity, r, top): return top - x
+    angle, (h, w) = r.uniform(0, 2*np.pi), x.shape[:2]
+    ramp = math.sin(angle)*np.linspace(-1, 1, h)[:, None] + math.cos(angle)*np.linspace(-1, 1, w)
+    ramp = (ramp - ramp.min())/np.ptp(ramp)
+    return x*_like((1 - severity*ramp).astype('f4'), x)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #f05dd4a6
+def _few_levels(x, severity, r, top):
+    step = (top + 1)/2**(8 - severity)
+    return np.floor(x/step)*step + (step - 1)/2
+
+# %% ../../nbs/quality/08_corrupt.ipynb #3fd418b7
+def _inverted(x, severity, r, top):
+    return top - x
 
 # %% ../../nbs/quality/08_corrupt.ipynb #f7b8d248
 def _jpeg(x, severity, r, top):
-    f = io.BytesIO(); a = np.clip(x*(255/top), 0, 255).round().astype('u1')
+    f = io.BytesIO()
+    a = np.clip(x*(255/top), 0, 255).round().astype('u1')
     Image.fromarray(a).save(f, 'JPEG', quality=int(round(100 - severity)), subsampling=0)
     return np.asarray(Image.open(f), 'f4')*np.float32(top/255)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #bcb28646
 def _text(x, severity, r, top):
-    h, w = x.shape[:2]; words = '{:02}:{:02}:{:02}'.format(*r.integers(0, (24, 60, 60))); size = max(6., severity*h)
-    font = ImageFont.load_default(size); left, upper, right, lower = font.getbbox(words)
-    at = 2 - left if r.random() < .5 else max(2, w - right - 2), 2 - upper if r.random() < .5 else max(2, h - lower - 2)
-    m = Image.new('L', (w, h)); ImageDraw.Draw(m).text(at, words, 255, font)
-    m = np.asarray(m, 'f4').reshape(h, w, *[1]*(x.ndim - 2))/255
-    return x + m*(top - x)
+    h, w = x.shape[:2]
+    words = '{:02}:{:02}:{:02}'.format(*r.integers(0, (24, 60, 60)))
+    font = ImageFont.load_default(max(6., severity*h))
+    left, upper, right, lower = font.getbbox(words)
+    across = 2 - left if r.random() < .5 else max(2, w - right - 2)
+    down = 2 - upper if r.random() < .5 else max(2, h - lower - 2)
+    ink = Image.new('L', (w, h))
+    ImageDraw.Draw(ink).text((across, down), words, 255, font)
+    return x + _like(np.asarray(ink, 'f4'), x)/255*(top - x)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #154386ca
 def _border(x, severity, r, top):
-    h, w = x.shape[:2]; b = max(1, round(severity*min(h, w))); y = np.zeros_like(x); y[b:h-b, b:w-b] = x[b:h-b, b:w-b]
+    h, w = x.shape[:2]
+    b = max(1, round(severity*min(h, w)))
+    y = np.zeros_like(x)
+    y[b:h-b, b:w-b] = x[b:h-b, b:w-b]
     return y
 
 # %% ../../nbs/quality/08_corrupt.ipynb #1c71098a
-def _exact(x, severity, r, top): return x
+def _exact(x, severity, r, top):
+    return x
+
+# %% ../../nbs/quality/08_corrupt.ipynb #e749fb73
 def _near(x, severity, r, top):
     x = x*np.float32(1 + r.choice([-1, 1])*severity)
-    return np.pad(x, [(1, 0), (1, 0)] + [(0, 0)]*(x.ndim - 2), mode='edge')[:-1, :-1] if r.random() < .5 else _jpeg(np.clip(x, 0, top), 8, r, top)
+    if r.random() >= .5: return _jpeg(np.clip(x, 0, top), 8, r, top)
+    one_pixel = [(1, 0), (1, 0)] + [(0, 0)]*(x.ndim - 2)
+    return np.pad(x, one_pixel, mode='edge')[:-1, :-1]
+
+# %% ../../nbs/quality/08_corrupt.ipynb #f5e2aa82
 def _turned(x, severity, r, top):
-    k, mirror = r.permutation([(k, m) for k in range(4) for m in (0, 1) if (k or m) and (k % 2 == 0 or x.shape[0] == x.shape[1])])[0]
+    square = x.shape[0] == x.shape[1]
+    turns = [0, 1, 2, 3] if square else [0, 2]
+    ways = [(k, mirror) for k in turns for mirror in (0, 1) if k or mirror]
+    k, mirror = r.permutation(ways)[0]
     return np.rot90(x[:, ::-1] if mirror else x, k)
 
-# %% ../../nbs/quality/08_corrupt.ipynb #001a9f9a
+# %% ../../nbs/quality/08_corrupt.ipynb #0e558c69
 class Fault(NamedTuple):
     "A kind of fault."
-    apply:Callable|None # Of pixels and copies: (float32 counts (H, W[, C]), severity, generator, top of the scale) -> the same; None: `corrupt_dataset` does it
+    apply:Callable|None # (counts, severity, generator, top of the scale) -> counts; None: `corrupt_dataset` does it
     unit:str # Of the severity; at 0 nothing is done
     severity:float # The usual one: plain to an eye that looks
     most:float # The highest that makes sense
@@ -88,16 +152,22 @@ class Fault(NamedTuple):
     of:str='pixels' # 'pixels', 'copy', 'file' or 'set'
     checks:tuple=() # Names of checks that mean it
 
+# %% ../../nbs/quality/08_corrupt.ipynb #001a9f9a
 _share = 'share of the images'
+_near_copy = 'the same image, a little brighter or darker, moved by a pixel or saved again'
 FAULTS = dict(
-    blur=Fault(_blur, 'σ in pixels', 3, 50, 'out of focus: blurred before the camera added its noise', checks=('blurred',)),
-    post_blur=Fault(_post_blur, 'σ in pixels', 2, 50, 'smoothed or enlarged afterwards: blurred with its noise', checks=('blurred',)),
+    blur=Fault(_blur, 'σ in pixels', 3, 50, 'out of focus: blurred before the camera added its noise',
+        checks=('blurred',)),
+    post_blur=Fault(_post_blur, 'σ in pixels', 2, 50, 'smoothed or enlarged afterwards: blurred with its noise',
+        checks=('blurred',)),
     motion=Fault(_motion, 'way in pixels', 9, 100, 'the stage moved', checks=('blurred',)),
     noise=Fault(_noise, 'σ as a part of the contrast', .25, 10, 'too little light, too much gain', checks=('noisy',)),
-    hot_pixels=Fault(_hot, 'share of the pixels', .01, 1, 'broken pixels of the camera, at the top of the scale', checks=('noisy',)),
+    hot_pixels=Fault(_hot, 'share of the pixels', .01, 1, 'broken pixels of the camera, at the top of the scale',
+        checks=('noisy',)),
     dark=Fault(_dark, 'stops too little', 3, 12, 'under-exposed', checks=('dark',)),
-    saturated=Fault(_saturated, 'stops too much', 2, 12, 'over-exposed: cut off at the top of the scale', checks=('saturated',)),
-    bright=Fault(_bright, 'share of the scale', .3, 1, 'a veil of stray light', checks=('bright',)),
+    saturated=Fault(_saturated, 'stops too much', 2, 12, 'over-exposed: cut off at the top of the scale',
+        checks=('saturated',)),
+    bright=Fault(_bright, 'share of the scale', .3, 1, 'scattered light everywhere', checks=('bright',)),
     low_contrast=Fault(_low_contrast, 'share of the contrast lost', .85, .99, 'faded', checks=('low_contrast',)),
     uneven=Fault(_uneven, 'share of the light lost at one side', .7, 1, 'lit from one side', checks=('uneven',)),
     few_levels=Fault(_few_levels, 'bits lost of 8', 5, 7, 'too few grey levels', checks=('few_levels',)),
@@ -105,29 +175,52 @@ FAULTS = dict(
     text=Fault(_text, 'height as a part of the side', .12, .5, 'a clock burnt into a corner', checks=('marks',)),
     border=Fault(_border, 'width as a part of the side', .1, .45, 'a black frame', checks=('border',)),
     inverted=Fault(_inverted, _share, 1, 1, 'black and white exchanged', checks=('bright',)),
-    exact=Fault(_exact, _share, 1, 1, 'the same picture once more', 'copy', ('exact_duplicate',)),
-    near=Fault(_near, 'share of the brightness', .03, .5, 'the same picture, a little brighter or darker, moved by a pixel or saved again', 'copy', ('near_duplicate',)),
-    turned=Fault(_turned, _share, 1, 1, 'the same picture turned or mirrored', 'copy', ('turned_duplicate',)),
-    inverted_copy=Fault(_inverted, _share, 1, 1, 'the same picture with black and white exchanged', 'copy', ('inverted_duplicate',)),
-    mode=Fault(None, _share, 1, 1, 'grey saved as colour (with transparency where the format has it), or colour as grey', 'file', ('odd_mode',)),
+    exact=Fault(_exact, _share, 1, 1, 'the same image once more', 'copy', ('exact_duplicate',)),
+    near=Fault(_near, 'share of the brightness', .03, .5, _near_copy, 'copy', ('near_duplicate',)),
+    turned=Fault(_turned, _share, 1, 1, 'the same image turned or mirrored', 'copy', ('turned_duplicate',)),
+    inverted_copy=Fault(_inverted, _share, 1, 1, 'the same image with black and white exchanged',
+        'copy', ('inverted_duplicate',)),
+    mode=Fault(None, _share, 1, 1,
+        'grey saved as colour (with transparency where the format has it), or colour as grey', 'file', ('odd_mode',)),
     depth=Fault(None, _share, 1, 1, '16 bits among 8, or 8 among 16', 'file', ('odd_depth',)),
-    corrupt=Fault(None, _share, 1, 1, 'cut short, empty, a web page in place of an image, or a destroyed head', 'file', ('unreadable',)),
+    corrupt=Fault(None, _share, 1, 1, 'cut short, empty, a web page in place of an image, or a destroyed header',
+        'file', ('unreadable',)),
     extension=Fault(None, _share, 1, 1, 'called .jpg or .png, and is something else', 'file', ('wrong_extension',)),
     label=Fault(None, 'share of the targets', 1, 1, 'in the folder of another class', 'set', ('label_wrong',)),
-    leak=Fault(None, 'share of the validation images', 1, 1, 'a training image once more, in validation', 'set', ('split_duplicate', 'exact_duplicate')),
-    shortcut=Fault(_bright, 'share of the scale', .06, 1, 'one class is brighter than the others, and can be told by that', 'set', ('split_shortcut',)))
+    leak=Fault(None, 'share of the validation images', 1, 1, 'a training image once more, in validation',
+        'set', ('split_duplicate', 'exact_duplicate')),
+    shortcut=Fault(_bright, 'share of the scale', .06, 1,
+        'one class is brighter than the others, and can be recognised by that', 'set', ('split_shortcut',)))
 
-# %% ../../nbs/quality/08_corrupt.ipynb #7f36d056
+# %% ../../nbs/quality/08_corrupt.ipynb #b81a377a
 def _severity(fault, severity=None):
     "The checked severity of a fault; None: the usual one."
-    if fault not in FAULTS: raise InputError(f'fault must be one of {", ".join(FAULTS)}; got {shown(fault)}')
+    check_choice('fault', fault, FAULTS)
     f = FAULTS[fault]
-    d = f.severity if severity is None else severity
-    if isinstance(d, bool) or not isinstance(d, (int, float, np.number)) or not 0 <= d <= f.most: raise InputError(f'the severity of {fault} is a number from 0 to {f.most:g} ({f.unit}); got {shown(d)}')
-    return float(d)
+    value = f.severity if severity is None else severity
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= f.most:
+        expected = f'a number from 0 to {f.most:g} ({f.unit})'
+        raise InputError(f'the severity of {fault} is {expected}; got {shown(value)}')
+    return float(value)
 
-def _top(a): return 255 if a.dtype == 'u1' else 2**max(8, int(a.max()).bit_length()) - 1
+# %% ../../nbs/quality/08_corrupt.ipynb #625a56df
+def _top(a):
+    "Highest count of the camera: 255, or of 16 bits as many as the image uses."
+    if a.dtype == 'u1': return 255
+    return 2**max(8, int(a.max()).bit_length()) - 1
 
+# %% ../../nbs/quality/08_corrupt.ipynb #7c480331
+def _check_array(a):
+    "Refuse what is not a grey or RGB image of whole counts."
+    counts = a.dtype in ('u1', 'u2')
+    flat = a.ndim == 2 or a.ndim == 3 and a.shape[2] in (1, 3)
+    if not counts or not flat or min(a.shape) < 1:
+        hint = 'scale it yourself, so that you know what 0 and the top mean'
+        raise InputError(f'array must be (H, W) or (H, W, 3) of uint8 or uint16, got {a.dtype} {a.shape}; {hint}')
+    if min(a.shape[:2]) < 8: raise InputError(f'array must have sides of at least 8 pixels, got {a.shape}')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #7f36d056
 def corrupt_image(
     array:np.ndarray, # (H, W) or (H, W, 3) uint8 or uint16
     fault:str, # A name in `FAULTS` whose `of` is 'pixels' or 'copy', or 'shortcut'
@@ -137,207 +230,392 @@ def corrupt_image(
 )->np.ndarray: # As `array`; `turned` may exchange the sides
     "A corrupted copy of an image."
     severity, a = _severity(fault, severity), np.asarray(array)
-    if FAULTS[fault].apply is None: raise InputError(f'{fault} is a fault of a {FAULTS[fault].of}, not of pixels; plant it with spoil')
-    if a.dtype not in ('u1', 'u2') or not (a.ndim == 2 or a.ndim == 3 and a.shape[2] in (1, 3)) or min(a.shape) < 1:
-        raise InputError(f'array must be (H, W) or (H, W, 3) of uint8 or uint16, got {a.dtype} {a.shape}; scale it yourself, so that you know what 0 and the top mean')
-    if min(a.shape[:2]) < 8: raise InputError(f'array must have sides of at least 8 pixels, got {a.shape}')
+    f = FAULTS[fault]
+    if f.apply is None:
+        raise InputError(f'{fault} is a fault of a {f.of}, not of pixels; inject it with corrupt_dataset')
+    _check_array(a)
     if not severity: return a.copy()
     top = top or _top(a)
-    x = FAULTS[fault].apply(a.astype('f4'), severity, rng(seed, 'spoil', fault), top)
+    x = f.apply(a.astype('f4'), severity, rng(seed, 'spoil', fault), top)
     return np.clip(np.rint(x), 0, top).astype(a.dtype)
 
-# %% ../../nbs/quality/08_corrupt.ipynb #1b5cfc30
+# %% ../../nbs/quality/08_corrupt.ipynb #b3a505d6
 _WRITTEN = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
+def _png_packing(raw):
+    "Compression level of a PNG, from the header of its data."
+    if raw[:4] != b'\x89PNG': return dict(compress_level=6)
+    header = raw[raw.find(b'IDAT') + 5]
+    return dict(compress_level={0: 1, 1: 3, 2: 6, 3: 9}[header >> 6])
+
+# %% ../../nbs/quality/08_corrupt.ipynb #370bfcb8
+def _jpeg_packing(raw):
+    "Quantisation tables and colour sampling of a JPEG."
+    if raw[:2] != b'\xff\xd8': return dict(quality=95, subsampling=0)
+    image = Image.open(io.BytesIO(raw))
+    return dict(qtables=image.quantization, subsampling=max(0, JpegImagePlugin.get_sampling(image)))
+
+# %% ../../nbs/quality/08_corrupt.ipynb #9cd5a7c7
 def _packing(like, suffix):
-    "How the file `like` is packed, for another of the same format, so that neither size nor quality tells which one was written anew."
+    "How the file `like` is packed, so that neither size nor quality shows which file was written anew."
     raw = like.read_bytes() if like else b''
-    if suffix == '.png': return dict(compress_level={0: 1, 1: 3, 2: 6, 3: 9}[raw[raw.find(b'IDAT') + 5] >> 6] if raw[:4] == b'\x89PNG' else 6)
-    if suffix in ('.jpg', '.jpeg'):
-        if raw[:2] != b'\xff\xd8': return dict(quality=95, subsampling=0)
-        im = Image.open(io.BytesIO(raw)); return dict(qtables=im.quantization, subsampling=max(0, JpegImagePlugin.get_sampling(im)))
+    if suffix == '.png': return _png_packing(raw)
+    if suffix in ('.jpg', '.jpeg'): return _jpeg_packing(raw)
     if suffix in ('.tif', '.tiff') and raw[:2] in (b'II', b'MM'):
-        with tifffile.TiffFile(io.BytesIO(raw)) as t: return dict(compression='zlib' if t.pages[0].compression in (8, 32946) else None)
+        with tifffile.TiffFile(io.BytesIO(raw)) as t: zipped = t.pages[0].compression in (8, 32946)
+        return dict(compression='zlib' if zipped else None)
     return {}
 
+# %% ../../nbs/quality/08_corrupt.ipynb #f659818a
 def _write(path, a, like=None):
     "Write by the suffix; 16 bits into JPEG or BMP are refused."
-    suffix = path.suffix.lower(); how = _packing(like, suffix)
-    if a.dtype != 'u1' and suffix in ('.jpg', '.jpeg', '.bmp'): raise InputError(f'{shown(path)}: {suffix} holds 8 bits only')
-    if suffix in ('.tif', '.tiff'): tifffile.imwrite(path, a, photometric='rgb' if a.ndim == 3 else 'minisblack', **how)
+    suffix = path.suffix.lower()
+    how = _packing(like, suffix)
+    if a.dtype != 'u1' and suffix in ('.jpg', '.jpeg', '.bmp'):
+        raise InputError(f'{shown(path)}: {suffix} holds 8 bits only')
+    if suffix in ('.tif', '.tiff'):
+        tifffile.imwrite(path, a, photometric='rgb' if a.ndim == 3 else 'minisblack', **how)
     elif a.dtype == 'u2' and a.ndim == 3:
         import imagecodecs
         path.write_bytes(imagecodecs.png_encode(a))
     else: Image.fromarray(a).save(path, **how)
 
+# %% ../../nbs/quality/08_corrupt.ipynb #bd50f104
 def _mode(a, suffix):
+    "Grey as colour (with transparency where the format has it), colour as grey."
     if a.ndim == 3: return np.rint(a[..., :3] @ np.array([.299, .587, .114])).astype(a.dtype)
-    return np.stack([a]*3 + [np.full_like(a, np.iinfo(a.dtype).max)]*(suffix in ('.png', '.tif', '.tiff')), -1)
+    channels = [a]*3
+    if suffix in ('.png', '.tif', '.tiff'): channels.append(np.full_like(a, np.iinfo(a.dtype).max))
+    return np.stack(channels, -1)
 
-def _depth(a, top): return a.astype('u2')*257 if a.dtype == 'u1' else np.clip(np.rint(a*(255/top)), 0, 255).astype('u1')
+# %% ../../nbs/quality/08_corrupt.ipynb #9f53e780
+def _depth(a, top):
+    "8 bits as 16, 16 bits as 8."
+    if a.dtype == 'u1': return a.astype('u2')*257
+    return np.clip(np.rint(a*(255/top)), 0, 255).astype('u1')
 
-_BREAK = dict(truncated=lambda b, r: b[:int(len(b)*r.uniform(.2, .8))], empty=lambda b, r: b'', html=lambda b, r: b'<!DOCTYPE html>\n<html><body><h1>404 Not Found</h1></body></html>\n',
-              bits=lambda b, r: bytes(x ^ 0x5a for x in b[:16]) + b[16:])
+# %% ../../nbs/quality/08_corrupt.ipynb #a583504c
+def _cut_short(raw, r): return raw[:int(len(raw)*r.uniform(.2, .8))]
+def _emptied(raw, r): return b''
+def _web_page(raw, r): return b'<!DOCTYPE html>\n<html><body><h1>404 Not Found</h1></body></html>\n'
+def _bad_header(raw, r): return bytes(x ^ 0x5a for x in raw[:16]) + raw[16:]
+_BREAK = dict(truncated=_cut_short, empty=_emptied, html=_web_page, bits=_bad_header)
 
-# %% ../../nbs/quality/08_corrupt.ipynb #bd018b98
-def _asked(faults, n_each):
-    "Fault -> severity."
+# %% ../../nbs/quality/08_corrupt.ipynb #aae02530
+def _severities(faults, n_each):
+    "Fault -> severity, checked."
+    if faults is None: faults = FAULTS
     if isinstance(faults, str): faults = [faults]
-    severities = {k: _severity(k, v) for k, v in (faults if isinstance(faults, dict) else dict.fromkeys(FAULTS if faults is None else faults)).items()}
-    if not severities or not all(severities.values()): raise InputError('faults must name at least one of FAULTS, each with a severity above 0')
-    if isinstance(n_each, bool) or not isinstance(n_each, int) or n_each < 1: raise InputError(f'n_each must be a whole number above 0, got {shown(n_each)}')
+    config = faults if isinstance(faults, dict) and faults is not FAULTS else dict.fromkeys(faults)
+    severities = {fault: _severity(fault, severity) for fault, severity in config.items()}
+    if not severities or not all(severities.values()):
+        raise InputError('faults must name at least one of FAULTS, each with a severity above 0')
+    check_whole('n_each', n_each, 1)
     return severities
 
+# %% ../../nbs/quality/08_corrupt.ipynb #31478b67
 def _folders(names):
-    "A folder a class."
-    f = [re.sub(r'[^\w -]', '_', n).strip()[:80] or '_' for n in names]
-    return dict(zip(names, f if len({x.lower() for x in f}) == len(f) else [f'class{i}' for i in range(len(f))]))
+    "A folder a class: the class's name without odd characters, or a number where two would be the same."
+    folders = [re.sub(r'[^\w -]', '_', n).strip()[:80] or '_' for n in names]
+    if len({f.lower() for f in folders}) < len(folders): folders = [f'class{i}' for i in range(len(folders))]
+    return dict(zip(names, folders))
 
+# %% ../../nbs/quality/08_corrupt.ipynb #6c1cb419
 def key_path(
     out, # The folder of a corrupted set
-)->Path: # `OUT.key.csv`, beside it
+)->Path: # `OUT.key.csv`, next to it
     "Where the answers of a corrupted set are."
     out = Path(out).absolute()
     return out.with_name(out.name + '.key.csv')
 
-def _deal_out(t, severities, n_each, r):
+# %% ../../nbs/quality/08_corrupt.ipynb #ba35d6f1
+def _check_room(kinds, n_each, n):
+    "At least half of the set must stay clean."
+    need = n_each*len(kinds)
+    if need <= n//2: return
+    most = n//2//len(kinds)
+    hint = f'choose n_each up to {most}' if most else 'choose fewer faults'
+    given = f'{len(kinds)} faults in {n_each} images each need {need} of {n} images'
+    raise InputError(f'{given}, and half of them must stay clean; {hint}')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #9c631080
+def _leaked(t, i, r):
+    "The copy of a training image in validation, in a group of the validation part."
+    target = t.target[i]
+    valid = t.index[(t.split == 'valid') & (t.target == target)]
+    if not len(valid):
+        raise InputError(f'leak needs validation images of class {shown(target)}, there are none; leave the fault out')
+    group = t.group[r.choice(valid)] if 'group' in t else None
+    return i, 'leak', target, group, 'valid'
+
+# %% ../../nbs/quality/08_corrupt.ipynb #474bfbc9
+def _assign(t, severities, n_each, r):
     "Which row gets which fault: row -> fault, and a list of (source row, fault, target, group, split) of the copies."
     kinds = [k for k in severities if k != 'shortcut']
-    need, free = n_each*len(kinds), list(r.permutation(len(t)))
-    if need > len(t)//2: raise InputError(f'{len(kinds)} faults in {n_each} images each need {need} of {len(t)} images, and half of them must stay clean; ' + (f'choose n_each up to {most}' if (most := len(t)//2//len(kinds)) else 'choose fewer faults'))
-    own, copies = {}, []
-    for k in sorted(kinds, key='leak'.__ne__):  # the leak is choosy: it goes first
-        ok = [i for i in free if k != 'leak' or t.split[i] == 'train'][:n_each]
-        if len(ok) < n_each: raise InputError(f'leak needs {n_each} training images, the set has {len(ok)}; choose a smaller n_each')
-        free = [i for i in free if i not in set(ok)]
-        for i in ok:
+    _check_room(kinds, n_each, len(t))
+    free, own, copies = list(r.permutation(len(t))), {}, []
+    for kind in sorted(kinds, key=lambda k: k != 'leak'):  # a leak needs training images: it goes first
+        rows = [i for i in free if kind != 'leak' or t.split[i] == 'train'][:n_each]
+        if len(rows) < n_each:
+            raise InputError(f'leak needs {n_each} training images, the set has {len(rows)}; choose a smaller n_each')
+        taken = set(rows)
+        free = [i for i in free if i not in taken]
+        for i in rows:
             row = t.iloc[i]
-            if k == 'leak':
-                to = t.index[(t.split == 'valid') & (t.target == row.target)]
-                if not len(to): raise InputError(f'leak needs validation images of class {shown(row.target)}, there are none; leave the fault out')
-                copies.append((i, k, row.target, t.group[r.choice(to)] if 'group' in t else None, 'valid'))
-            elif FAULTS[k].of == 'copy': copies.append((i, k, row.target, row.get('group'), row.get('split')))
-            else: own[i] = k
+            if kind == 'leak': copies.append(_leaked(t, i, r))
+            elif FAULTS[kind].of == 'copy': copies.append((i, kind, row.target, row.get('group'), row.get('split')))
+            else: own[i] = kind
     return own, copies
 
-# %% ../../nbs/quality/08_corrupt.ipynb #3196bb42
-def corrupt_dataset(
-    source, # Folder of class folders, CSV, or a table of classes; images PNG, JPEG, BMP or TIFF
-    out, # Folder to make: class folders and `table.csv`; it must be new or empty. The answers go beside it, to `key_path(out)`
-    faults:str|list|dict|None=None, # Names in `FAULTS`, or a dict of name to severity; None: all of them
-    n_each:int=5, # Images a fault
-    seed:int=0, # Decides which images, and everything random in the faults
-)->Path: # `out`
-    "Copy a set and plant faults in the copy. The answers: file (below `out`), fault, severity, other (of a pair the second file; of a wrong label the true class)."
-    severities, t = _asked(faults, n_each), (source if isinstance(source, pd.DataFrame) else read_table(source)).reset_index(drop=True)
-    if t.attrs.get('task', 'class') != 'class': raise InputError(f'{shown(t.attrs.get("name", "table"))}: targets must be classes, got {t.attrs["task"]}')
-    if t.target.nunique() < 2: raise InputError(f'{shown(t.attrs.get("name", "table"))}: needs two classes at least, so that a label can be wrong')
-    if bad := [p for p in t.image if not p.lower().endswith(_WRITTEN) or not Path(p).is_file()]: raise InputError(f'{shown(bad[0])}: only PNG, JPEG, BMP and TIFF files can be corrupted')
-    out, key = Path(out).absolute(), key_path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())): raise InputError(f'{shown(out)}: already holds something; name a new folder')
-    if key.exists(): raise InputError(f'{shown(key)}: is there already; name another folder, or delete it')
-    inside = {Path(p).parent.resolve() for p in t.image} | ({Path(source).resolve()} if not isinstance(source, pd.DataFrame) and Path(source).is_dir() else set())
-    if inside & {out.resolve(), *out.resolve().parents}:
-        raise InputError(f'{shown(out)}: lies inside the set itself; name a folder elsewhere')
-    if 'leak' in severities: t = split_table(t, seed=seed)
-    own, copies = _deal_out(t, severities, n_each, rng(seed, 'deal'))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix='.tmp-') as tmp:
-        rows = _plant(t, own, copies, severities, Path(tmp)/'set', seed)
-        pd.DataFrame(rows, columns=['file', 'fault', 'severity', 'other']).sort_values('file').to_csv(Path(tmp)/'key.csv', index=False)
-        (Path(tmp)/'key.csv').rename(key)
-        try:
-            if out.exists(): out.rmdir()
-            (Path(tmp)/'set').rename(out)
-        except BaseException: key.unlink(); raise
-    return out
+# %% ../../nbs/quality/08_corrupt.ipynb #3becfc73
+@dataclass
+class _Copying:
+    "A set on its way into a new folder."
+    table:pd.DataFrame # Of the source
+    own:dict # Row -> fault
+    severities:dict # Fault -> severity
+    new:Path # Folder to write
+    seed:int
+    folder:dict # Class -> folder
+    number:np.ndarray # Of the files
+    top:int # Of the 16-bit images
+    bright:str|None # Class that gets the shortcut
+
+# %% ../../nbs/quality/08_corrupt.ipynb #9015451f
+@patch
+def place(self:_Copying, target, i, suffix):
+    "Path of file `i` within the new folder."
+    return Path(self.folder[target], f'{self.number[i]:05}{suffix}')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #3e3bf924
+@patch
+def corrupted(self:_Copying, path, fault, i):
+    "The image in a file with a fault."
+    im = read_image(path)
+    try:
+        if im.axes not in ('YX', 'YXC'): raise InputError(f'a stack ({im.axes}); only flat images can be corrupted')
+        if fault == 'mode': return _mode(im.array, path.suffix.lower())
+        if fault == 'depth': return _depth(im.array, self.top)
+        top = self.top if im.array.dtype == 'u2' else 255
+        return corrupt_image(im.array, fault, self.severities[fault], f'{self.seed} {i}', top)
+    except InputError as e: raise InputError(f'{shown(path)}: {e}') from None
+
+# %% ../../nbs/quality/08_corrupt.ipynb #a9e9bea3
+def _new_suffix(suffix, fault):
+    "Suffix of the new file: a wrong one for the fault `extension`, one that holds 16 bits for `depth`."
+    if fault == 'extension': return '.png' if suffix.lower() != '.png' else '.jpg'
+    if fault == 'depth' and suffix.lower() in ('.jpg', '.jpeg', '.bmp'): return '.tif'
+    return suffix
+
+# %% ../../nbs/quality/08_corrupt.ipynb #706ffc96
+@patch
+def write_original(self:_Copying, i):
+    "Write image `i` with its own fault, if it has one: its place, its target, its row of the key (None if clean)."
+    source, target, fault = Path(self.table.image[i]), self.table.target[i], self.own.get(i)
+    path, other, r = source, '', rng(self.seed, 'file', i)
+    severity = '' if fault is None else self.severities[fault]
+    if fault == 'label':
+        other = target
+        target = r.choice([c for c in self.folder if c != target])
+    p = self.place(target, i, _new_suffix(source.suffix, fault))
+    if self.table.target[i] == self.bright:
+        path = self.new/p.with_suffix(source.suffix)
+        _write(path, self.corrupted(source, 'shortcut', i), source)
+    self.put_file(path, p, fault, i, source)
+    if fault == 'corrupt':
+        severity = list(_BREAK)[list(self.own).index(i) % 4]
+        (self.new/p).write_bytes(_BREAK[severity]((self.new/p).read_bytes(), r))
+    if not fault: return p, target, None
+    return p, target, dict(file=p.as_posix(), fault=fault, severity=severity, other=other)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #0047672f
+@patch
+def put_file(self:_Copying, path, p, fault, i, source):
+    "Write the image at `path` to the place `p`: with its fault, or byte for byte."
+    ours = path.is_relative_to(self.new)  # the shortcut has been written already
+    if fault in ('mode', 'depth') or fault and FAULTS[fault].apply:
+        _write(self.new/p, self.corrupted(path, fault, i), source)
+        if ours and path != self.new/p: path.unlink()
+    elif ours: path.rename(self.new/p)
+    else: shutil.copyfile(path, self.new/p)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #3e3ac9d8
+@patch
+def write_copy(self:_Copying, image, n, fault, target):
+    "Write a copy of an image of the new set: its place, and its row of the key."
+    path = Path(image)
+    p = self.place(target, n, path.suffix)
+    if fault in ('exact', 'leak'): shutil.copyfile(path, self.new/p)
+    else: _write(self.new/p, self.corrupted(path, fault, n), path)
+    other = path.relative_to(self.new).as_posix()
+    return p, dict(file=p.as_posix(), fault=fault, severity=self.severities[fault], other=other)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #3d2de264
+def _top_of_set(t):
+    "Highest count of the 16-bit images of a set, from about 64 of them."
+    some = [p for p in t.image[::max(1, len(t)//64)] if not p.lower().endswith(('.jpg', '.jpeg', '.bmp'))]
+    arrays = [read_image(p).array for p in some]
+    return max([255, *(_top(a) for a in arrays if a.dtype == 'u2')])
 
 # %% ../../nbs/quality/08_corrupt.ipynb #f0c920d9
-def _plant(t, own, copies, severities, new, seed):
+def _inject(t, own, copies, severities, new, seed):
     "Write the set to `new`; rows of the key."
     r, classes = rng(seed, 'names'), sorted(t.target.unique())
     folder, number = _folders(classes), r.permutation(len(t) + len(copies)) + 1
     for f in folder.values(): (new/f).mkdir(parents=True)
-    few = [read_image(p).array for p in t.image[::max(1, len(t)//64)] if not p.lower().endswith(('.jpg', '.jpeg', '.bmp'))]
-    top = max([255, *(_top(a) for a in few if a.dtype == 'u2')])
     bright = classes[r.integers(len(classes))] if 'shortcut' in severities else None
-    place = lambda target, i, suffix: Path(folder[target], f'{number[i]:05}{suffix}')
-    def image(path, fault, severity, i):
-        im = read_image(path)
-        try:
-            if im.axes not in ('YX', 'YXC'): raise InputError(f'a stack ({im.axes}); only flat images can be corrupted')
-            if fault in ('mode', 'depth'): return _mode(im.array, path.suffix.lower()) if fault == 'mode' else _depth(im.array, top)
-            return corrupt_image(im.array, fault, severity, f'{seed} {i}', top if im.array.dtype == 'u2' else 255)
-        except InputError as e: raise InputError(f'{shown(path)}: {e}') from None
-    def original(i):
-        path, target, fault = Path(t.image[i]), t.target[i], own.get(i)
-        q, suffix, how, other = rng(seed, 'file', i), path.suffix, '' if fault is None else severities[fault], ''
-        if fault == 'label': other, target = target, q.choice([c for c in classes if c != target])
-        if fault == 'extension': suffix = '.png' if suffix.lower() != '.png' else '.jpg'
-        if fault == 'depth' and suffix.lower() in ('.jpg', '.jpeg', '.bmp'): suffix = '.tif'
-        p = place(target, i, suffix)
-        if t.target[i] == bright:
-            path = new/p.with_suffix(path.suffix)
-            _write(path, image(Path(t.image[i]), 'shortcut', severities['shortcut'], i), Path(t.image[i]))
-        if fault in ('mode', 'depth') or fault and FAULTS[fault].apply:
-            _write(new/p, image(path, fault, severities[fault], i), Path(t.image[i]))
-            if path.is_relative_to(new) and path != new/p: path.unlink()
-        elif path.is_relative_to(new): path.rename(new/p)
-        else: shutil.copyfile(path, new/p)
-        if fault == 'corrupt':
-            how = list(_BREAK)[list(own).index(i) % 4]
-            (new/p).write_bytes(_BREAK[how]((new/p).read_bytes(), q))
-        return p, target, fault and dict(file=p.as_posix(), fault=fault, severity=how, other=other)
-    made = parallel_map(original, range(len(t)), 'spoil')
-    rows = [m[2] for m in made if m[2]] + ([dict(file=folder[bright], fault='shortcut', severity=severities['shortcut'], other='')] if bright is not None else [])
-    t = t.assign(image=[str(new/m[0]) for m in made], target=[m[1] for m in made])
+    work = _Copying(t, own, severities, new, seed, folder, number, _top_of_set(t), bright)
+    written = parallel_map(work.write_original, range(len(t)), 'corrupt')
+    rows = [row for _, _, row in written if row]
+    if bright is not None:
+        rows.append(dict(file=folder[bright], fault='shortcut', severity=severities['shortcut'], other=''))
+    t = t.assign(image=[str(new/p) for p, _, _ in written], target=[target for _, target, _ in written])
     more = []
     for n, (i, fault, target, group, split) in enumerate(copies, len(t)):
-        path = Path(t.image[i]); p = place(target, n, path.suffix)
-        if fault in ('exact', 'leak'): shutil.copyfile(path, new/p)
-        else: _write(new/p, image(path, fault, severities[fault], n), path)
+        p, row = work.write_copy(t.image[i], n, fault, target)
         more.append(dict(image=str(new/p), target=target, group=group, split=split))
-        rows.append(dict(file=p.as_posix(), fault=fault, severity=severities[fault], other=path.relative_to(new).as_posix()))
-    t = pd.concat([t, pd.DataFrame(more, columns=list(t))]) if more else t
+        rows.append(row)
+    if more: t = pd.concat([t, pd.DataFrame(more, columns=list(t))])
     save_table(t.sort_values('image').astype({'target': str}), new/'table.csv')
     return rows
 
-# %% ../../nbs/quality/08_corrupt.ipynb #2fb93203
+# %% ../../nbs/quality/08_corrupt.ipynb #c08be72f
+def _check_source(t):
+    "Refuse a table that cannot be corrupted."
+    name = shown(t.attrs.get('name', 'table'))
+    task = t.attrs.get('task', 'class')
+    if task != 'class': raise InputError(f'{name}: targets must be classes, got {task}')
+    if t.target.nunique() < 2: raise InputError(f'{name}: needs two classes at least, so that a label can be wrong')
+    bad = [p for p in t.image if not p.lower().endswith(_WRITTEN) or not Path(p).is_file()]
+    if bad: raise InputError(f'{shown(bad[0])}: only PNG, JPEG, BMP and TIFF files can be corrupted')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #4a8c18f8
+def _check_out(out, source, t):
+    "Refuse a folder that holds something, or that lies inside the set."
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f'{shown(out)}: already holds something; name a new folder')
+    key = key_path(out)
+    if key.exists(): raise InputError(f'{shown(key)}: is there already; name another folder, or delete it')
+    inside = {Path(p).parent.resolve() for p in t.image}
+    if not isinstance(source, pd.DataFrame) and Path(source).is_dir(): inside.add(Path(source).resolve())
+    if inside & {out.resolve(), *out.resolve().parents}:
+        raise InputError(f'{shown(out)}: lies inside the set itself; name a folder elsewhere')
+
+# %% ../../nbs/quality/08_corrupt.ipynb #ce973c6b
+def _save_key(rows, path):
+    "Write the answers."
+    key = pd.DataFrame(rows, columns=['file', 'fault', 'severity', 'other']).sort_values('file')
+    for column in ('file', 'other'): key[column] = key[column].map(safe_cell)
+    key.to_csv(path, index=False)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #ee617b27
+def _read_key(key):
+    "The answers as a table, from the folder of a corrupted set, its key file, or a table."
+    if not isinstance(key, pd.DataFrame):
+        p = Path(key) if str(key).endswith('.csv') else key_path(key)
+        if not p.is_file():
+            raise InputError(f'{shown(p)}: no such key; give the folder that corrupt_dataset made, or its key')
+        key = pd.read_csv(p, dtype=str, keep_default_na=False)
+        key = key.assign(**{c: key[c].map(plain_cell) for c in ('file', 'other') if c in key})
+    if not {'file', 'fault', 'other'} <= set(key):
+        raise InputError(f'the key must have columns file, fault and other, it has {shown(", ".join(map(str, key)))}')
+    unknown = set(key.fault) - set(FAULTS)
+    if unknown:
+        hint = 'give the key that corrupt_dataset wrote'
+        raise InputError(f'the key names {shown(min(unknown))}, which is not in FAULTS; {hint}')
+    return key
+
+# %% ../../nbs/quality/08_corrupt.ipynb #3196bb42
+def corrupt_dataset(
+    source, # Folder of class folders, CSV, or a table of classes; images PNG, JPEG, BMP or TIFF
+    out, # Folder to make: class folders and `table.csv`; it must be new or empty. The answers go to `key_path(out)`
+    faults:str|list|dict|None=None, # Names in `FAULTS`, or a dict of name to severity; None: all of them
+    n_each:int=5, # Images a fault
+    seed:int=0, # Decides which images, and everything random in the faults
+)->Path: # `out`
+    """Copy a set and inject faults into the copy. The answers, at `key_path(out)`, have the columns file (below `out`),
+    fault, severity, other (of a pair the second file; of a wrong label the true class)."""
+    severities = _severities(faults, n_each)
+    t = source if isinstance(source, pd.DataFrame) else read_table(source)
+    t = t.reset_index(drop=True)
+    _check_source(t)
+    out, key = Path(out).absolute(), key_path(out)
+    _check_out(out, source, t)
+    if 'leak' in severities: t = split_table(t, seed=seed)
+    own, copies = _assign(t, severities, n_each, rng(seed, 'deal'))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix='.tmp-') as tmp:
+        _save_key(_inject(t, own, copies, severities, Path(tmp)/'set', seed), Path(tmp)/'key.csv')
+        (Path(tmp)/'key.csv').rename(key)
+        try:
+            if out.exists(): out.rmdir()
+            (Path(tmp)/'set').rename(out)
+        except BaseException:
+            key.unlink()
+            raise
+    return out
+
+# %% ../../nbs/quality/08_corrupt.ipynb #5d4d92cc
 def _answers(found):
     "(name of the file, what was said of it or None), each once."
     if isinstance(found, pd.DataFrame):
+        if 'file' not in found:
+            raise InputError(f'found must have a column file, it has {shown(", ".join(map(str, found)))}')
         said = next((found[c] for c in ('fault', 'check') if c in found), None)
-        if 'file' not in found: raise InputError(f'found must have a column file, it has {shown(", ".join(map(str, found)))}')
         found = found.file if said is None else list(zip(found.file, said))
     pairs = [(o, None) if isinstance(o, (str, Path)) else o for o in found]
-    if bad := [o for o in pairs if not isinstance(o, (tuple, list)) or len(o) != 2]: raise InputError(f'found must hold files, or pairs of file and fault; got {shown(bad[0])}')
-    return list(dict.fromkeys((re.split(r'[\\/]', str(f).rstrip('/\\'))[-1], s if isinstance(s, str) and s else None) for f, s in pairs))
+    bad = [o for o in pairs if not isinstance(o, (tuple, list)) or len(o) != 2]
+    if bad: raise InputError(f'found must hold files, or pairs of file and fault; got {shown(bad[0])}')
+    def name(file): return re.split(r'[\\/]', str(file).rstrip('/\\'))[-1]
+    answers = [(name(file), said if isinstance(said, str) and said else None) for file, said in pairs]
+    return list(dict.fromkeys(answers))
 
+# %% ../../nbs/quality/08_corrupt.ipynb #3e0605df
+def _means(said, fault):
+    "Whether the name of a fault or of a check means this fault."
+    return said == fault or said in FAULTS[fault].checks
+
+# %% ../../nbs/quality/08_corrupt.ipynb #fd3070fa
+def _items(key):
+    "Fault and names of the files by which it may be named, for each row of the key."
+    items = []
+    for row in key.itertuples():
+        names = {str(row.file).split('/')[-1]}
+        if row.fault == 'shortcut': names.add('')  # what is said of no file is said of the set
+        if row.other and row.fault != 'label': names.add(str(row.other).split('/')[-1])
+        items.append((row.fault, names))
+    return items
+
+# %% ../../nbs/quality/08_corrupt.ipynb #b9c13836
+def _score(fault, items, answers):
+    "Recall and precision of answers on the items of one fault."
+    found = sum(any(file in names for file, _ in answers) for _, names in items)
+    known = set().union(*(names for _, names in items))
+    wrong = len({file for file, _ in answers} - known)
+    precision = found/(found + wrong) if found + wrong else math.nan
+    return dict(fault=fault, planted=len(items), found=found, wrong=wrong, recall=found/len(items), precision=precision)
+
+# %% ../../nbs/quality/08_corrupt.ipynb #2fb93203
 def score_findings(
-    found, # Files; pairs (file, fault or check); or a table with columns file and, if you like, fault or check. Folders above the file do not matter
+    found, # Files; pairs (file, fault or check); or a table with columns file and, if you like, fault or check
     key, # The folder of a corrupted set, its key file, or the key as a table
-)->pd.DataFrame: # Row `all` and a row a planted fault: planted, found, wrong (answers that are not so), recall, precision (NaN without an answer)
-    "Mark a list against the answers of a corrupted set."
-    if not isinstance(key, pd.DataFrame):
-        p = Path(key) if str(key).endswith('.csv') else key_path(key)
-        if not p.is_file(): raise InputError(f'{shown(p)}: no such key; give the folder that spoil made, or its key')
-        key = pd.read_csv(p, dtype=str, keep_default_na=False)
-    if not {'file', 'fault', 'other'} <= set(key): raise InputError(f'the key must have columns file, fault and other, it has {shown(", ".join(map(str, key)))}')
-    if bad := set(key.fault) - set(FAULTS): raise InputError(f'the key names {shown(min(bad))}, which is not in FAULTS; give the key that spoil wrote')
-    means = lambda said, fault: said == fault or said in FAULTS[fault].checks
-    name, answers = lambda f: str(f).split('/')[-1], _answers(found)
-    answers = [a for a in answers if a[0] or means(a[1], 'shortcut')]  # what is said of no file is said of the set
-    items = [(k.fault, {name(k.file)} | ({''} if k.fault == 'shortcut' else set()) | ({name(k.other)} if k.other and k.fault != 'label' else set())) for k in key.itertuples()]
-    def row(fault, items, answers):
-        hit = [any(f in names for f, _ in answers) for _, names in items]
-        wrong = len({f for f, _ in answers} - set().union(*(n for _, n in items)))
-        n = sum(hit) + wrong
-        return dict(fault=fault, planted=len(items), found=sum(hit), wrong=wrong, recall=sum(hit)/len(items), precision=sum(hit)/n if n else math.nan)
-    rows = [row('all', items, answers)] if items else []
-    right = {a for a in answers for fault, names in items if a[0] in names and means(a[1], fault)}
-    for fault in (f for f in FAULTS if f in set(key.fault)):
-        own = [i for i in items if i[0] == fault]
-        mine = set().union(*(names for _, names in own))
-        if any(s for _, s in answers): rows.append(row(fault, own, [a for a in answers if means(a[1], fault) and (a[0] in mine or a not in right)]))
-        else: rows.append(dict(row(fault, own, [a for a in answers if a[0] in mine]), wrong=math.nan, precision=math.nan))
+)->pd.DataFrame: # Row `all` and a row a fault: planted, found, wrong, recall, precision
+    """Score a list of findings against the answers of a corrupted set. `planted` counts the injected faults, `wrong`
+    the answers that are not so; precision is NaN without an answer. Folders above a file do not matter."""
+    key, answers = _read_key(key), _answers(found)
+    answers = [a for a in answers if a[0] or _means(a[1], 'shortcut')]  # what is said of no file is said of the set
+    items = _items(key)
+    rows = [_score('all', items, answers)] if items else []
+    right = {a for a in answers for fault, names in items if a[0] in names and _means(a[1], fault)}
+    with_reasons = any(said for _, said in answers)
+    present = set(key.fault)
+    for fault in (f for f in FAULTS if f in present):
+        own = [item for item in items if item[0] == fault]
+        files = set().union(*(names for _, names in own))
+        if with_reasons:
+            mine = [a for a in answers if _means(a[1], fault) and (a[0] in files or a not in right)]
+            rows.append(_score(fault, own, mine))
+        else:
+            row = _score(fault, own, [a for a in answers if a[0] in files])
+            rows.append(dict(row, wrong=math.nan, precision=math.nan))
     return pd.DataFrame(rows, columns=['fault', 'planted', 'found', 'wrong', 'recall', 'precision'])

@@ -10,37 +10,43 @@ __all__ = ['image_traits', 'large_traits', 'image_kind', 'Judgement', 'Reference
 # %% ../../nbs/quality/09_novelty.ipynb #37c5dcf6
 from dataclasses import dataclass
 import numpy as np, pandas as pd
+from fastcore.basics import patch
 from scipy.ndimage import uniform_filter
 from ..core import InputError, shown
 
 # %% ../../nbs/quality/09_novelty.ipynb #431d1b56
 _LIMIT = 2048  # Sides of the middle of an image that is looked at, in pixels
-_GREY = np.array([.299, .587, .114], 'f4')
 
 def _middle(a):
     "The middle of a large image, with all its channels."
     top, left = (max(0, (n - _LIMIT)//2) for n in a.shape[:2])
     return a[top:top + _LIMIT, left:left + _LIMIT]
 
+# %% ../../nbs/quality/09_novelty.ipynb #7f68ec8c
 def _share_of_type(a):
     "Float32 intensities as a share of the highest number that integers of this type can hold; floats as they are."
     top = np.iinfo(a.dtype).max if a.dtype.kind in 'iu' else 1
     return np.nan_to_num(a.astype('f4')/np.float32(top), posinf=0, neginf=0)
+
+# %% ../../nbs/quality/09_novelty.ipynb #ca24325b
+_GREY = np.array([.299, .587, .114], 'f4')
 
 def _grey_plane(a):
     "(H, W, C) to (H, W): luminance of three channels, else the mean."
     return a @ _GREY if a.shape[2] == 3 else a.mean(2)
 
 # %% ../../nbs/quality/09_novelty.ipynb #5448794c
+_COLOURS = ('red_green', 'blue_yellow', 'red_green_spread', 'blue_yellow_spread', 'saturation', 'saturation_90')
+
 def _colour_traits(a):
     "Mean and spread of two colour differences, and the saturation; 0 for a grey image."
-    names = 'red_green blue_yellow red_green_spread blue_yellow_spread saturation saturation_90'.split()
-    if a.shape[2] != 3: return {f'colour_{n}': 0. for n in names}
+    if a.shape[2] != 3: return {f'colour_{n}': 0. for n in _COLOURS}
     r, g, b = a[::2, ::2].reshape(-1, 3).T
     red_green, blue_yellow = r - g, b - (r + g)/2
     saturation = np.maximum(np.maximum(r, g), b) - np.minimum(np.minimum(r, g), b)
-    values = red_green.mean(), blue_yellow.mean(), red_green.std(), blue_yellow.std(), saturation.mean(), np.percentile(saturation, 90)
-    return {f'colour_{n}': float(v) for n, v in zip(names, values)}
+    values = [red_green.mean(), blue_yellow.mean(), red_green.std(), blue_yellow.std()]
+    values += [saturation.mean(), np.percentile(saturation, 90)]
+    return {f'colour_{n}': float(v) for n, v in zip(_COLOURS, values)}
 
 # %% ../../nbs/quality/09_novelty.ipynb #77196861
 def _halved(x):
@@ -48,6 +54,7 @@ def _halved(x):
     h, w = (n//2*2 for n in x.shape)
     return (x[0:h:2, 0:w:2] + x[1:h:2, 0:w:2] + x[0:h:2, 1:w:2] + x[1:h:2, 1:w:2])/4
 
+# %% ../../nbs/quality/09_novelty.ipynb #907e6130
 def _octave_traits(x, n=6):
     "Log2 of the energy of what 3 × 3 means take away, at full size, at half, at a quarter …"
     traits, energy = {}, 0.
@@ -65,7 +72,8 @@ def image_traits(
 )->dict: # 23 floats by name; what stands before the first `_` is the group: size, intensity, colour, brightness, octave
     "What an image is like, in numbers: of images with a side above 2048 pixels their middle."
     a = np.asarray(array)
-    if a.ndim not in (2, 3) or not a.size: raise InputError(f'array: expected (H, W) or (H, W, C) with at least one pixel, got {shown(a.shape)}')
+    if a.ndim not in (2, 3) or not a.size:
+        raise InputError(f'array: expected (H, W) or (H, W, C) with at least one pixel, got {shown(a.shape)}')
     height, width = shape or a.shape[:2]
     a = _share_of_type(_middle(a if a.ndim == 3 else a[..., None]))
     grey = _grey_plane(a)
@@ -82,12 +90,13 @@ def image_traits(
 
 # %% ../../nbs/quality/09_novelty.ipynb #0a3b7a81
 def large_traits(
-    image, # A `cytokit.segmentation.tiling.LargeImage`, or anything that has `shape` (H, W, …) and gives windows, `image[y0:y1, x0:x1]`
+    image, # A `LargeImage`, or anything that has `shape` (H, W, …) and gives windows, `image[y0:y1, x0:x1]`
 )->dict: # As `image_traits`
     "What an image is like, by its middle where it is large."
     height, width = image.shape[:2]
     top, left = (max(0, (n - _LIMIT)//2) for n in (height, width))
-    return image_traits(image[top:min(top + _LIMIT, height), left:min(left + _LIMIT, width)], (height, width))
+    bottom, right = min(top + _LIMIT, height), min(left + _LIMIT, width)
+    return image_traits(image[top:bottom, left:right], (height, width))
 
 # %% ../../nbs/quality/09_novelty.ipynb #95981117
 def image_kind(
@@ -99,11 +108,15 @@ def image_kind(
     return f'{colour}, {background} background'
 
 # %% ../../nbs/quality/09_novelty.ipynb #5e20d605
-_LEAST = dict(size=.25, intensity=.3, colour=.01, brightness=.03, octave=.3)  # least spread that matters, by group of numbers
-_WORDS = dict(size='image size', intensity='intensity', colour='colour', brightness='distribution of brightness', octave='sharpness or texture')
+_LEAST = dict(size=.25, intensity=.3, colour=.01, brightness=.03, octave=.3)  # least spread that matters, by group
+_WORDS = dict(size='image size', intensity='intensity', colour='colour', brightness='distribution of brightness',
+    octave='sharpness or texture')
 
-def _group_of(name): return name.partition('_')[0]
+def _group_of(name):
+    "The group of numbers that a number belongs to."
+    return name.partition('_')[0]
 
+# %% ../../nbs/quality/09_novelty.ipynb #12f6ab1a
 def _nearest(a, b, groups_a=None, groups_b=None):
     "For each row of `a` the distance to the nearest row of `b` in another group, and its place."
     distances, places = np.empty(len(a)), np.empty(len(a), int)
@@ -114,13 +127,14 @@ def _nearest(a, b, groups_a=None, groups_b=None):
         distances[i] = d[places[i]]**.5
     return distances, places
 
-# %% ../../nbs/quality/09_novelty.ipynb #369cf7e1
+# %% ../../nbs/quality/09_novelty.ipynb #be213749
 @dataclass(frozen=True)
 class Judgement:
     "How an image compares with the training images."
     distance:float # To the nearest training image, in units of the limit; above 1 it lies outside
     outside:str # In what it lies outside, such as 'colour, sharpness or texture'; empty when it does not
 
+# %% ../../nbs/quality/09_novelty.ipynb #369cf7e1
 class Reference:
     "What the training images are like."
     share = .96 # Of held-out training images that lie within the limit
@@ -128,24 +142,33 @@ class Reference:
         traits:pd.DataFrame, # A row a training image: the numbers of `image_traits`, and `group` where images belong together
     ):
         self.names = list(image_traits(np.zeros((1, 1))))
-        if missing := [n for n in self.names if n not in traits]: raise InputError(f'traits: expected a column {missing[0]}; measure the images with image_traits')
+        missing = [n for n in self.names if n not in traits]
+        if missing: raise InputError(f'traits: expected a column {missing[0]}; measure the images with image_traits')
         x = traits[self.names].to_numpy(float)
-        if len(x) < 2 or not np.isfinite(x).all(): raise InputError(f'traits: expected finite numbers of 2 training images or more, got {len(x)} rows')
+        if len(x) < 2 or not np.isfinite(x).all():
+            raise InputError(f'traits: expected finite numbers of 2 training images or more, got {len(x)} rows')
         self.mean = x.mean(0)
         self.spread = np.maximum(x.std(0), [_LEAST[_group_of(n)] for n in self.names])
         self.rows = (x - self.mean)/self.spread
         groups = np.arange(len(x)) if 'group' not in traits else pd.factorize(traits['group'].astype(str))[0]
         if len(set(groups)) < 2: groups = np.arange(len(x))
         held_out = np.sort(_nearest(self.rows, self.rows, groups, groups)[0])
-        self.limit = max(float(held_out[min(int(np.ceil(self.share*(len(x) + 1))), len(x)) - 1]), 1e-3)
+        last = min(int(np.ceil(self.share*(len(x) + 1))), len(x)) - 1
+        self.limit = max(float(held_out[last]), 1e-3)
 
-    def judge(self,
-        traits:dict, # From `image_traits`
-    )->Judgement:
-        "How far an image lies from the nearest training image, and in what it differs most from it."
-        row = (np.array([traits[n] for n in self.names]) - self.mean)/self.spread
-        distance, place = (v[0] for v in _nearest(row[None], self.rows))
-        if distance <= self.limit: return Judgement(float(distance/self.limit), '')
-        parts = pd.Series(np.square(row - self.rows[place]), [_group_of(n) for n in self.names]).groupby(level=0).sum().sort_values(ascending=False)
-        most = parts.index[parts > .25*parts.sum()]  # at most three; one always has a fifth
-        return Judgement(float(distance/self.limit), ', '.join(_WORDS[k] for k in (most if len(most) else parts.index[:1])))
+# %% ../../nbs/quality/09_novelty.ipynb #b60e2a5f
+@patch
+def judge(self:Reference,
+    traits:dict, # From `image_traits`
+)->Judgement:
+    "How far an image lies from the nearest training image, and in what it differs most from it."
+    row = (np.array([traits[n] for n in self.names]) - self.mean)/self.spread
+    distances, places = _nearest(row[None], self.rows)
+    distance, place = distances[0], places[0]
+    relative = float(distance/self.limit)
+    if distance <= self.limit: return Judgement(relative, '')
+    squares = pd.Series(np.square(row - self.rows[place]), [_group_of(n) for n in self.names])
+    parts = squares.groupby(level=0).sum().sort_values(ascending=False)
+    most = parts.index[parts > .25*parts.sum()]  # at most three; one always has a fifth
+    if not len(most): most = parts.index[:1]
+    return Judgement(relative, ', '.join(_WORDS[k] for k in most))
