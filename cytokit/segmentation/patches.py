@@ -17,7 +17,7 @@ from .. import __version__
 from ..core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, show_once, shown
 import torch
 from ..data.formats import hushed
-from ..data.preprocess import Preprocessing, intensity_scale, normalise
+from ..data.preprocess import Preprocessing, Scale, intensity_scale, normalise
 from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, trim_cache
 from ..data.pairs import load_raw_pair, to_instances
 
@@ -55,38 +55,49 @@ class Pixels:
     x:list # (H, W, C) of each image, as stored; one channel stands for all when grey
     t:list # (H, W, T) uint8 of each image: targets, 0 to 255
     middles:list # (n, 2) a pixel of each object of each image: row, column
-    scales:list|None=None # What to subtract, to divide by, and whether to clip to 0…1, of each image; None: nothing
+    scales:list|None=None # The `Scale` of the intensities of each image; None: they stay as they are
     channels:int|None=None # C of the network; None: as stored
+
     def __post_init__(self):
-        self.scales, self.channels = self.scales or [(0, 1, False)]*len(self.x), self.channels or self.x[0].shape[2]
+        if not self.scales: self.scales = [Scale()]*len(self.x)
+        if not self.channels: self.channels = self.x[0].shape[2]
+
     def __len__(self): return len(self.x)
+
     def image(self, i, box=()):
         "Image (H, W, C) float32, normalised, or a part of it."
-        low, width, clip = self.scales[i]
-        v = self.x[i][box].astype('f4')
-        v -= low
-        v = v/width if width > 0 else v*0
-        return np.broadcast_to(np.clip(v, 0, 1, out=v) if clip else v, (*v.shape[:2], self.channels))
+        x = self.scales[i].apply(self.x[i][box])
+        return np.broadcast_to(x, (*x.shape[:2], self.channels))
 
+# %% ../../nbs/segmentation/00_patches.ipynb #4237f8e2
 def _middles(labels):
     "A pixel of each object, the one nearest to its centre."
-    ids = np.flatnonzero(np.bincount(labels.ravel()))[1:] if labels.any() else []
+    if not labels.any(): return np.zeros((0, 2), int)
+    ids = np.flatnonzero(np.bincount(labels.ravel()))[1:]
     y, x = np.nonzero(labels)
-    v, c = labels[y, x], ndimage.center_of_mass(labels > 0, labels, ids) if len(ids) else []
-    far, out = np.full(int(labels.max()) + 1, np.inf), np.zeros((int(labels.max()) + 1, 2), int)
-    centre = np.zeros((len(far), 2)); centre[ids] = c if len(ids) else 0
-    d = (y - centre[v, 0])**2 + (x - centre[v, 1])**2
-    o = np.argsort(-d, kind='stable'); out[v[o]] = np.stack([y[o], x[o]], 1)  # the nearest is written last
-    return out[ids] if len(ids) else np.zeros((0, 2), int)
+    label = labels[y, x]
+    centre = np.zeros((int(labels.max()) + 1, 2))
+    centre[ids] = ndimage.center_of_mass(labels > 0, labels, ids)
+    distance = (y - centre[label, 0])**2 + (x - centre[label, 1])**2
+    order = np.argsort(-distance, kind='stable')  # the nearest is written last
+    out = np.zeros((len(centre), 2), int)
+    out[label[order]] = np.stack([y[order], x[order]], 1)
+    return out[ids]
+
+# %% ../../nbs/segmentation/00_patches.ipynb #1b36bb00
+def _scaled(x, preprocessing):
+    "Pixels to store and their `Scale`: integers of 8 and 16 bits stay what they are, all else is normalised now."
+    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: return x, intensity_scale(x, preprocessing)
+    return normalise(x, preprocessing), Scale()
 
 def _decode(row, preprocessing, kind, classes, target):
     "Stored pixels, their scale, targets, middles; and how many channels there are."
     x, labels = load_raw_pair(row, preprocessing, kind, classes)
     n, objects = x.shape[2], to_instances(labels, kind)
-    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: scale = intensity_scale(x, preprocessing)
-    else: x, scale = normalise(x, preprocessing), (0, 1, False)
+    x, scale = _scaled(x, preprocessing)
     if n > 1 and (x == x[..., :1]).all(): x = x[..., :1]
-    return np.ascontiguousarray(x), tuple(map(float, scale[:2])) + (bool(scale[2]),), make_targets(labels if target == 'classes' else objects, target, len(classes or [1]) + 1), _middles(objects), n
+    targets = make_targets(labels if target == 'classes' else objects, target, len(classes or [1]) + 1)
+    return np.ascontiguousarray(x), scale, targets, _middles(objects), n
 
 # %% ../../nbs/segmentation/00_patches.ipynb #2d13a779
 def load_pixels(
@@ -110,7 +121,7 @@ def load_pixels(
             for i in range(0, len(rows), 16):
                 for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), rows[i:i + 16])):
                     if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the preprocessing (1 or 3)')
-                    facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=scale, middles=m.tolist(), channels=n, targets=t.shape[2]))
+                    facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=[float(scale.low), float(scale.width), bool(scale.clip)], middles=m.tolist(), channels=n, targets=t.shape[2]))
                     fx.write(x.astype(facts[-1]['dtype']).data)
                     ft.write(t.data)
                     bar.update()
@@ -136,7 +147,7 @@ def _open_pixels(home):
             xs.append(x[f['start']:f['start'] + h*w*c*dtype.itemsize].view(dtype).reshape(h, w, c))
             ts.append(t[at:at + h*w*f['targets']].reshape(h, w, f['targets'])); at += h*w*f['targets']
         os.utime(home)
-        return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts], [tuple(f['scale']) for f in facts], facts[0]['channels'])
+        return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts], [Scale(*f['scale']) for f in facts], facts[0]['channels'])
     except (OSError, ValueError, KeyError, TypeError): return None
 
 # %% ../../nbs/segmentation/00_patches.ipynb #fe52fc2d
