@@ -158,6 +158,11 @@ class Scale:
     width:float=1. # What to divide by; 0 or less: all becomes 0
     clip:bool=False # Whether to clip to 0…1
 
+    def __post_init__(self):
+        "Python's numbers: with numpy's float64 an array of float32 would be scaled in float64, and round otherwise."
+        object.__setattr__(self, 'low', float(self.low))
+        object.__setattr__(self, 'width', float(self.width))
+
     def apply(self,
         a:np.ndarray, # Any shape, any real dtype
     )->np.ndarray: # float32, same shape

@@ -9,7 +9,7 @@ __all__ = ['TARGETS', 'make_targets', 'Pixels', 'load_pixels', 'PatchLoader', 'p
 
 # %% ../../nbs/segmentation/00_patches.ipynb #98c9d385
 import json, os, shutil, tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage
@@ -121,7 +121,7 @@ def load_pixels(
             for i in range(0, len(rows), 16):
                 for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), rows[i:i + 16])):
                     if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the preprocessing (1 or 3)')
-                    facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=[float(scale.low), float(scale.width), bool(scale.clip)], middles=m.tolist(), channels=n, targets=t.shape[2]))
+                    facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=astuple(scale), middles=m.tolist(), channels=n, targets=t.shape[2]))
                     fx.write(x.astype(facts[-1]['dtype']).data)
                     ft.write(t.data)
                     bar.update()
