@@ -19,20 +19,25 @@ import numpy as np
 from ..core import InputError, atomic, check_choice, file_digest, parallel_map, progress
 from ..core import safe_cell, shown, versions, write_json
 from ..arrays import to_grey
-from .formats import Image, read_image, check_size
+from .formats import READERS, Image, check_size, read_image
 
 # %% ../../nbs/data/01_preprocess.ipynb #70fbb568
 _all_ = ['Image', 'read_image']
 
-# %% ../../nbs/data/01_preprocess.ipynb #36ee4484
+# %% ../../nbs/data/01_preprocess.ipynb #f0236436
 def is_image(
     path, # A file name
-)->bool: # True for the suffixes .png .jpg .jpeg .bmp .tif .tiff .nii .nii.gz .dcm .dicom in any case
+)->bool: # True for the suffixes in `READERS` (.png, .tif, .nii.gz …) in any case
     "Whether the name is that of an image; the file is not opened."
-    return str(path).lower().endswith(tuple('.png .jpg .jpeg .bmp .tif .tiff .nii .nii.gz .dcm .dicom'.split()))
+    return str(path).lower().endswith(tuple(s for r in READERS.values() for s in r.suffixes))
 
-def _natural(path): return [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in re.split(r'(\d+)', str(path).lower()) if x]
+# %% ../../nbs/data/01_preprocess.ipynb #2b6c6eb6
+def _natural(path):
+    "Sorts numbers in names by their value."
+    parts = re.split(r'(\d+)', str(path).lower())
+    return [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in parts if x]
 
+# %% ../../nbs/data/01_preprocess.ipynb #36ee4484
 def find_images(
     folder, # Searched with all folders below it
 )->list[Path]: # In natural order
@@ -42,7 +47,9 @@ def find_images(
     def closed(e): raise InputError(f'{shown(e.filename)}: the folder cannot be opened ({e.strerror})')
     for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
         s = os.stat(here)
-        if (s.st_dev, s.st_ino) in been: folders.clear(); continue
+        if (s.st_dev, s.st_ino) in been:
+            folders.clear()
+            continue
         been.add((s.st_dev, s.st_ino))
         folders[:] = sorted(f for f in folders if not f.startswith('.'))
         found += [Path(here, f) for f in files if is_image(f) and not f.startswith('.')]
