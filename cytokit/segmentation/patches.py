@@ -19,7 +19,8 @@ import torch
 from ..data.formats import hushed
 from ..data.preprocess import Preprocessing, Scale, intensity_scale, normalise
 from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, trim_cache
-from ..data.pairs import load_raw_pair, to_instances
+from ..data.annotations import to_instances
+from ..data.pairs import load_raw_pair
 
 # %% ../../nbs/segmentation/00_patches.ipynb #15f2a128
 TARGETS = ('foreground', 'border', 'distance', 'classes')
@@ -103,9 +104,9 @@ def _decode(row, preprocessing, kind, classes, target):
 def load_pixels(
     table:pd.DataFrame, # Of task 'mask', as `cytokit.data.pairs.pairs` gives it
     preprocessing:Preprocessing, # Its `channels` set; `size` and `fit` are not used
-    kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.data.pairs.labels_kind`
+    kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.data.annotations.labels_kind`
     target:str='distance', # One of `TARGETS`
-    classes:list|None=None, # For kind 'class': see `cytokit.data.pairs.mask_classes`
+    classes:list|None=None, # For kind 'class': see `cytokit.data.annotations.mask_classes`
 )->'Pixels':
     "Decode each pair once, in threads; read from the cache the next time. `InputError` names the file that cannot be used."
     rows = table.to_dict('records')

@@ -26,7 +26,8 @@ from .classical import Classical, classical, fit_classical
 from .instances import InstanceParams, tune_instances, measure_objects, separate_instances, write_geojson, write_labels
 from ..quality.novelty import Reference, image_kind, image_traits, large_traits
 from ..metrics.segmentation import score_difference, score_interval, score_objects, score_pixels, score_sizes
-from ..data.pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
+from ..data.annotations import labels_kind, mask_classes, to_instances
+from ..data.pairs import load_pair, pairs, show_pair
 from .patches import load_pixels
 from .tiling import naming_file, to_input, objects_large, open_large, predict_large
 from ..training.fit import Clock, expect, make, new_run, read_run, reading, weights_digest
