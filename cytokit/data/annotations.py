@@ -28,11 +28,13 @@ def _spans(start, n):
 def _fill(rings, shape):
     "Flat indices of the pixels whose middles lie inside of `rings`, each (n, 2) of x, y, by the even-odd rule: a ring in a ring is a hole."
     h, w = shape
-    if min(map(len, rings)) < 3: raise InputError(f'an outline of {min(map(len, rings))} points has no area; expected at least 3')
+    if min(map(len, rings)) < 3:
+        raise InputError(f'an outline of {min(map(len, rings))} points has no area; expected at least 3')
     p, q = np.concatenate(rings), np.concatenate([np.roll(r, -1, 0) for r in rings])
     if not np.isfinite(p).all(): raise InputError('a coordinate is not a finite number')
     low, high = p.min(0), p.max(0)
-    if (high <= 0).any() or low[0] >= w or low[1] >= h: raise InputError(f'it lies outside of the image of {h}×{w} pixels (x {low[0]:g}…{high[0]:g}, y {low[1]:g}…{high[1]:g}); does it belong to this image, at this size?')
+    if (high <= 0).any() or low[0] >= w or low[1] >= h:
+        raise InputError(f'it lies outside of the image of {h}×{w} pixels (x {low[0]:g}…{high[0]:g}, y {low[1]:g}…{high[1]:g}); does it belong to this image, at this size?')
     p, q = np.where(p[:, 1:] <= q[:, 1:], p, q), np.where(p[:, 1:] <= q[:, 1:], q, p)
     first, last = (np.clip(np.ceil(y - .5), 0, h).astype(int) for y in (p[:, 1], q[:, 1]))
     n = last - first
@@ -65,9 +67,11 @@ def _counts(text):
 def _runs(rle, shape):
     "Flat indices of the pixels of a COCO run-length mask."
     h, w = shape
-    if list(rle['size']) != [h, w]: raise InputError(f'its run lengths are for {shown(rle["size"])} pixels, the image has [{h}, {w}]')
+    if list(rle['size']) != [h, w]:
+        raise InputError(f'its run lengths are for {shown(rle["size"])} pixels, the image has [{h}, {w}]')
     n = _counts(rle['counts']) if isinstance(rle['counts'], str) else np.asarray(rle['counts'], float)
-    if n.ndim != 1 or (n != np.rint(n)).any() or (n < 0).any() or n.sum() != h*w: raise InputError(f'its run lengths add up to {n.sum():g} pixels; expected whole numbers that add up to {h*w}')
+    if n.ndim != 1 or (n != np.rint(n)).any() or (n < 0).any() or n.sum() != h*w:
+        raise InputError(f'its run lengths add up to {n.sum():g} pixels; expected whole numbers that add up to {h*w}')
     n = n.astype('i8')
     x, y = np.divmod(_spans((np.cumsum(n) - n)[1::2], n[1::2]), h)
     return np.sort(y*w + x)
@@ -75,7 +79,8 @@ def _runs(rle, shape):
 # %% ../../nbs/data/05_annotations.ipynb #aa7865d0
 def _unpacked(z, i):
     "One file of a zip, no more bytes than the zip declares: one that holds more would unpack to any size."
-    if i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED): raise InputError(f'{shown(i.filename, 80)}: packed in another way than ImageJ packs; save it again')
+    if i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputError(f'{shown(i.filename, 80)}: packed in another way than ImageJ packs; save it again')
     with z.open(i) as f: return f.read(i.file_size)
 
 # %% ../../nbs/data/05_annotations.ipynb #19eb11fa
@@ -87,7 +92,8 @@ def _roi_parts(data):
     from roifile import ImagejRoi
     logging.getLogger('roifile').setLevel(logging.CRITICAL + 1)  # it tells of names cut short
     roi = ImagejRoi.frombytes(data)
-    if flat := _FLAT.get(roi.subtype.name) or _FLAT.get(roi.roitype.name): raise InputError(f'it is a {flat}, which has no area; keep only areas in the file')
+    if flat := _FLAT.get(roi.subtype.name) or _FLAT.get(roi.roitype.name):
+        raise InputError(f'it is a {flat}, which has no area; keep only areas in the file')
     if roi.composite: return [[np.asarray(c, float) for c in roi.coordinates(multi=True) if len(c)]]
     if roi.roitype.name not in ('RECT', 'OVAL'): return [[roi.coordinates().astype(float)]]
     x, y, w, h = (roi.xd, roi.yd, roi.widthd, roi.heightd) if roi.subpixelrect else (roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top)
@@ -103,7 +109,8 @@ def _roi_objects(path, shape, image):
         with zipfile.ZipFile(io.BytesIO(packed)) as z:
             files = [i for i in z.infolist() if i.filename.lower().endswith('.roi') and not i.filename.startswith('__MACOSX')]
             if not files: raise InputError("it holds no .roi file; expected a zip from ImageJ's ROI manager")
-            if sum(i.file_size for i in files) > 2**28: raise InputError(f'it unpacks to {sum(i.file_size for i in files) >> 20} MB, more than 256; outlines need less')
+            if sum(i.file_size for i in files) > 2**28:
+                raise InputError(f'it unpacks to {sum(i.file_size for i in files) >> 20} MB, more than 256; outlines need less')
             raw = [(i.filename, _unpacked(z, i)) for i in files]
     return _each(lambda r: (_fill_all(_roi_parts(r[1]), shape), None, False), raw, lambda i, r: f'ROI {shown(r[0], 80)}'), shape
 
@@ -122,9 +129,11 @@ _lock = threading.Lock()
 def _parsed(path, size, time):
     d = read_json(path, 2**29)
     bad = lambda: InputError(f'JSON of another kind ({shown("its keys are " + ", ".join(map(str, d)) if isinstance(d, dict) else f"a {type(d).__name__}", 100)}); expected COCO (images, annotations) or GeoJSON (features)')
-    if isinstance(d, dict) and isinstance(d.get('images'), list) and isinstance(d.get('annotations'), list): return 'coco', _coco(d)
+    if isinstance(d, dict) and isinstance(d.get('images'), list) and isinstance(d.get('annotations'), list):
+        return 'coco', _coco(d)
     features = d.get('features') if isinstance(d, dict) and 'features' in d else d if isinstance(d, list) else [d]
-    if not isinstance(features, list) or not all(isinstance(f, dict) and f.get('type') == 'Feature' for f in features) or not features and isinstance(d, list): raise bad()
+    if not isinstance(features, list) or not all(isinstance(f, dict) and f.get('type') == 'Feature' for f in features) or not features and isinstance(d, list):
+        raise bad()
     return 'geo', features
 
 # %% ../../nbs/data/05_annotations.ipynb #80d38a87
@@ -156,13 +165,15 @@ def _ring(points, flat=False):
 def _class_of(f):
     c = (f.get('properties') or {}).get('classification') or {}
     name = c.get('name') or ': '.join(c.get('names') or []) or None
-    if name is not None and not isinstance(name, str): raise InputError(f'the name of a class must be text, got {shown(repr(name), 40)}')
+    if name is not None and not isinstance(name, str):
+        raise InputError(f'the name of a class must be text, got {shown(repr(name), 40)}')
     return name
 
 # %% ../../nbs/data/05_annotations.ipynb #44c55327
 def _geo_object(f, shape):
     g = f['geometry']
-    if g['type'] not in ('Polygon', 'MultiPolygon'): raise InputError(f'it is a {shown(g["type"], 40)}, which has no area; keep only polygons in the file')
+    if g['type'] not in ('Polygon', 'MultiPolygon'):
+        raise InputError(f'it is a {shown(g["type"], 40)}, which has no area; keep only polygons in the file')
     parts = [g['coordinates']] if g['type'] == 'Polygon' else g['coordinates']
     return _fill_all([[_ring(r) for r in p] for p in parts], shape), _class_of(f), False
 
@@ -185,7 +196,8 @@ def _coco_entry(images, image):
         return next((i for i, (a, b) in enumerate(zip(own, name)) if a != b), min(len(own), len(name)))
     found = sorted(images.get(own[0], []), key=same)
     if not found: raise InputError(f'it tells nothing of {shown(image)}')
-    if len(found) > 1 and same(found[-1]) == same(found[-2]): raise InputError(f'two of its images are named {shown(found[-1]["file_name"])}')
+    if len(found) > 1 and same(found[-1]) == same(found[-2]):
+        raise InputError(f'two of its images are named {shown(found[-1]["file_name"])}')
     return found[-1]
 
 # %% ../../nbs/data/05_annotations.ipynb #92a609d5
@@ -195,8 +207,10 @@ def _json_objects(path, shape, image):
     images, notes, cats = d
     e = _coco_entry(images, image)
     own = (int(e['height']), int(e['width'])) if 'height' in e and 'width' in e else shape
-    if shape and own != shape: raise InputError(f'it says that {shown(e["file_name"])} has {own[0]}×{own[1]} pixels, the image has {shape[0]}×{shape[1]}')
-    if not own or min(own) < 1 or own[0]*own[1] > 2**28: raise InputError(f'it does not tell a possible height and width of {shown(e["file_name"])}')
+    if shape and own != shape:
+        raise InputError(f'it says that {shown(e["file_name"])} has {own[0]}×{own[1]} pixels, the image has {shape[0]}×{shape[1]}')
+    if not own or min(own) < 1 or own[0]*own[1] > 2**28:
+        raise InputError(f'it does not tell a possible height and width of {shown(e["file_name"])}')
     return _each(lambda a: _coco_object(a, cats, own), sorted(notes.get(e['id'], []), key=lambda a: not a.get('iscrowd')), lambda i, a: f'annotation {shown(a.get("id", i), 40)}'), own
 
 # %% ../../nbs/data/05_annotations.ipynb #669396f5
@@ -206,12 +220,16 @@ def mask_numbers(
 )->np.ndarray: # (H, W) whole numbers, 0 background; colours as red·256² + green·256 + blue
     "The numbers of a mask; `InputError` for what is no mask: volumes, NaN, two or more than three channels."
     a = im.array
-    if im.axes[0] == 'Z': raise InputError(f'{shown(path)}: a volume of {a.shape[0]} planes; save its slices in files of their own and check those')
+    if im.axes[0] == 'Z':
+        raise InputError(f'{shown(path)}: a volume of {a.shape[0]} planes; save its slices in files of their own and check those')
     if a.dtype.kind == 'f':
-        if not np.isfinite(a).all(): raise InputError(f'{shown(path)}: holds NaN or infinite values; a mask holds whole numbers')
+        if not np.isfinite(a).all():
+            raise InputError(f'{shown(path)}: holds NaN or infinite values; a mask holds whole numbers')
         a = np.rint(a if (a == np.rint(a)).all() else a*255/np.abs(a).max()).astype('i8')
-    if a.ndim == 3 and a.shape[-1] != 3: raise InputError(f'{shown(path)}: has {a.shape[-1]} channels; save one mask a file, as grey or RGB')
-    if a.ndim == 3: a = a[..., 0] if (a[..., :1] == a).all() else a.astype('i8') @ (256**a.dtype.itemsize)**np.array([2, 1, 0])
+    if a.ndim == 3 and a.shape[-1] != 3:
+        raise InputError(f'{shown(path)}: has {a.shape[-1]} channels; save one mask a file, as grey or RGB')
+    if a.ndim == 3:
+        a = a[..., 0] if (a[..., :1] == a).all() else a.astype('i8') @ (256**a.dtype.itemsize)**np.array([2, 1, 0])
     return a.astype('u1') if a.dtype.kind == 'b' else a
 
 # %% ../../nbs/data/05_annotations.ipynb #b873f892
@@ -222,9 +240,11 @@ def _folder_objects(path, shape, image):
     shape = shape or mask_values(read_image(files[0]), files[0])[0].shape
     def one(f):
         a = mask_values(read_image(f), f)[0]
-        if a.shape != shape: raise InputError(f'it has {a.shape[0]}×{a.shape[1]} pixels, expected {shape[0]}×{shape[1]}')
+        if a.shape != shape:
+            raise InputError(f'it has {a.shape[0]}×{a.shape[1]} pixels, expected {shape[0]}×{shape[1]}')
         at = np.flatnonzero(a)
-        if len(at) and (a.ravel()[at] != a.ravel()[at[0]]).any(): raise InputError('it holds several numbers; expected one object a file')
+        if len(at) and (a.ravel()[at] != a.ravel()[at[0]]).any():
+            raise InputError('it holds several numbers; expected one object a file')
         return at, None, False
     return _each(one, files, lambda i, f: f'its mask {shown(f.name)}'), shape
 
@@ -238,7 +258,8 @@ def mask_values(
     coloured = im.array.ndim == 3 and (im.array[..., 1:] != im.array[..., :1]).any()
     if im.format != 'JPEG': return a, coloured
     x = im.array.reshape(*a.shape, -1)
-    if 0 < x.max() <= 48 or ((x > 48) & (x < 207)).sum() > .3*(x > 48).sum() or not (np.ptp(x, 2) < 96).all(): raise InputError('JPEG has blurred its numbers or colours; save masks as PNG or TIFF')
+    if 0 < x.max() <= 48 or ((x > 48) & (x < 207)).sum() > .3*(x > 48).sum() or not (np.ptp(x, 2) < 96).all():
+        raise InputError('JPEG has blurred its numbers or colours; save masks as PNG or TIFF')
     return (x.mean(2) > 127).astype('u1'), False
 
 # %% ../../nbs/data/05_annotations.ipynb #8b755cb1
@@ -261,12 +282,16 @@ def read_labels(
     try:
         if not path.exists(): raise InputError('no such file or folder')
         form = _folder_objects if path.is_dir() else OBJECT_READERS.get(path.suffix.lower())
-        if form and form is not _folder_objects and not stat.S_ISREG(path.stat().st_mode): raise InputError('not a plain file')
+        if form and form is not _folder_objects and not stat.S_ISREG(path.stat().st_mode):
+            raise InputError('not a plain file')
         if form: labels, facts = _from_objects(form, path, shape, kind, classes, image)
-        else: labels, facts = labels_of_mask(*mask_values(read_image(path), path), kind, classes), dict(names=None, overlap=0, lost=0, crowd=0)
-        if shape and labels.shape != shape: raise InputError(f'it has {labels.shape[0]}×{labels.shape[1]} pixels, expected {shape[0]}×{shape[1]}')
+        else:
+            labels, facts = labels_of_mask(*mask_values(read_image(path), path), kind, classes), dict(names=None, overlap=0, lost=0, crowd=0)
+        if shape and labels.shape != shape:
+            raise InputError(f'it has {labels.shape[0]}×{labels.shape[1]} pixels, expected {shape[0]}×{shape[1]}')
     except InputError as e: raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
-    except Exception as e: raise InputError(f'{shown(path)}: broken, or of a kind that cannot be read ({type(e).__name__}: {shown(e, 160)})') from e
+    except Exception as e:
+        raise InputError(f'{shown(path)}: broken, or of a kind that cannot be read ({type(e).__name__}: {shown(e, 160)})') from e
     if full: return labels, facts
     said = [w for w in (facts['overlap'] and f'{facts["overlap"]} pixels belong to several objects and go to the last', facts['lost'] and f'{facts["lost"]} objects have no pixel left', facts['crowd'] and kind not in ('binary', 'class') and f'{facts["crowd"]} crowds are left out') if w]
     if said: warnings.warn(f'{shown(path)}: {"; ".join(said)}', stacklevel=2)
@@ -286,11 +311,14 @@ def _from_objects(form, path, shape, kind, classes, image):
         labels[at] = len(names)
     lost = len(names) - np.count_nonzero(np.bincount(labels, minlength=len(names) + 1)[1:])
     if kind == 'class':
-        if classes is None and form is _json_objects and annotation_json(path)[0] == 'coco': classes = list(annotation_json(path)[1][2].values())
+        if classes is None and form is _json_objects and annotation_json(path)[0] == 'coco':
+            classes = list(annotation_json(path)[1][2].values())
         if not names: number = []
         elif not any(names): raise InputError("it tells no classes; use kind='instance' or 'binary'")
-        elif classes is None: raise InputError('the order of its classes is not known; give classes=mask_classes(table)')
-        elif gone := [n for n in names if n not in classes]: raise InputError(f'an object has {"no class" if gone[0] is None else f"the class {shown(gone[0], 60)!r}"}; classes are {shown(", ".join(map(str, classes)))}')
+        elif classes is None:
+            raise InputError('the order of its classes is not known; give classes=mask_classes(table)')
+        elif gone := [n for n in names if n not in classes]:
+            raise InputError(f'an object has {"no class" if gone[0] is None else f"the class {shown(gone[0], 60)!r}"}; classes are {shown(", ".join(map(str, classes)))}')
         else: number = [classes.index(n) + 1 for n in names]
     else: number = [1]*len(names) if kind == 'binary' else [max(0, i - crowd) for i in range(1, len(names) + 1)]
     return np.array([0, *number], 'i4')[labels].reshape(shape), dict(names=names[crowd:], overlap=int(overlap), lost=int(lost), crowd=crowd)
@@ -307,7 +335,8 @@ def labels_of_mask(
     if kind == 'binary': return (a > 0).astype('i4')
     top = np.iinfo(a.dtype).max
     if kind == 'class' and classes is not None: return _to_numbers(a, coloured, classes)
-    if kind == 'class' and coloured: raise InputError('the order of its colours is not known; give classes=mask_classes(table)')
+    if kind == 'class' and coloured:
+        raise InputError('the order of its colours is not known; give classes=mask_classes(table)')
     if coloured or a.max() > 2**31 - 1: return relabel(a)[0]
     if kind != 'instance' and a.max() == top and ((a == 0) | (a == top)).all(): return (a > 0).astype('i4')
     return a.astype('i4')
@@ -318,7 +347,8 @@ def _to_numbers(a, coloured, classes):
     code = [int(c.lstrip('#'), 16) if isinstance(c, str) else int(c) for c in classes]
     if colours and not coloured: a = a.astype('i8')*0x010101
     dense, values = relabel(a)
-    if gone := [int(v) for v in values[1:] if v not in code]: raise InputError(f'it holds {_named(gone[0], colours)}, which is not in classes={shown(classes)}')
+    if gone := [int(v) for v in values[1:] if v not in code]:
+        raise InputError(f'it holds {_named(gone[0], colours)}, which is not in classes={shown(classes)}')
     return np.array([0, *(code.index(v) + 1 for v in values[1:])], 'i4')[dense]
 
 # %% ../../nbs/data/05_annotations.ipynb #7f2a63b1
@@ -343,14 +373,16 @@ def labels_kind(
     "What kind of labels the targets hold."
     targets = list(dict.fromkeys(table.target))
     if not targets: raise InputError('the table has no row; expected at least one target')
-    if Path(targets[0]).is_dir() or Path(targets[0]).suffix.lower() in OBJECT_READERS: return 'instance', 'every object has a file or an outline of its own'
+    if Path(targets[0]).is_dir() or Path(targets[0]).suffix.lower() in OBJECT_READERS:
+        return 'instance', 'every object has a file or an outline of its own'
     few = [targets[i] for i in np.unique(np.linspace(0, len(targets) - 1, min(n, len(targets))).round().astype(int))]
     d = pd.DataFrame(parallel_map(_facts, few, 'reading masks'))
     some = d[d.ids > 0]
     kind = dict(binary='binary', classes='class', instances='instance')[mask_kind(d)]
     if not len(some): why = 'nothing is drawn in any'
     elif kind == 'binary': why = f'{(some.ids <= 1).mean():.0%} hold one number beside 0'
-    else: why = f'a mask holds {some.ids.median():g} numbers in {some.pieces.median():g} pieces (medians)' + (', so a number is an object' if kind == 'instance' else ', so a number is a class')
+    else:
+        why = f'a mask holds {some.ids.median():g} numbers in {some.pieces.median():g} pieces (medians)' + (', so a number is an object' if kind == 'instance' else ', so a number is a class')
     return kind, f'of {len(d)} masks read, ' + why
 
 # %% ../../nbs/data/05_annotations.ipynb #1ef4b7b2
@@ -383,18 +415,25 @@ def mask_classes(
 )->list: # Numbers, colours '#rrggbb' or names: the first is class 1
     "The classes that occur in a set, sorted, so that each has the same number in every file."
     forms = {Path(p).suffix.lower() if not Path(p).is_dir() else '' for p in table.target}
-    if forms & {'', '.zip', '.roi'}: raise InputError('folders of objects and ROIs tell no classes; expected mask files, GeoJSON or COCO')
-    if 0 < len(forms & {'.json', '.geojson'}) < len(forms): raise InputError('mask files and JSON are mixed; their classes have no common names')
+    if forms & {'', '.zip', '.roi'}:
+        raise InputError('folders of objects and ROIs tell no classes; expected mask files, GeoJSON or COCO')
+    if 0 < len(forms & {'.json', '.geojson'}) < len(forms):
+        raise InputError('mask files and JSON are mixed; their classes have no common names')
     found = parallel_map(_classes_of, list(dict.fromkeys(table.target)), 'reading masks')
-    if forms <= {'.json', '.geojson'}: return list(dict.fromkeys(n for form, own in found if form == 'coco' for n in own)) or sorted({n for _, own in found for n in own})
+    if forms <= {'.json', '.geojson'}:
+        return list(dict.fromkeys(n for form, own in found if form == 'coco' for n in own)) or sorted({n for _, own in found for n in own})
     coloured = any(c for c, _ in found)
     return sorted({_named(v*0x010101 if coloured and not c else v, coloured) for c, own in found for v in own})
 
 # %% ../../nbs/data/05_annotations.ipynb #ceb26ad2
 def _classes_of(path):
     "For a JSON its form and names, else whether it has colours, and its numbers."
-    if Path(path).suffix.lower() not in OBJECT_READERS: a, c = read_mask(path); return c, set(np.unique(a).tolist()) - {0}
-    try: form, d = annotation_json(Path(path)); return form, list(d[2].values()) if form == 'coco' else {n for f in d if (n := _class_of(f))}
+    if Path(path).suffix.lower() not in OBJECT_READERS:
+        a, c = read_mask(path)
+        return c, set(np.unique(a).tolist()) - {0}
+    try:
+        form, d = annotation_json(Path(path))
+        return form, list(d[2].values()) if form == 'coco' else {n for f in d if (n := _class_of(f))}
     except InputError as e: raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
     except Exception as e: raise InputError(f'{shown(path)}: broken ({type(e).__name__}: {shown(e, 120)})') from e
 

@@ -57,7 +57,9 @@ class hushed:
         with self.lock:
             hushed.inside += 1
             if hushed.inside == 1:
-                hushed.caught = warnings.catch_warnings(); hushed.caught.__enter__(); warnings.simplefilter('ignore')
+                hushed.caught = warnings.catch_warnings()
+                hushed.caught.__enter__()
+                warnings.simplefilter('ignore')
                 hushed.levels = [(g, g.level) for g in map(logging.getLogger, ('PIL', 'tifffile', 'pydicom', 'nibabel', 'nibabel.global'))]
                 for g, _ in hushed.levels: g.setLevel(logging.CRITICAL + 1)
     def __exit__(self, *exc):
@@ -76,14 +78,17 @@ def check_size(
     n = math.prod(int(s) for s in shape)
     size = '×'.join(str(int(s)) for s in shape)
     if n <= 0 or min(shape) <= 0: raise InputError(f'it has no pixels ({size})')
-    if n > limit: raise InputError(f'it decodes to {size} values, more than max_pixels={limit}; make it smaller, or raise max_pixels')
+    if n > limit:
+        raise InputError(f'it decodes to {size} values, more than max_pixels={limit}; make it smaller, or raise max_pixels')
 
+# %% ../../nbs/data/00_formats.ipynb #58c55e27
 def _read_bytes(path, limit):
     try:
         s = path.stat()
         if not stat.S_ISREG(s.st_mode): raise InputError('not a plain file')
         if not s.st_size: raise InputError('the file is empty (0 bytes)')
-        if s.st_size > 8*limit + 2**24: raise InputError(f'the file has {s.st_size} bytes, more than max_pixels={limit} can need')
+        if s.st_size > 8*limit + 2**24:
+            raise InputError(f'the file has {s.st_size} bytes, more than max_pixels={limit} can need')
         return path.read_bytes()
     except FileNotFoundError: raise InputError('no such file') from None
     except OSError as e: raise InputError(f'the file cannot be opened ({e.strerror})') from None
@@ -127,11 +132,13 @@ def _known():
 def _made(path, kind, a, axes, spacing=None, unit=None, channels=(), meta=None):
     "An `Image` with native byte order and without a channel axis of length 1."
     check_size(a.shape, a.size)
-    if a.dtype.kind not in 'biuf': raise InputError(f'its pixels are of type {a.dtype}; expected integers or real numbers')
+    if a.dtype.kind not in 'biuf':
+        raise InputError(f'its pixels are of type {a.dtype}; expected integers or real numbers')
     if axes[-1] == 'C' and a.shape[-1] == 1: a, axes = a[..., 0], axes[:-1]
     if a.dtype.itemsize > 8: a = a.astype('f8')
     n = a.shape[-1] if axes[-1] == 'C' else 1
-    if len(channels) != n: channels = {1: ('grey',), 3: ('red', 'green', 'blue')}.get(n) or tuple(f'channel {i}' for i in range(n))
+    if len(channels) != n:
+        channels = {1: ('grey',), 3: ('red', 'green', 'blue')}.get(n) or tuple(f'channel {i}' for i in range(n))
     a = np.ascontiguousarray(a, a.dtype.newbyteorder('='))
     if not a.flags.writeable: a = a.copy()
     spacing = None if spacing is None else tuple(float(f'{s or 0:.6g}') for s in spacing)  # headers hold 32-bit floats: 0.7, not 0.699999988
@@ -153,6 +160,7 @@ def _read_pil(raw, limit):
     except Exception: pass  # an EXIF block that cannot be read says nothing
     return a, 'YXC'[:a.ndim], None, None, (), meta
 
+# %% ../../nbs/data/00_formats.ipynb #6f14d1d7
 def _chunks(raw):
     "Name, begin and end of each chunk of a PNG."
     at = 8
@@ -160,6 +168,7 @@ def _chunks(raw):
         n, kind = struct.unpack_from('>I4s', raw, at)
         yield kind, at, (at := at + n + 12)
 
+# %% ../../nbs/data/00_formats.ipynb #6787220e
 def _unpacked(raw):
     "A PNG with its pixels unpacked by libdeflate, so that only the filters are left to be undone; as it is where it is large, interlaced or in any way wrong, of which Pillow then tells."
     import imagecodecs
@@ -170,11 +179,13 @@ def _unpacked(raw):
         start, end = at[0][0], at[-1][1]
         if interlaced or size > 2**24 or end >= len(raw) or end - start != sum(b - a for a, b in at): return raw
         pixels = imagecodecs.deflate_decode(b''.join(raw[a+8:b-4] for a, b in at), out=size)
-        if len(pixels) != size or max(pixels[::size//h]) > 4: return raw  # each row begins with the number of its filter
+        if len(pixels) != size or max(pixels[::size//h]) > 4:
+            return raw  # each row begins with the number of its filter
         stored = b'IDAT' + imagecodecs.deflate_encode(pixels, level=0)
         return b''.join((raw[:start], struct.pack('>I', len(stored) - 4), stored, struct.pack('>I', imagecodecs.deflate_crc32(stored)), raw[end:]))
     except Exception: return raw
 
+# %% ../../nbs/data/00_formats.ipynb #f06b3be8
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by its number for the kind of colour
 _NO_MATTER = {b'pHYs', b'gAMA', b'sRGB', b'cHRM', b'tIME'}  # chunks that change no pixel
 
@@ -184,13 +195,16 @@ def _plain(stored, limit):
     w, h, bits, colour = struct.unpack_from('>IIBB', stored, 16)
     chunks = list(_chunks(stored))
     kinds = [k for k, *_ in chunks if k not in _NO_MATTER]
-    if bits not in (8, 16) or colour == 3 or any(stored[26:29]) or kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33: return None
-    if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b], 'big') for k, a, b in chunks if k != b'IDAT'): return None
+    if bits not in (8, 16) or colour == 3 or any(stored[26:29]) or kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33:
+        return None
+    if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b], 'big') for k, a, b in chunks if k != b'IDAT'):
+        return None
     check_size((h, w, _PNG_CHANNELS[colour]), limit)
     a = imagecodecs.png_decode(b''.join([stored[:8], *(stored[a:b] for k, a, b in chunks if k in kinds)]))
     alpha = colour in (4, 6)
     return a[..., :-1] if alpha else a, 'YXC'[:a.ndim], None, None, (), dict(alpha=True) if alpha else {}
 
+# %% ../../nbs/data/00_formats.ipynb #9b636fe7
 def _png16(raw, size):
     "16-bit colour PNG without its alpha. libpng prints what it dislikes, so it sees only sound chunks of pixels."
     import imagecodecs
@@ -202,6 +216,7 @@ def _png16(raw, size):
     a = imagecodecs.png_decode(keep)
     return a[..., :-1] if raw[25] in (4, 6) else a
 
+# %% ../../nbs/data/00_formats.ipynb #93c4637c
 def _pil_array(im):
     if im.mode in ('L', 'RGB', '1') or im.mode[0] in 'IF': return np.array(im)
     if im.mode in ('RGBA', 'LA'): return np.array(im)[..., :-1]
@@ -209,6 +224,7 @@ def _pil_array(im):
     grey = im.mode[0] == 'P' and (a == a[..., :1]).all()
     return a[..., 0] if grey else a
 
+# %% ../../nbs/data/00_formats.ipynb #d85f9b24
 def upright(
     a:np.ndarray, # (H, W, …)
     orientation:int, # 1–8
@@ -237,17 +253,22 @@ def check_tiff_pages(
         n, = struct.unpack_from(e + count, raw, at)
         at, = struct.unpack_from(e + word, raw, at + struct.calcsize(count) + n*size)
 
+# %% ../../nbs/data/00_formats.ipynb #009b209d
 def _tiff_check(series, raw, limit):
     "Refuse what is too large, incomplete, or packed in a way whose unpacking has no bound."
     for s in series: check_size(s.shape, limit)
     check_size((sum(s.size for s in series),), limit)
     for s in series:
         p = s.keyframe
-        if p.compression not in TIFF_CODECS: raise InputError(f'its compression ({shown(p.compression)}) is not read; save it with LZW or deflate')
-        if any(q is None or 0 in q.databytecounts or not q.databytecounts for q in s.pages): raise InputError('parts of it are missing')
+        if p.compression not in TIFF_CODECS:
+            raise InputError(f'its compression ({shown(p.compression)}) is not read; save it with LZW or deflate')
+        if any(q is None or 0 in q.databytecounts or not q.databytecounts for q in s.pages):
+            raise InputError('parts of it are missing')
         parts = [raw[o:o+n] for q in s.pages for o, n in zip(q.dataoffsets, q.databytecounts)] if p.compression == 7 else []
-        if any(jpeg_pixels(x) > 4*p.size + 2**16 for x in parts): raise InputError('the JPEG inside is larger than the image it belongs to')
+        if any(jpeg_pixels(x) > 4*p.size + 2**16 for x in parts):
+            raise InputError('the JPEG inside is larger than the image it belongs to')
 
+# %% ../../nbs/data/00_formats.ipynb #5a0f6e1e
 def jpeg_pixels(
     raw:bytes, # A JPEG file or stream
 )->int: # Height times width
@@ -274,6 +295,7 @@ def _read_tiff(raw, limit):
         turn = p.tags.valueof(274)
     return upright(a, turn) if axes[0] == 'Y' else a, axes, spacing, unit, names, dict(alpha=True) if alpha else {}
 
+# %% ../../nbs/data/00_formats.ipynb #8d3eab0c
 def tiff_colours(
     a:np.ndarray, # Pixels of a page
     axes:str, # A letter an axis
@@ -316,6 +338,7 @@ def tiff_axes(
     order = [x for x in 'ZYXC' if x in axes]
     return a.transpose([axes.index(x) for x in order]), ''.join(order)
 
+# %% ../../nbs/data/00_formats.ipynb #84f301cf
 def tiff_metadata(
     t, # A tifffile file
     axes:str, # Of its image
@@ -336,13 +359,16 @@ def tiff_metadata(
 # %% ../../nbs/data/00_formats.ipynb #2b99de9c
 def _nifti_header(head):
     import nibabel as nib
-    if head[344:347] == b'ni1' or head[4:7] == b'ni2': raise InputError('one half of a NIfTI pair (.hdr, .img); save it as a single .nii file')
-    if head[344:347] != b'n+1' and head[4:7] != b'n+2': raise InputError('a gzip file that does not hold NIfTI; unpack it first')
+    if head[344:347] == b'ni1' or head[4:7] == b'ni2':
+        raise InputError('one half of a NIfTI pair (.hdr, .img); save it as a single .nii file')
+    if head[344:347] != b'n+1' and head[4:7] != b'n+2':
+        raise InputError('a gzip file that does not hold NIfTI; unpack it first')
     h = nib.Nifti2Header(head[:540]) if head[4:7] == b'n+2' else nib.Nifti1Header(head[:348])
     slope, inter = h.get_slope_inter()
     mm = {'meter': 1e3, 'micron': 1e-3}.get(h.get_xyzt_units()[0], 1.)
     return h.get_data_shape(), h.get_data_dtype(), int(h.get_data_offset()), h.get_best_affine(), slope, inter, mm
 
+# %% ../../nbs/data/00_formats.ipynb #04524c1f
 def _read_nifti(raw, limit):
     f = gzip.GzipFile(fileobj=io.BytesIO(raw)) if raw[:2] == b'\x1f\x8b' else io.BytesIO(raw)
     head = f.read(540)
@@ -366,11 +392,13 @@ def _canonical(a, affine):
     "Turn (I, J, K, …) with its affine to RAS into (Z, Y, X, …), Z to Superior, Y to Anterior, X to Right; spacing in that order."
     from nibabel.orientations import apply_orientation, io_orientation
     turn = io_orientation(affine)
-    if not np.isfinite(affine).all() or np.isnan(turn).any(): raise InputError('it does not say how it lies in space (its affine is singular)')
+    if not np.isfinite(affine).all() or np.isnan(turn).any():
+        raise InputError('it does not say how it lies in space (its affine is singular)')
     spacing = np.empty(3)
     spacing[turn[:, 0].astype(int)] = np.sqrt((affine[:3, :3]**2).sum(0))
     return np.swapaxes(apply_orientation(a, turn), 0, 2), spacing[::-1]
 
+# %% ../../nbs/data/00_formats.ipynb #5630e7ee
 def _rescale(a, slope, inter, ends=None):
     "a·slope + inter: integers stay integers when both numbers are (in a type for all that `ends`, or the type of `a`, can give), otherwise float32."
     slope, inter = (float(d if x is None else x) for x, d in ((slope, 1), (inter, 0)))
@@ -378,7 +406,8 @@ def _rescale(a, slope, inter, ends=None):
     if a.dtype.kind in 'iu' and slope.is_integer() and inter.is_integer():
         ends = [int(e*slope + inter) for e in ends or (np.iinfo(a.dtype).min, np.iinfo(a.dtype).max)]
         for t in ('u1', 'u2', 'i2', 'u4', 'i4'):
-            if np.iinfo(t).min <= min(ends) and max(ends) <= np.iinfo(t).max: return (a.astype('i8')*int(slope) + int(inter)).astype(t)
+            if np.iinfo(t).min <= min(ends) and max(ends) <= np.iinfo(t).max:
+                return (a.astype('i8')*int(slope) + int(inter)).astype(t)
     return (a*slope + inter).astype('f4')
 
 # %% ../../nbs/data/00_formats.ipynb #c14b66c1
@@ -388,9 +417,11 @@ def _dataset(raw, limit):
     "The data set of a DICOM file; one that is deflated must unpack within bounds."
     from pydicom import dcmread, filereader, uid
     if uid.DeflatedExplicitVRLittleEndian.encode() in raw:
-        f = io.BytesIO(raw); filereader.read_preamble(f, True)
+        f = io.BytesIO(raw)
+        filereader.read_preamble(f, True)
         if filereader._read_file_meta_info(f).get('TransferSyntaxUID') == uid.DeflatedExplicitVRLittleEndian:
-            z = zlib.decompressobj(-15); z.decompress(raw[f.tell():], 8*limit + 2**24)
+            z = zlib.decompressobj(-15)
+            z.decompress(raw[f.tell():], 8*limit + 2**24)
             if z.unconsumed_tail: raise InputError(f'it unpacks to more than max_pixels={limit} can need')
     ds = dcmread(io.BytesIO(raw), force=True)
     if not ds.file_meta.get('TransferSyntaxUID'):
@@ -398,6 +429,7 @@ def _dataset(raw, limit):
         ds.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
     return ds
 
+# %% ../../nbs/data/00_formats.ipynb #8368c3b0
 def _stored(ds, limit):
     "The stored pixels, (frames, rows, columns) or (frames, rows, columns, 3)."
     if not any(k in ds for k in ('PixelData', 'FloatPixelData', 'DoubleFloatPixelData')):
@@ -414,11 +446,14 @@ def _stored(ds, limit):
     colours = ds.PhotometricInterpretation
     return (pixels.convert_color_space(a, colours, 'RGB') if codec != 'jpeg2k' and colours.startswith('YBR') else a).reshape(shape)
 
+# %% ../../nbs/data/00_formats.ipynb #4ebcb931
 def _decode(codec, data, shape, ds):
     import imagecodecs
     for t in ('u2', 'u1', 'i2', 'i1'):  # the codec refuses an array that does not fit its own header
         out = np.empty(shape, t)
-        try: getattr(imagecodecs, codec + '_decode')(data, out=out); break
+        try:
+            getattr(imagecodecs, codec + '_decode')(data, out=out)
+            break
         except ValueError as e: error = e
     else: raise error
     spare = 8*out.itemsize - int(ds.BitsStored)
@@ -432,6 +467,7 @@ def _of(ds, i, group, name):
     alone = int(ds.get('NumberOfFrames') or 1) == 1
     return ds.get(name) if alone or name not in ('ImagePositionPatient', 'ImageOrientationPatient') else None
 
+# %% ../../nbs/data/00_formats.ipynb #9f190e2d
 def _planes(ds, limit):
     "Every frame as (pixels in the scanner's units, position, orientation, spacing, thickness)."
     from pydicom import pixels
@@ -442,12 +478,14 @@ def _planes(ds, limit):
     if kind == 'MONOCHROME1' and a.dtype.kind in 'iu': a = (sum(ends) - a.astype('i8')).astype(a.dtype)
     for i, p in enumerate(a):
         if 'ModalityLUTSequence' in ds: p = pixels.apply_modality_lut(p, ds)
-        elif kind.startswith('MONO'): p = _rescale(p, *(_of(ds, i, 'PixelValueTransformationSequence', f'Rescale{n}') for n in ('Slope', 'Intercept')), ends)
+        elif kind.startswith('MONO'):
+            p = _rescale(p, *(_of(ds, i, 'PixelValueTransformationSequence', f'Rescale{n}') for n in ('Slope', 'Intercept')), ends)
         size, thick = (_of(ds, i, 'PixelMeasuresSequence', n) for n in ('PixelSpacing', 'SliceThickness'))
         at, turn = (_of(ds, i, f'Plane{n}Sequence', f'Image{n}Patient') for n in ('Position', 'Orientation'))
         planes.append((p, at, turn, size or ds.get('ImagerPixelSpacing') or ds.get('NominalScannedPixelSpacing'), thick))
     return planes
 
+# %% ../../nbs/data/00_formats.ipynb #143c4029
 def _dicom_meta(ds):
     first = lambda v: float(v[0] if hasattr(v, '__len__') else v)
     tags = dict(patient='PatientID', modality='Modality', series='SeriesInstanceUID', description='SeriesDescription', photometric='PhotometricInterpretation')
@@ -466,6 +504,7 @@ def _read_dicom(raw, limit):
     if position is None: return np.stack([q[0] for q in planes]), 'ZYXC'[:p.ndim+1], None, None, (), meta
     return _stack(planes, meta)
 
+# %% ../../nbs/data/00_formats.ipynb #8859e87e
 def _stack(planes, meta):
     "Planes with their places (DICOM's patient coordinates, mm, LPS) as one volume in RAS."
     if any(x is None for p in planes for x in p[1:4]):
@@ -486,6 +525,7 @@ def _stack(planes, meta):
     a, spacing = _canonical(np.swapaxes(np.stack([p[0] for p in planes]), 0, 2), affine)
     return a, 'ZYXC'[:a.ndim], spacing, 'mm', (), {**meta, 'orientation': 'RAS'}
 
+# %% ../../nbs/data/00_formats.ipynb #1f13a8ad
 def _read_series(folder, limit):
     "A folder of DICOM slices as one `Image`."
     planes, metas, total = [], [], 0
@@ -497,8 +537,10 @@ def _read_series(folder, limit):
             raw = _read_bytes(f, limit)
             ds = _dataset(raw, limit)
             if 'PixelData' not in ds: continue
-            total += len(raw); check_size((total,), 8*limit + 2**24)
-            planes += _planes(ds, limit); metas.append(_dicom_meta(ds))
+            total += len(raw)
+            check_size((total,), 8*limit + 2**24)
+            planes += _planes(ds, limit)
+            metas.append(_dicom_meta(ds))
             check_size((len(planes), planes[0][0].size), limit)
         except Exception as e: raise InputError(f'{shown(f.name)} in it: {shown(str(e) or type(e).__name__)}') from e
     if not planes: raise InputError('a folder, not an image file (only a folder of DICOM slices is read as one image)')
@@ -521,6 +563,7 @@ def _is_nifti(raw):
     "By its header, or packed with gzip, as only NIfTI is."
     return raw[:2] == b'\x1f\x8b' or raw[344:347] in (b'n+1', b'ni1') or raw[4:7] in (b'n+2', b'ni2')
 
+# %% ../../nbs/data/00_formats.ipynb #10490f93
 def _is_dicom(raw):
     "By its mark behind the preamble, or, where that is missing, by the first tag."
     return raw[128:132] == b'DICM' or raw[:4] in _BARE_DICOM and not _is_nifti(raw)

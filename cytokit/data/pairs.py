@@ -29,7 +29,8 @@ def show_pair(
     import matplotlib.pyplot as plt
     from matplotlib.collections import LineCollection
     labels = np.asarray(labels)
-    if np.shape(image)[:2] != labels.shape: raise InputError(f'image {np.shape(image)} and labels {labels.shape} must have the same height and width')
+    if np.shape(image)[:2] != labels.shape:
+        raise InputError(f'image {np.shape(image)} and labels {labels.shape} must have the same height and width')
     ax = ax or plt.subplots(figsize=(4, 4), layout='constrained')[1]
     ax.imshow(to_rgb8(image if np.asarray(image).dtype == np.uint8 else normalise(image, Preprocessing())), interpolation='nearest')
     y, x = np.nonzero(labels[:, 1:] != labels[:, :-1])
@@ -46,9 +47,11 @@ _ROIS = re.compile(r'(?i)[-_. ]+(rois?|roi[-_ ]?set)$')  # as Fiji and Cellpose 
 def _inside(folder, names):
     "The one folder of `folder` with one of `names`, or None."
     found = sorted(d for d in folder.iterdir() if d.is_dir() and d.name.lower() in names)
-    if len(found) > 1: raise InputError(f'{shown(folder)}: has {" and ".join(shown(d.name) for d in found)}; give the folder of images and that of masks')
+    if len(found) > 1:
+        raise InputError(f'{shown(folder)}: has {" and ".join(shown(d.name) for d in found)}; give the folder of images and that of masks')
     return found[0] if found else None
 
+# %% ../../nbs/data/06_pairs.ipynb #7e328fef
 def _by_outlines(images, masks, group, drop):
     "Pairs whose target is a ROI, zip or JSON, or a folder of objects; None where no name fits an image."
     files = {(d, s): p for p in find_images(images) for d, s in [folder_and_stem(p, images)]}
@@ -61,16 +64,21 @@ def _by_outlines(images, masks, group, drop):
         for n in names & {s for e, s in files if e == d}: found.setdefault((d, n), []).append(p)
     found = {k: v for k, v in found.items() if any(not p.is_dir() for p in v) or any(map(is_image, os.listdir(v[0])))}
     if not found: return None
-    if two := [v for v in found.values() if len(v) > 1]: raise InputError(f'{shown(two[0][0])} and {shown(two[0][1].name)} fit one image; keep one')
+    if two := [v for v in found.values() if len(v) > 1]:
+        raise InputError(f'{shown(two[0][0])} and {shown(two[0][1].name)} fit one image; keep one')
     drawn = {folder_and_stem(p, masks): p for p in find_images(masks)} if masks != images else {}
-    if two := [(v[0], drawn[k]) for k, v in found.items() if k in drawn and not v[0].is_dir()]: raise InputError(f'{shown(two[0][0])} and {shown(two[0][1].name)} fit one image; keep one')
+    if two := [(v[0], drawn[k]) for k, v in found.items() if k in drawn and not v[0].is_dir()]:
+        raise InputError(f'{shown(two[0][0])} and {shown(two[0][1].name)} fit one image; keep one')
     used = {p for v in found.values() for p in v}
     alone = [p for k, p in files.items() if k not in found] + [p for p in here if p not in used and not p.is_dir()]
-    if alone and not drop: raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and labels alike, or leave such files out with drop=True')
+    if alone and not drop:
+        raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and labels alike, or leave such files out with drop=True')
     return [(str(files[k]), str(found[k][0]), _group(files[k], images, group), '') for k in files if k in found]
 
+# %% ../../nbs/data/06_pairs.ipynb #0d2b29c5
 def _group(path, root, group): return find_group(group, path.relative_to(root).as_posix()) if group else ''
 
+# %% ../../nbs/data/06_pairs.ipynb #69a132eb
 def _two_folders(images, masks, group, drop):
     if not find_images(images): return []
     rows = _by_outlines(images, masks, group, drop)
@@ -84,18 +92,22 @@ def _coco_rows(path, folder, group, drop):
     try: form, d = annotation_json(path)
     except InputError as e: raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
     except Exception as e: raise InputError(f'{shown(path)}: not proper COCO ({shown(repr(e), 120)})') from e
-    if form != 'coco': raise InputError(f'{shown(path)}: is GeoJSON, which belongs to one image; expected COCO (images, annotations)')
+    if form != 'coco':
+        raise InputError(f'{shown(path)}: is GeoJSON, which belongs to one image; expected COCO (images, annotations)')
     root, rows, gone = str(folder), [], []
     for e in (e for same in d[0].values() for e in same):
         name = e['file_name'].replace('\\', '/')
         tries = [os.path.normpath(os.path.join(root, n)) for n in (name, name.split('/')[-1])]
-        if '\0' in name or not tries[0].startswith(root.rstrip(os.sep) + os.sep): raise InputError(f'{shown(path)}: its image {shown(name)} leads out of {shown(root)}; names must stay inside')
+        if '\0' in name or not tries[0].startswith(root.rstrip(os.sep) + os.sep):
+            raise InputError(f'{shown(path)}: its image {shown(name)} leads out of {shown(root)}; names must stay inside')
         p = next((Path(t) for t in tries if os.path.isfile(t)), None)
         if p and is_image(p): rows.append((str(p), str(path), _group(p, folder, group), ''))
         else: gone.append(name)
-    if gone and not drop: raise InputError(f'{shown(path)}: {len(gone)} of its images are not in {shown(root)}, the first is {shown(gone[0])}; give their folder, or leave them out with drop=True')
+    if gone and not drop:
+        raise InputError(f'{shown(path)}: {len(gone)} of its images are not in {shown(root)}, the first is {shown(gone[0])}; give their folder, or leave them out with drop=True')
     return rows
 
+# %% ../../nbs/data/06_pairs.ipynb #5cbbfb8c
 def _original_rows(folder, group, drop):
     "BBBC038: ID/images/ID.png and ID/masks/*.png."
     rows = []
@@ -114,23 +126,27 @@ def _folder_pairs(folder, group, drop):
     jsons = [p for p in folder.iterdir() if p.suffix.lower() == '.json' and not p.name.startswith('.')]
     if images and masks: return _two_folders(images, masks, group, drop)
     parts = sorted(d for d in folder.iterdir() if d.is_dir() and d.name.lower() in SPLIT_NAMES)
-    if parts: return [(*r[:3], SPLIT_NAMES[d.name.lower()]) for d in parts for r in (_folder_pairs(d, group, drop) or _none(d, drop))]
+    if parts:
+        return [(*r[:3], SPLIT_NAMES[d.name.lower()]) for d in parts for r in (_folder_pairs(d, group, drop) or _none(d, drop))]
     if rows := _original_rows(folder, group, drop): return rows
     if len(jsons) == 1 and (rows := _try_coco(jsons[0], images or folder, group, drop)): return rows
     if not find_images(folder): return []
     rows = _by_outlines(folder, folder, group, drop)
     return rows if rows is not None else _two_folders(folder, folder, group, drop) if any((m := ROLE_SUFFIX.search(folder_and_stem(p, folder)[1])) and m[1].lower()[:2] not in ('im', 'ra') for p in find_images(folder)) else []
 
+# %% ../../nbs/data/06_pairs.ipynb #4eb0638e
 def _none(folder, drop):
     if drop: return []
     raise InputError(f'{shown(folder)}: holds no pairs; expected images/ and masks/ in it, or leave it out with drop=True')
 
+# %% ../../nbs/data/06_pairs.ipynb #621fe841
 def _try_coco(path, folder, group, drop):
     try:
         if annotation_json(path)[0] != 'coco': return []
     except Exception: return []
     return _coco_rows(path, folder, group, drop)
 
+# %% ../../nbs/data/06_pairs.ipynb #362124cc
 def pairs(
     source, # A folder with images/ and masks/ (or labels/) in it, also below train/, valid/, test/; of images with labels beside them; of BBBC038; a CSV with columns image,target; a COCO .json; or, with `masks`, the folder of images
     masks:str|Path|None=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
@@ -142,20 +158,24 @@ def pairs(
     root, second = Path(os.path.normpath(path)), None if masks is None else Path(os.path.normpath(Path(masks).absolute()))
     if not root.exists(): raise InputError(f'{shown(root)}: no such folder or file')
     if second and not second.exists(): raise InputError(f'{shown(second)}: no such folder or file')
-    if root.is_file() and root.suffix.lower() == '.json' and (second is None or second.is_dir()): root, second = second or _inside(root.parent, _IMAGES) or root.parent, root
+    if root.is_file() and root.suffix.lower() == '.json' and (second is None or second.is_dir()):
+        root, second = second or _inside(root.parent, _IMAGES) or root.parent, root
     if second is None and (root.is_file() or (root/'table.csv').is_file()): return _csv_pairs(root, group)
     if not root.is_dir(): raise InputError(f'{shown(root)}: not a folder; expected the folder of images')
     if second is None: rows = _folder_pairs(root, group, drop)
     elif second.is_dir(): rows = _two_folders(root, second, group, drop)
     else: rows = _coco_rows(second, root, group, drop)
-    if not rows: raise InputError(f'{shown(root)}: holds no pairs of images and labels; expected images/ and masks/ in it, or give both folders, or a CSV with columns image,target')
+    if not rows:
+        raise InputError(f'{shown(root)}: holds no pairs of images and labels; expected images/ and masks/ in it, or give both folders, or a CSV with columns image,target')
     return build_table(rows, root, 'mask', root)
 
+# %% ../../nbs/data/06_pairs.ipynb #26473aed
 def _csv_pairs(path, group):
     t = read_table(path, group=group, task='class')  # as text: a target may be a folder
     t['target'] = [absolute_path(x, t.attrs['root']) for x in t.target]
     gone = [x for x in t.target if not os.path.exists(x)]
-    if gone: raise InputError(f'{shown(path)}: {len(gone)} of {len(t)} masks are missing, the first is {shown(gone[0])}; relative paths start at {shown(t.attrs["root"])}')
+    if gone:
+        raise InputError(f'{shown(path)}: {len(gone)} of {len(t)} masks are missing, the first is {shown(gone[0])}; relative paths start at {shown(t.attrs["root"])}')
     t.attrs['task'] = 'mask'
     return t
 
@@ -169,8 +189,10 @@ def load_pair(
     "Image and labels at their own size; `InputError` names the file, or both when their sizes differ."
     x, labels = load_raw_pair(row, preprocessing, kind, classes)
     try: return normalise(x, preprocessing), labels
-    except InputError as e: raise InputError(f'{shown(row["image"] if hasattr(row, "keys") else row.image)}: {e}') from None
+    except InputError as e:
+        raise InputError(f'{shown(row["image"] if hasattr(row, "keys") else row.image)}: {e}') from None
 
+# %% ../../nbs/data/06_pairs.ipynb #abbb3e2b
 def load_raw_pair(
     row, # With image and target
     preprocessing, # A `cytokit.data.preprocess.Preprocessing`
@@ -184,15 +206,21 @@ def load_raw_pair(
     mask = None if Path(target).is_dir() or Path(target).suffix.lower() in OBJECT_READERS else read_image(target)
     size = lambda i: '×'.join(map(str, i.array.shape[:len(i.axes.replace('C', ''))]))
     if mask and (im.axes[0] == 'Z' or mask.axes[0] == 'Z'):
-        if im.axes.replace('C', '') != mask.axes.replace('C', '') or size(im) != size(mask): raise _unlike(image, size(im), target, size(mask))
-        if im.meta.get('orientation') != mask.meta.get('orientation'): raise InputError(f'{shown(image)} and its mask {shown(target)} lie differently in space; save both in one orientation')
+        if im.axes.replace('C', '') != mask.axes.replace('C', '') or size(im) != size(mask):
+            raise _unlike(image, size(im), target, size(mask))
+        if im.meta.get('orientation') != mask.meta.get('orientation'):
+            raise InputError(f'{shown(image)} and its mask {shown(target)} lie differently in space; save both in one orientation')
         mask = image_plane(mask, preprocessing.axis, preprocessing.index)
-    elif not mask and im.axes[0] == 'Z': raise InputError(f'{shown(image)}: a volume of {size(im)} voxels, its labels {shown(target)} are of one plane; cut it into slices first (cut_volume)')
+    elif not mask and im.axes[0] == 'Z':
+        raise InputError(f'{shown(image)}: a volume of {size(im)} voxels, its labels {shown(target)} are of one plane; cut it into slices first (cut_volume)')
     try:
         if not mask: labels = read_labels(target, x.shape[:2], kind, classes, image)
         else: labels = labels_of_mask(*mask_values(mask, target), kind, classes)
-    except InputError as e: raise InputError(f'{shown(image)} with {shown(target)}: {str(e).removeprefix(f"{shown(target)}: ")}') from None
+    except InputError as e:
+        raise InputError(f'{shown(image)} with {shown(target)}: {str(e).removeprefix(f"{shown(target)}: ")}') from None
     if labels.shape != x.shape[:2]: raise _unlike(image, size(im), target, size(mask))
     return x, labels
 
-def _unlike(image, a, target, b): return InputError(f'{shown(image)} has {a} pixels, its mask {shown(target)} has {b}; each image needs a mask of its own size')
+# %% ../../nbs/data/06_pairs.ipynb #0a9a11aa
+def _unlike(image, a, target, b):
+    return InputError(f'{shown(image)} has {a} pixels, its mask {shown(target)} has {b}; each image needs a mask of its own size')

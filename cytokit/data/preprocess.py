@@ -63,6 +63,7 @@ AXES = ('axial', 'coronal', 'sagittal')
 # %% ../../nbs/data/01_preprocess.ipynb #e2dea84f
 def _is_whole(value, low): return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= low
 
+# %% ../../nbs/data/01_preprocess.ipynb #44ca7a20
 def _check_numbers(p):
     "The fields of a `Preprocessing` that are numbers."
     for name in ('low', 'high'):
@@ -108,6 +109,7 @@ class Preprocessing:
 # %% ../../nbs/data/01_preprocess.ipynb #4d85a6bf
 def _counted(a): return a.dtype.kind in 'iu' and a.dtype.itemsize <= 2 and a.size >= 4096
 
+# %% ../../nbs/data/01_preprocess.ipynb #d8abee58
 def _counts(a):
     "Lowest value, and how often it and every higher one occur: integers of 8 and 16 bits are faster counted than sorted."
     low = int(a.min())
@@ -367,6 +369,7 @@ def fit_preprocessing(
             preprocessing = replace(preprocessing, low=float(m), high=float(math.sqrt(max(m2 - m*m, 0))) or 1.)
     return preprocessing
 
+# %% ../../nbs/data/01_preprocess.ipynb #14c4d9bf
 def _facts(path, preprocessing):
     "Number of channels that differ, mean, mean of squares: every image has the same weight."
     a, _ = read_plane(path, preprocessing)
@@ -390,10 +393,12 @@ class VolumePreprocessing:
     def __post_init__(self):
         check_choice('axis', self.axis, AXES)
         object.__setattr__(self, 'part', tuple(self.part))
-        if len(self.part) != 2 or not 0 <= self.part[0] <= self.part[1] <= 1: raise InputError(f'part must be two fractions 0 ≤ from ≤ to ≤ 1, got {self.part}')
+        if len(self.part) != 2 or not 0 <= self.part[0] <= self.part[1] <= 1:
+            raise InputError(f'part must be two fractions 0 ≤ from ≤ to ≤ 1, got {self.part}')
         for k in ('n', 'spacing', 'size'):
             v = getattr(self, k)
-            if v is not None and not 0 < v < math.inf: raise InputError(f'{k} must be None or above 0, got {shown(repr(v))}')
+            if v is not None and not 0 < v < math.inf:
+                raise InputError(f'{k} must be None or above 0, got {shown(repr(v))}')
 
 # %% ../../nbs/data/01_preprocess.ipynb #91eb8a46
 def _head(a, grid=48):
@@ -409,6 +414,7 @@ def _head(a, grid=48):
     piece, count = ndimage.label(v > v.min() + .5*(mid[between.argmax()] - v.min()))  # Otsu 1979, halved
     return (piece == np.bincount(piece.ravel())[1:].argmax() + 1 if count else np.ones(v.shape, bool)), k
 
+# %% ../../nbs/data/01_preprocess.ipynb #80ff5dc6
 def _crop(a):
     mask, k = _head(a)
     where = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {i}))) for i in range(3)]
@@ -422,13 +428,15 @@ def _n4(a):
     mask, k = _head(a, 32)
     small = a[::k[0], ::k[1], ::k[2]].astype('f4')
     f = sitk.N4BiasFieldCorrectionImageFilter()
-    f.SetNumberOfThreads(1); f.SetMaximumNumberOfIterations([30, 30, 20])
+    f.SetNumberOfThreads(1)
+    f.SetMaximumNumberOfIterations([30, 30, 20])
     images = [sitk.GetImageFromArray(x) for x in (np.maximum(fill_not_finite(small), 0), mask.astype('u1'))]
     for i in images: i.SetSpacing([float(x) for x in k[::-1]])
     f.Execute(*images)
     field = sitk.GetArrayFromImage(f.GetLogBiasFieldAsImage(sitk.Image([int(n) for n in a.shape[::-1]], sitk.sitkFloat32)))
     return a/np.exp(field - field[::k[0], ::k[1], ::k[2]][mask].mean())
 
+# %% ../../nbs/data/01_preprocess.ipynb #b58f1968
 def _resample(a, old, new):
     "Linear, after a Gaussian that removes what the new grid cannot hold."
     from scipy import ndimage
@@ -449,8 +457,10 @@ def patient_of(
         if m: return m[0]
     return f'{path.parent.name}/{_stem(path)}'
 
+# %% ../../nbs/data/01_preprocess.ipynb #5e0a5b5a
 def _stem(path): return re.sub(r'(\.nii)?\.[^.]*$', '', Path(path).name, flags=re.I) or Path(path).name
 
+# %% ../../nbs/data/01_preprocess.ipynb #1243a5fb
 def cut_volume(
     source, # A volume: file, DICOM folder or `Image` with axes 'ZYX'
     preprocessing:'VolumePreprocessing'=VolumePreprocessing(), # How to cut
@@ -460,14 +470,17 @@ def cut_volume(
     try: return _cut(im, preprocessing)
     except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
 
+# %% ../../nbs/data/01_preprocess.ipynb #624e2fa0
 def _cut(im, r):
     if im.axes != 'ZYX': raise InputError(f'expected a volume with axes ZYX, got {im.axes}')
     a, dtype, step = im.array, im.array.dtype, im.spacing
-    if r.spacing and not (step and im.unit in ('mm', 'µm')): raise InputError('it does not tell its spacing, so it cannot be resampled; use spacing=None')
+    if r.spacing and not (step and im.unit in ('mm', 'µm')):
+        raise InputError('it does not tell its spacing, so it cannot be resampled; use spacing=None')
     if r.crop: a = _crop(a)
     if r.bias_correction: a = _n4(a)
     if r.spacing: a, step = _resample(a, [s*(1e-3 if im.unit == 'µm' else 1) for s in step], r.spacing), (r.spacing,)*3
-    if dtype.kind in 'iu' and a.dtype != dtype: a = np.clip(np.rint(a), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+    if dtype.kind in 'iu' and a.dtype != dtype:
+        a = np.clip(np.rint(a), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
     whole = replace(im, array=a, spacing=step, unit='mm' if r.spacing else im.unit)
     first, last = (f*(a.shape[AXES.index(r.axis)] - 1) for f in r.part)
     wanted = np.arange(math.ceil(first), math.floor(last) + 1) if r.n is None else np.linspace(first, last, r.n + 2)[1:-1].round()
@@ -478,6 +491,7 @@ def _cut(im, r):
                            meta={'patient': patient_of(im), **im.meta, 'axis': r.axis, 'index': int(i)}))
     return out
 
+# %% ../../nbs/data/01_preprocess.ipynb #106d61e1
 def _centred(p, size):
     "Pad with 0 or crop (H, W) to (size, size) about its middle."
     out = np.zeros((size, size), p.dtype)
@@ -506,17 +520,20 @@ def write_slices(
     write_json(out/'preprocessing.json', dict(preprocessing=asdict(preprocessing), volumes=done, versions=versions()))
     with atomic(out/'table.csv') as t, open(t, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         w = csv.DictWriter(f, list(dict.fromkeys(k for r in written for k in r)), restval='')
-        w.writeheader(); w.writerows({k: safe_cell(v) for k, v in r.items()} for r in written)
+        w.writeheader()
+        w.writerows({k: safe_cell(v) for k, v in r.items()} for r in written)
     return out/'table.csv'
 
 # %% ../../nbs/data/01_preprocess.ipynb #8ac1a780
 def _given(v): return v is not None and v == v and v != ''
 
+# %% ../../nbs/data/01_preprocess.ipynb #ae31dccc
 def _rows(volumes):
     if hasattr(volumes, 'to_dict'): return volumes.to_dict('records')
     paths = volumes if not isinstance(volumes, (str, Path)) else find_images(volumes) if os.path.isdir(volumes) else [volumes]
     return [dict(image=str(p), target=Path(p).parent.name) for p in paths]
 
+# %% ../../nbs/data/01_preprocess.ipynb #7359722c
 def _save(a, out, name):
     "16-bit PNG where that holds the numbers, otherwise TIFF; returns the name with its suffix."
     from PIL import Image as P
@@ -527,6 +544,7 @@ def _save(a, out, name):
         else: tifffile.imwrite(t, a, compression='zlib')
     return name
 
+# %% ../../nbs/data/01_preprocess.ipynb #2334b74b
 def _fingerprint(path):
     "SHA-256 of a file, or of each file of a folder of slices."
     return {f.name: file_digest(f) for f in sorted(path.iterdir()) if f.is_file()} if path.is_dir() else file_digest(path)

@@ -29,6 +29,7 @@ def _inside(labels):
     "Pixels of an object all of whose eight neighbours are of it too; the edge of the picture is no rim."
     return (labels > 0) & (ndimage.minimum_filter(labels, 3, mode='nearest') == labels) & (ndimage.maximum_filter(labels, 3, mode='nearest') == labels)
 
+# %% ../../nbs/segmentation/00_patches.ipynb #7090348d
 def _depth(labels):
     "Distance to the nearest pixel of another label, over the largest of the object; 0 to 1."
     out = np.zeros(labels.shape, 'f4')
@@ -38,6 +39,7 @@ def _depth(labels):
         out[box] = np.maximum(out[box], d/d.max())
     return out
 
+# %% ../../nbs/segmentation/00_patches.ipynb #faf31867
 def make_targets(
     labels:np.ndarray, # (H, W) int32, 0 background; for 'classes' the class numbers, otherwise one number an object
     kind:str='distance', # One of `TARGETS`
@@ -46,7 +48,8 @@ def make_targets(
     "What the network learns to say at each pixel."
     if kind not in TARGETS: raise InputError(f'targets must be one of {", ".join(TARGETS)}; got {shown(kind)}')
     if kind == 'classes': maps = [labels == c for c in range(n_classes)]
-    else: maps = [labels > 0, *([_inside(labels)] if kind == 'border' else [_depth(labels)] if kind == 'distance' else [])]
+    else:
+        maps = [labels > 0, *([_inside(labels)] if kind == 'border' else [_depth(labels)] if kind == 'distance' else [])]
     return np.stack([np.rint(255*m.astype('f4')).astype('u1') for m in maps], -1)
 
 # %% ../../nbs/segmentation/00_patches.ipynb #eb718363
@@ -91,6 +94,7 @@ def _scaled(x, preprocessing):
     if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: return x, intensity_scale(x, preprocessing)
     return normalise(x, preprocessing), Scale()
 
+# %% ../../nbs/segmentation/00_patches.ipynb #c0db4acc
 def _decode(row, preprocessing, kind, classes, target):
     "Stored pixels, their scale, targets, middles; and how many channels there are."
     x, labels = load_raw_pair(row, preprocessing, kind, classes)
@@ -121,7 +125,8 @@ def load_pixels(
         with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
             for i in range(0, len(rows), 16):
                 for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), rows[i:i + 16])):
-                    if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the preprocessing (1 or 3)')
+                    if facts and n != facts[0]['channels']:
+                        raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the preprocessing (1 or 3)')
                     facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=astuple(scale), middles=m.tolist(), channels=n, targets=t.shape[2]))
                     fx.write(x.astype(facts[-1]['dtype']).data)
                     ft.write(t.data)
@@ -139,6 +144,7 @@ def load_pixels(
     finally: shutil.rmtree(temp, ignore_errors=True)
     return _open_pixels(home)
 
+# %% ../../nbs/segmentation/00_patches.ipynb #b60fae18
 def _open_pixels(home):
     try:
         facts = json.loads((home/'sizes.json').read_text())['sizes']
@@ -146,7 +152,8 @@ def _open_pixels(home):
         for f in facts:
             (h, w, c), dtype = f['shape'], np.dtype(f['dtype'])
             xs.append(x[f['start']:f['start'] + h*w*c*dtype.itemsize].view(dtype).reshape(h, w, c))
-            ts.append(t[at:at + h*w*f['targets']].reshape(h, w, f['targets'])); at += h*w*f['targets']
+            ts.append(t[at:at + h*w*f['targets']].reshape(h, w, f['targets']))
+            at += h*w*f['targets']
         os.utime(home)
         return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts], [Scale(*f['scale']) for f in facts], facts[0]['channels'])
     except (OSError, ValueError, KeyError, TypeError): return None
@@ -164,6 +171,7 @@ def _cut(pixels, i, at, out):
     out[..., :c] = pixels.image(i, box)
     np.multiply(t[box], np.float32(1/255), out=out[..., c:])
 
+# %% ../../nbs/segmentation/00_patches.ipynb #4e9a185f
 class PatchLoader:
     "Batches of `(x, y)`: patches (N, C, S, S) and their targets (N, T, S, S), float32; what they are depends on `(seed, epoch)` alone."
     def __init__(self,
@@ -187,7 +195,8 @@ class PatchLoader:
         for j in range(self.batch_size):
             i = order[(k*self.batch_size + j) % len(order)]
             (h, w), m = self.pixels.t[i].shape[:2], self.pixels.middles[i]
-            if len(m) and r.random() < self.near: yield i, m[r.integers(len(m))] + r.integers(-self.size//4, self.size//4 + 1, 2)
+            if len(m) and r.random() < self.near:
+                yield i, m[r.integers(len(m))] + r.integers(-self.size//4, self.size//4 + 1, 2)
             else: yield i, r.integers((h, w))
     def __iter__(self):
         n = self.pixels.channels

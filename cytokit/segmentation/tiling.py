@@ -28,14 +28,19 @@ class LargeImage:
         path:str|Path|None=None, # For messages
         spacing:tuple|None=None, # Height and width of a pixel, in `unit`
         unit:str|None=None, # 'µm', 'mm' or None
-    ): self._read, self.shape, self.dtype, self.path, self.spacing, self.unit = read, tuple(map(int, shape)), np.dtype(dtype).newbyteorder('='), path, spacing, unit
+    ):
+        self._read, self.shape, self.dtype, self.path, self.spacing, self.unit = read, tuple(map(int, shape)), np.dtype(dtype).newbyteorder('='), path, spacing, unit
     def __getitem__(self, key):
         ys, xs = key if isinstance(key, tuple) else (key, slice(None))
         (y0, y1, a), (x0, x1, b) = ys.indices(self.shape[0]), xs.indices(self.shape[1])
-        if (a, b) != (1, 1) or y1 <= y0 or x1 <= x0: raise InputError(f'a window must be image[y0:y1, x0:x1] with at least one pixel of {self.shape[0]}×{self.shape[1]}; got {shown(key)}')
-        with naming_file(self.path), hushed(): return np.array(self._read(y0, y1, x0, x1), self.dtype, order='C').reshape(y1 - y0, x1 - x0, self.shape[2])
-    def __repr__(self): return f"LargeImage({'×'.join(map(str, self.shape))} {self.dtype}{f', {shown(Path(self.path).name)}' if self.path else ''})"
+        if (a, b) != (1, 1) or y1 <= y0 or x1 <= x0:
+            raise InputError(f'a window must be image[y0:y1, x0:x1] with at least one pixel of {self.shape[0]}×{self.shape[1]}; got {shown(key)}')
+        with naming_file(self.path), hushed():
+            return np.array(self._read(y0, y1, x0, x1), self.dtype, order='C').reshape(y1 - y0, x1 - x0, self.shape[2])
+    def __repr__(self):
+        return f"LargeImage({'×'.join(map(str, self.shape))} {self.dtype}{f', {shown(Path(self.path).name)}' if self.path else ''})"
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #588856a3
 @contextlib.contextmanager
 def naming_file(
     path, # The file that is read; None: it is no file
@@ -46,25 +51,31 @@ def naming_file(
     except InputError as e: raise InputError(f'{name}: {e}') from None
     except FileNotFoundError: raise InputError(f'{name}: no such file') from None
     except MemoryError: raise
-    except Exception as e: raise InputError(f'{name}: broken, or of a kind that cannot be read ({shown(str(e) or type(e).__name__, 160)})') from e
+    except Exception as e:
+        raise InputError(f'{name}: broken, or of a kind that cannot be read ({shown(str(e) or type(e).__name__, 160)})') from e
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #09d0ce83
 def _layout(shape, axes):
     "The axes of a stored array that stand for Y, X and channels (None: no channels), where a file does not tell its size is believed."
-    if len(shape) not in (2, 3): raise InputError(f"its shape is {'×'.join(map(str, shape))}; expected (H, W), (H, W, C) or (C, H, W)")
+    if len(shape) not in (2, 3):
+        raise InputError(f"its shape is {'×'.join(map(str, shape))}; expected (H, W), (H, W, C) or (C, H, W)")
     if axes is None: axes = 'YX' if len(shape) == 2 else 'CYX' if shape[0] <= 16 < min(shape[1:]) else 'YXC'
     return [axes.index(x) if x in axes else None for x in 'YXC']
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #5e021e9c
 def _arrayed(get, shape, dtype, path=None, axes=None, **known):
     "A `LargeImage` over an array: `get()` gives it, or a map of it, with the axes of `axes`."
     y, x, c = _layout(shape, axes)
-    if np.dtype(dtype).kind not in 'biuf': raise InputError(f'its pixels are of type {dtype}; expected integers or real numbers')
+    if np.dtype(dtype).kind not in 'biuf':
+        raise InputError(f'its pixels are of type {dtype}; expected integers or real numbers')
     if min(shape) < 1: raise InputError('it has no pixels')
     def read(y0, y1, x0, x1):
-        key = [slice(None)]*len(shape); key[y], key[x] = slice(y0, y1), slice(x0, x1)
+        key = [slice(None)]*len(shape)
+        key[y], key[x] = slice(y0, y1), slice(x0, x1)
         return np.asarray(get()[tuple(key)]).transpose([i for i in (y, x, c) if i is not None])
     return LargeImage(read, (shape[y], shape[x], 1 if c is None else shape[c]), dtype, path, **known)
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #ee886c9a
 def _open_npy(path):
     a = np.load(path, mmap_mode='r', allow_pickle=False)
     return _arrayed(lambda: np.load(path, mmap_mode='r', allow_pickle=False), a.shape, a.dtype, path)
@@ -81,20 +92,30 @@ class _Segments:
         self.grid = -(-h//self.side[0]), -(-w//self.side[1])
         self.planes = p.samplesperpixel if p.planarconfig == 2 else 1
         self.shape, total, end = (h, w, self.planes if self.planes > 1 else p.samplesperpixel if len(pages) == 1 else len(pages)), self.planes*math.prod(self.grid), t.filehandle.size
-        if p.compression not in TIFF_CODECS: raise InputError(f'its compression ({shown(getattr(p.compression, "name", p.compression))}) is not read; save it with LZW or deflate')
-        if math.prod(self.side)*p.samplesperpixel > 2**28: raise InputError(f"its {'tiles' if p.is_tiled else 'strips'} of {self.side[0]}×{self.side[1]} pixels are too large to be read in parts; save it in tiles of 256×256")
-        if p.imagedepth > 1 or len(pages) > 1 and p.samplesperpixel > 1: raise InputError('it has planes and colours; save each plane in a file of its own')
+        if p.compression not in TIFF_CODECS:
+            raise InputError(f'its compression ({shown(getattr(p.compression, "name", p.compression))}) is not read; save it with LZW or deflate')
+        if math.prod(self.side)*p.samplesperpixel > 2**28:
+            raise InputError(f"its {'tiles' if p.is_tiled else 'strips'} of {self.side[0]}×{self.side[1]} pixels are too large to be read in parts; save it in tiles of 256×256")
+        if p.imagedepth > 1 or len(pages) > 1 and p.samplesperpixel > 1:
+            raise InputError('it has planes and colours; save each plane in a file of its own')
         for q in pages:
-            if q is None or len(q.databytecounts) < total or 0 in q.databytecounts[:total]: raise InputError('parts of it are missing; it was not written to its end')
-            if any(o + n > end for o, n in zip(q.dataoffsets, q.databytecounts)): raise InputError('it is cut short (tiles or strips lie behind its end); copy it again')
+            if q is None or len(q.databytecounts) < total or 0 in q.databytecounts[:total]:
+                raise InputError('parts of it are missing; it was not written to its end')
+            if any(o + n > end for o, n in zip(q.dataoffsets, q.databytecounts)):
+                raise InputError('it is cut short (tiles or strips lie behind its end); copy it again')
 
     def segment(self, k, i):
         "Tile or strip `i` of page `k`, (rows, columns, samples)."
-        if (k, i) in self.done: self.done.move_to_end((k, i)); return self.done[k, i]
+        if (k, i) in self.done:
+            self.done.move_to_end((k, i))
+            return self.done[k, i]
         q, f = self.pages[k], self.t.filehandle
-        f.seek(q.dataoffsets[i]); raw = f.read(q.databytecounts[i])
-        if self.p.compression == 7 and jpeg_pixels(raw) > 4*math.prod(self.side)*self.p.samplesperpixel + 2**16: raise InputError('the JPEG inside is larger than the tile it belongs to')
-        if (s := self.p.decode(raw, i, **(dict(jpegtables=q.jpegtables, jpegheader=self.p.jpegheader) if self.p.compression == 7 else {}))[0]) is None: raise InputError('parts of it are missing')
+        f.seek(q.dataoffsets[i])
+        raw = f.read(q.databytecounts[i])
+        if self.p.compression == 7 and jpeg_pixels(raw) > 4*math.prod(self.side)*self.p.samplesperpixel + 2**16:
+            raise InputError('the JPEG inside is larger than the tile it belongs to')
+        if (s := self.p.decode(raw, i, **(dict(jpegtables=q.jpegtables, jpegheader=self.p.jpegheader) if self.p.compression == 7 else {}))[0]) is None:
+            raise InputError('parts of it are missing')
         s = self.done[k, i] = s[0]
         self.size += s.nbytes
         while self.size > self.keep and len(self.done) > 1: self.size -= self.done.popitem(last=False)[1].nbytes
@@ -122,14 +143,19 @@ def _open_tiff(path):
     with open(path, 'rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as raw: check_tiff_pages(raw)
     t = tifffile.TiffFile(path, _multifile=False)
     try: return _tiff_windows(path, t)
-    except BaseException: t.close(); raise
+    except BaseException:
+        t.close()
+        raise
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #08c0ea55
 def _tiff_windows(path, t):
     s = max(t.series, key=lambda s: s.size)  # of a pyramid, its finest level
     p, size = s.keyframe, t.filehandle.size
-    if len([o for o in t.series if o.shape == s.shape]) > 1: raise InputError(f'it holds {len(t.series)} images; save each in a file of its own')
+    if len([o for o in t.series if o.shape == s.shape]) > 1:
+        raise InputError(f'it holds {len(t.series)} images; save each in a file of its own')
     _, axes = tiff_axes(np.broadcast_to(np.zeros((), 'u1'), s.shape), s.axes)
-    if axes not in ('YX', 'YXC'): raise InputError(f"it holds a volume ({'×'.join(map(str, s.shape))}, axes {s.axes}); save each plane in a file of its own")
+    if axes not in ('YX', 'YXC'):
+        raise InputError(f"it holds a volume ({'×'.join(map(str, s.shape))}, axes {s.axes}); save each plane in a file of its own")
     if s.dataoffset is not None and p.is_memmappable:
         dtype = np.dtype(t.byteorder + p.dtype.char)
         if s.dataoffset + s.size*dtype.itemsize > size: raise InputError('it is cut short; copy it again')
@@ -138,9 +164,12 @@ def _tiff_windows(path, t):
         raw = lambda y0, y1, x0, x1: upright(whole(), turn)[y0:y1, x0:x1]
         if turn in (5, 6, 7, 8): shape = shape[1], shape[0], *shape[2:]
     else:
-        if p.tags.valueof(274) not in (None, 1): raise InputError('it lies on its side (tag Orientation); save it upright')
-        raw = _Segments(t, list(s.pages)); shape = raw.shape
-    if len(shape) == 2 or shape[2] == 1: read = lambda *w: tiff_colours((a := raw(*w)).reshape(a.shape[:2]), 'YX', p, t)[0]
+        if p.tags.valueof(274) not in (None, 1):
+            raise InputError('it lies on its side (tag Orientation); save it upright')
+        raw = _Segments(t, list(s.pages))
+        shape = raw.shape
+    if len(shape) == 2 or shape[2] == 1:
+        read = lambda *w: tiff_colours((a := raw(*w)).reshape(a.shape[:2]), 'YX', p, t)[0]
     else: read = lambda *w: tiff_colours(raw(*w), 'YXS', p, t)[0]
     one = read(0, 1, 0, 1)
     spacing, unit, _ = tiff_metadata(t, 'YX')
@@ -159,16 +188,21 @@ def _zarr_codecs(meta):
         inner = c.get('configuration') or {}
         yield from _zarr_codecs(dict(codecs=[*(inner.get('codecs') or []), *(inner.get('index_codecs') or [])]))
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #454b0417
 def _zarr_meta(folder):
     "What a folder says of itself: kind ('array' or 'group'), metadata, attributes; v3 goes before v2, as in the zarr library."
-    if (folder/'zarr.json').is_file(): m = read_json(folder/'zarr.json'); return m.get('node_type'), m, m.get('attributes') or {}
+    if (folder/'zarr.json').is_file():
+        m = read_json(folder/'zarr.json')
+        return m.get('node_type'), m, m.get('attributes') or {}
     attrs = read_json(folder/'.zattrs') if (folder/'.zattrs').is_file() else {}
     if (folder/'.zarray').is_file(): return 'array', read_json(folder/'.zarray'), attrs
     if (folder/'.zgroup').is_file(): return 'group', {}, attrs
     raise InputError('neither an image file nor a Zarr folder')
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #fa881692
 def _open_zarr(path):
-    kind, meta, attrs = _zarr_meta(path); at, axes = path, None
+    kind, meta, attrs = _zarr_meta(path)
+    at, axes = path, None
     if kind == 'group':
         many = (attrs.get('ome') or attrs).get('multiscales')
         if not many: raise InputError('a Zarr group that is not OME-Zarr; give the folder of the array in it')
@@ -178,7 +212,8 @@ def _open_zarr(path):
         axes = ''.join((x['name'] if isinstance(x, dict) else x)[:1].upper() for x in many[0].get('axes') or 'tczyx')
     if kind != 'array': raise InputError('it holds no Zarr array')
     told = [read_json(at/n) for n in ('zarr.json', '.zarray') if (at/n).is_file()]  # one version of the library reads this, another that
-    if bad := {c for m in told for c in _zarr_codecs(m)} - _ZARR_CODECS: raise InputError(f'its codec {shown(min(bad))} is not read; save it with blosc, zstd or gzip')
+    if bad := {c for m in told for c in _zarr_codecs(m)} - _ZARR_CODECS:
+        raise InputError(f'its codec {shown(min(bad))} is not read; save it with blosc, zstd or gzip')
     if meta.get('storage_transformers'): raise InputError('it asks for storage transformers, which are not read')
     try: import zarr
     except ImportError: raise InputError('reading Zarr needs the zarr package: pip install zarr') from None
@@ -186,7 +221,8 @@ def _open_zarr(path):
     if math.prod(z.chunks) > 2**28: raise InputError(f'its chunks of {z.chunks} are too large to be read in parts')
     lead = [i for i, x in enumerate(axes or '') if x in 'TZC' and z.shape[i] == 1]  # axes of length 1 are dropped
     shape, left = [n for i, n in enumerate(z.shape) if i not in lead], axes and ''.join(x for i, x in enumerate(axes) if i not in lead)
-    if left and sorted(left) not in (['X', 'Y'], ['C', 'X', 'Y']): raise InputError(f'its axes are {axes} {z.shape}; expected Y, X and channels: save one plane or time point a folder')
+    if left and sorted(left) not in (['X', 'Y'], ['C', 'X', 'Y']):
+        raise InputError(f'its axes are {axes} {z.shape}; expected Y, X and channels: save one plane or time point a folder')
     class View:
         def __getitem__(self, key):
             key = list(key)
@@ -205,13 +241,15 @@ def open_large(
     if im is None:
         path = Path(source)
         with naming_file(path), hushed():
-            if path.is_dir() and any((path/n).is_file() for n in ('zarr.json', '.zarray', '.zgroup')): return _open_zarr(path)
+            if path.is_dir() and any((path/n).is_file() for n in ('zarr.json', '.zarray', '.zgroup')):
+                return _open_zarr(path)
             if path.is_file():
                 with open(path, 'rb') as f: head = f.read(512)
                 if head[:6] == b'\x93NUMPY': return _open_npy(path)
                 if file_kind(head) == 'TIFF': return _open_tiff(path)
         im = read_image(path)
-    if im.axes not in ('YX', 'YXC'): raise InputError(f'{shown(im.path)}: it holds a volume (axes {im.axes}); cut it into slices first')
+    if im.axes not in ('YX', 'YXC'):
+        raise InputError(f'{shown(im.path)}: it holds a volume (axes {im.axes}); cut it into slices first')
     return _arrayed(lambda: im.array, im.array.shape, im.array.dtype, im.path, im.axes, spacing=im.spacing, unit=im.unit)
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #523cf6fa
@@ -225,6 +263,7 @@ def to_input(
     if a.dtype.kind == 'f': a = fill_not_finite(a, *_stand_ins(preprocessing))
     return normalise(a, preprocessing)
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #bb9b287a
 def _stand_ins(preprocessing):
     "What not-finite pixels become in a tile, which does not know the lowest and highest number of the whole image."
     if preprocessing.norm == 'window': return preprocessing.low, preprocessing.high
@@ -292,12 +331,16 @@ class Maps:
         path, # A file that `predict_large` wrote
     ):
         self.path = Path(path)
-        with naming_file(path): self.shape, kind = (a := np.load(path, mmap_mode='r', allow_pickle=False)).shape, a.dtype
-        if kind != np.uint16 or len(self.shape) != 3: raise InputError(f'{shown(path)}: expected maps (K, H, W) of uint16 as predict_large writes them, got {kind} {self.shape}')
+        with naming_file(path):
+            self.shape, kind = (a := np.load(path, mmap_mode='r', allow_pickle=False)).shape, a.dtype
+        if kind != np.uint16 or len(self.shape) != 3:
+            raise InputError(f'{shown(path)}: expected maps (K, H, W) of uint16 as predict_large writes them, got {kind} {self.shape}')
     def __getitem__(self, key):
-        with naming_file(self.path): return np.asarray(np.load(self.path, mmap_mode='r', allow_pickle=False)[key]).astype('f4')*np.float32(1/65535)
+        with naming_file(self.path):
+            return np.asarray(np.load(self.path, mmap_mode='r', allow_pickle=False)[key]).astype('f4')*np.float32(1/65535)
     def __repr__(self): return f"Maps({'×'.join(map(str, self.shape))}, {shown(self.path.name)})"
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #cac1129f
 @contextlib.contextmanager
 def _on_disk(path, size):
     "A full disk is told in one line, if it can be before anything is written."
@@ -308,18 +351,24 @@ def _on_disk(path, size):
     try: yield
     except OSError as e:
         if e.errno in (errno.EFBIG, errno.ENOSPC, getattr(errno, 'EDQUOT', None)): raise InputError(full) from None
-        if e.errno in (errno.EACCES, errno.EROFS): raise InputError(f'{shown(path)}: cannot be written ({e.strerror})') from None
+        if e.errno in (errno.EACCES, errno.EROFS):
+            raise InputError(f'{shown(path)}: cannot be written ({e.strerror})') from None
         raise
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #c669681d
 @contextlib.contextmanager
 def _maps_file(path, shape):
     "Yield `put(y, band)`, which writes rows `y`… of all maps."
-    head = io.BytesIO(); np.lib.format.write_array_header_1_0(head, dict(descr='<u2', fortran_order=False, shape=shape)); start = head.tell()
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, dict(descr='<u2', fortran_order=False, shape=shape))
+    start = head.tell()
     with _on_disk(path, start + 2*math.prod(shape)), atomic(path) as t, open(t, 'r+b') as f:
-        f.write(head.getvalue()); f.truncate(start + 2*math.prod(shape))
+        f.write(head.getvalue())
+        f.truncate(start + 2*math.prod(shape))
         def put(y, band):
             for k, m in enumerate(band):
-                f.seek(start + 2*(k*shape[1] + y)*shape[2]); f.write((np.clip(m, 0, 1)*65535 + .5).astype('<u2').data)
+                f.seek(start + 2*(k*shape[1] + y)*shape[2])
+                f.write((np.clip(m, 0, 1)*65535 + .5).astype('<u2').data)
         yield put
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #085d65c1
@@ -329,9 +378,11 @@ def _asked(predict, x, k):
     if got.ndim != 4 or got.shape[0] != len(x) or got.shape[2:] != x.shape[1:3] or k not in (None, got.shape[1]):
         raise InputError(f"predict must return {(len(x), 'K' if k is None else k, *x.shape[1:3])} for a batch of {x.shape}; got {got.shape}")
     low, high = got.min(), got.max()
-    if not (low >= -1e-3 and high <= 1.001): raise InputError(f'predict must return numbers from 0 to 1, got {low:.3g} to {high:.3g}; does it lack its sigmoid or softmax?')
+    if not (low >= -1e-3 and high <= 1.001):
+        raise InputError(f'predict must return numbers from 0 to 1, got {low:.3g} to {high:.3g}; does it lack its sigmoid or softmax?')
     return got.astype('f4', copy=False)
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #de3faabb
 def _eight(predict, x, k):
     "Mean of the eight views, and as the last map the largest standard deviation over them."
     views = []
@@ -341,6 +392,7 @@ def _eight(predict, x, k):
         views.append(np.rot90(m[..., ::-1] if i > 3 else m, -(i % 4), (2, 3)))
     return np.concatenate([np.mean(views, 0), np.std(views, 0).max(1, keepdims=True)], 1)
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #7dab7629
 def _bands(im, ask, preprocessing, tile, margin, batch):
     "Finished rows of the blended maps, from top to bottom: y, (K, h, W)."
     (h, w, _), xs = im.shape, _places(im.shape[1], tile, margin)
@@ -356,7 +408,8 @@ def _bands(im, ask, preprocessing, tile, margin, batch):
                 if acc is None:
                     acc = np.zeros((got.shape[1], y1 - y0, w), 'f4')
                     if carry is not None: acc[:, :carry.shape[1]] = carry
-                for (x, _, x0, x1, wx), m in zip(some, got): acc[:, :, x0:x1] += m[:, y0-y:y1-y, x0-x:x1-x]*(wy[:, None]*wx)
+                for (x, _, x0, x1, wx), m in zip(some, got):
+                    acc[:, :, x0:x1] += m[:, y0-y:y1-y, x0-x:x1-x]*(wy[:, None]*wx)
                 bar.update(len(some))
             done = (ys[i+1][2] if i + 1 < len(ys) else h) - y0
             yield y0, acc[:, :done]
@@ -365,8 +418,10 @@ def _bands(im, ask, preprocessing, tile, margin, batch):
 # %% ../../nbs/segmentation/02_tiling.ipynb #89855ad2
 def _whole(least, **numbers):
     for k, v in numbers.items():
-        if not isinstance(v, (int, np.integer)) or isinstance(v, bool) or v < least: raise InputError(f'{k} must be a whole number from {least}, got {shown(repr(v))}')
+        if not isinstance(v, (int, np.integer)) or isinstance(v, bool) or v < least:
+            raise InputError(f'{k} must be a whole number from {least}, got {shown(repr(v))}')
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #6226998c
 def predict_large(
     source, # What `open_large` takes
     predict, # Called with a batch, float32 (B, h, w, C), sides multiples of 32; returns maps (B, K, h, w) in 0…1
@@ -380,9 +435,12 @@ def predict_large(
     limit:int=2**30, # Most bytes that are returned as an array
 ): # Maps (K, H, W) float32: an array, or with `out` a `Maps`. With `tta` also the disagreement, (H, W) or, in <out>_disagreement.npy, (1, H, W)
     "Maps of an image of any size, from overlapping tiles, smoothly blended (Ronneberger 2015 for tiles and reflection). With `tta`, the disagreement is the standard deviation over the views, the largest of the K maps."
-    _whole(1, tile=tile, batch=batch); _whole(0, margin=margin)
-    if tile % 32 or tile <= 2*margin: raise InputError(f'tile must be a multiple of 32 and more than twice the margin; got tile={tile}, margin={margin}')
-    if out is not None and Path(out).suffix != '.npy': raise InputError(f'{shown(out)}: maps are written as .npy; give the file that ending')
+    _whole(1, tile=tile, batch=batch)
+    _whole(0, margin=margin)
+    if tile % 32 or tile <= 2*margin:
+        raise InputError(f'tile must be a multiple of 32 and more than twice the margin; got tile={tile}, margin={margin}')
+    if out is not None and Path(out).suffix != '.npy':
+        raise InputError(f'{shown(out)}: maps are written as .npy; give the file that ending')
     im = open_large(source)
     if preprocessing is not None: preprocessing = global_scale(im, preprocessing)
     ask = lambda x: (_eight if tta else _asked)(predict, x, n_maps)
@@ -420,14 +478,18 @@ def _agree(
 # %% ../../nbs/segmentation/02_tiling.ipynb #8fae6cd6
 def _split(split_function, maps, shape):
     got = np.asarray(split_function(maps))
-    if got.shape != shape or got.dtype.kind not in 'biu' or got.min() < 0: raise InputError(f'split_function must return whole numbers from 0 of shape {shape}; got {got.dtype} {got.shape}')
-    if got.max() > got.size: raise InputError(f'split_function must number objects 1, 2, … without large gaps; got number {got.max()} in {shape[0]}×{shape[1]} pixels')
+    if got.shape != shape or got.dtype.kind not in 'biu' or got.min() < 0:
+        raise InputError(f'split_function must return whole numbers from 0 of shape {shape}; got {got.dtype} {got.shape}')
+    if got.max() > got.size:
+        raise InputError(f'split_function must number objects 1, 2, … without large gaps; got number {got.max()} in {shape[0]}×{shape[1]} pixels')
     return got.astype('i4')
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #7984330c
 def _blocks(n, tile, margin):
     "Core from, to; extended from, to."
     return [(s, min(s + tile, n), max(s - margin, 0), min(s + tile + margin, n)) for s in range(0, n, tile)]
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #83fc98bf
 def _split_all(maps, split_function, tile, margin, put):
     "Provisional numbers go to `put(y, rows)`; returned are those that are in use, how many were given, and the pairs that are one."
     (_, h, w), used, pairs, n, above = maps.shape, [], [], 1, {}
@@ -438,18 +500,25 @@ def _split_all(maps, split_function, tile, margin, put):
             for x0, x1, b0, b1 in columns:
                 labels = _split(split_function, np.asarray(maps[:, a0:a1, b0:b1]), (a1 - a0, b1 - b0))
                 core = labels[y0-a0:y1-a0, x0-b0:x1-b0]
-                if above: old, first = above[x0]; pairs.append(_agree(old, labels[:old.shape[0]], y0 - a0) + (first, n))
-                if before: old, first = before; pairs.append(_agree(old.T, labels[:, :old.shape[1]].T, x0 - b0) + (first, n))
+                if above:
+                    old, first = above[x0]
+                    pairs.append(_agree(old, labels[:old.shape[0]], y0 - a0) + (first, n))
+                if before:
+                    old, first = before
+                    pairs.append(_agree(old.T, labels[:, :old.shape[1]].T, x0 - b0) + (first, n))
                 used.append(np.flatnonzero(np.bincount(core.ravel())[1:]) + 1 + n)
                 band[:, x0:x1] = np.where(core > 0, core.astype('u4') + np.uint32(n), 0)
                 before = labels[:, max(x1 - margin, b0) - b0:].copy(), n
                 below[x0] = labels[max(y1 - margin, a0) - a0:].copy(), n
                 n += int(labels.max()) + 1
-                if n >= 2**32: raise InputError('there are more than 4 294 967 295 objects; does split_function leave out specks?')
+                if n >= 2**32:
+                    raise InputError('there are more than 4 294 967 295 objects; does split_function leave out specks?')
                 bar.update()
-            put(y0, band); above = below
+            put(y0, band)
+            above = below
     return np.concatenate(used), n, np.concatenate([np.empty((0, 2), 'i8'), *pairs])
 
+# %% ../../nbs/segmentation/02_tiling.ipynb #8a939fa7
 def _numbers(used, n, pairs):
     "The final number of each provisional one, 1… without gaps, and how many there are."
     from scipy.sparse import coo_array
@@ -457,7 +526,8 @@ def _numbers(used, n, pairs):
     _, group = connected_components(coo_array((np.ones(len(pairs), bool), pairs.T), (n, n)), directed=False)
     of = group[used]
     _, first, back = np.unique(of, return_index=True, return_inverse=True)
-    lut = np.zeros(n, 'u4'); lut[used] = np.argsort(np.argsort(first))[back] + 1
+    lut = np.zeros(n, 'u4')
+    lut[used] = np.argsort(np.argsort(first))[back] + 1
     return lut, len(first)
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #a0ac4bf3
@@ -475,7 +545,8 @@ def objects_large(
     _whole(1, tile=tile, margin=margin)
     if tile < 2*margin: raise InputError(f'tile must be at least twice the margin; got tile={tile}, margin={margin}')
     if len(maps.shape) != 3: raise InputError(f'maps must be (K, H, W), got {maps.shape}')
-    if out_path.suffix.lower() not in ('.tif', '.tiff'): raise InputError(f'{shown(out_path)}: labels are written as TIFF; give the file the ending .tif')
+    if out_path.suffix.lower() not in ('.tif', '.tiff'):
+        raise InputError(f'{shown(out_path)}: labels are written as TIFF; give the file the ending .tif')
     _, h, w = maps.shape
     with _on_disk(out_path, 8*h*w), atomic(out_path) as t, tempfile.TemporaryFile(dir=out_path.parent) as f:
         lut, n = _numbers(*_split_all(maps, split_function, tile, margin, lambda y, band: f.write(band.data)))
