@@ -104,6 +104,14 @@ def _decode(row, preprocessing, kind, classes, target):
     targets = make_targets(labels if target == 'classes' else objects, target, len(classes or [1]) + 1)
     return np.ascontiguousarray(x), scale, targets, _middles(objects), n
 
+# %% ../../nbs/segmentation/00_patches.ipynb #ab819344
+def _files_of(names):
+    "The files of pairs of image and target, sorted; a target may be a folder."
+    found = set()
+    for path in (Path(p) for pair in names for p in pair):
+        found |= {str(f) for f in (path.rglob('*') if path.is_dir() else [path]) if f.is_file()}
+    return sorted(found)
+
 # %% ../../nbs/segmentation/00_patches.ipynb #2d13a779
 def load_pixels(
     table:pd.DataFrame, # Of task 'mask', as `cytokit.data.pairs.pairs` gives it
@@ -115,8 +123,9 @@ def load_pixels(
     "Decode each pair once, in threads; read from the cache the next time. `InputError` names the file that cannot be used."
     rows = table.to_dict('records')
     if not rows: raise InputError('no image to load: the table is empty')
-    files = sorted({str(f) for r in rows for p in (r['image'], r['target']) for f in (Path(p).rglob('*') if Path(p).is_dir() else [p]) if Path(f).is_file()})
-    key = digest([__version__, asdict(preprocessing), kind, target, classes, [(r['image'], r['target']) for r in rows], parallel_map(file_digest, files, 'Looking for changes')])
+    names = [(r['image'], r['target']) for r in rows]
+    digests = parallel_map(file_digest, _files_of(names), 'Looking for changes')
+    key = digest([__version__, asdict(preprocessing), kind, target, classes, names, digests])
     home = cache_dir('arrays')/f'{key}.pixels'
     if (got := _open_pixels(home)) is not None: return got
     keep = cache_limit() > 0
@@ -124,10 +133,16 @@ def load_pixels(
     try:
         with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
             for i in range(0, len(rows), 16):
-                for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), rows[i:i + 16])):
+                some = rows[i:i + 16]
+                decoded = parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), some)
+                for r, (x, scale, t, m, n) in zip(some, decoded):
                     if facts and n != facts[0]['channels']:
-                        raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the preprocessing (1 or 3)')
-                    facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=astuple(scale), middles=m.tolist(), channels=n, targets=t.shape[2]))
+                        other = f'{shown(rows[0]["image"])} has {facts[0]["channels"]}'
+                        fix = 'set the channels of the preprocessing (1 or 3)'
+                        raise InputError(f'{shown(r["image"])}: {n} channels where {other}; {fix}')
+                    facts.append(dict(
+                        start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=astuple(scale),
+                        middles=m.tolist(), channels=n, targets=t.shape[2]))
                     fx.write(x.astype(facts[-1]['dtype']).data)
                     ft.write(t.data)
                     bar.update()
@@ -198,23 +213,31 @@ class PatchLoader:
             if len(m) and r.random() < self.near:
                 yield i, m[r.integers(len(m))] + r.integers(-self.size//4, self.size//4 + 1, 2)
             else: yield i, r.integers((h, w))
+    def _centres(self, k):
+        "Batch `k` of validation: the middle of each image."
+        some = self.index[k*self.batch_size:(k + 1)*self.batch_size]
+        return [(i, (self.pixels.t[i].shape[0]//2, self.pixels.t[i].shape[1]//2)) for i in some]
     def __iter__(self):
         n = self.pixels.channels
         rounds = -(-self.steps*self.batch_size//len(self.index))
-        order = np.concatenate([rng(self.seed, 'order', self.epoch, k).permutation(self.index) for k in range(rounds)]) if self.train else self.index
+        order = self.index
+        if self.train:
+            each = [rng(self.seed, 'order', self.epoch, k).permutation(self.index) for k in range(rounds)]
+            order = np.concatenate(each)
         a = self.augment if self.train else None
-        side = self.size + self.size//4 if a and (a.rotate or a.zoom or a.shift or a.elastic) else self.size
+        moves = a and (a.rotate or a.zoom or a.shift or a.elastic)
+        side = self.size + self.size//4 if moves else self.size
         for k in range(self.steps):
             r = rng(self.seed, 'patch', self.epoch, k)
-            places = self._places(r, order, k) if self.train else ((i, (self.pixels.t[i].shape[0]//2, self.pixels.t[i].shape[1]//2)) for i in order[k*self.batch_size:(k + 1)*self.batch_size])
-            places = list(places)
+            places = list(self._places(r, order, k)) if self.train else self._centres(k)
             b = np.empty((len(places), side, side, n + self.pixels.t[0].shape[2]), 'f4')
             for o, (i, at) in zip(b, places): _cut(self.pixels, i, at, o)
             b = torch.from_numpy(b).permute(0, 3, 1, 2)
             if a:
                 c = (side - self.size)//2
                 b = augment_geometry(b, a, r)[..., c:c + self.size, c:c + self.size]
-            x, y = b[:, :n].contiguous(memory_format=torch.channels_last), b[:, n:].contiguous(memory_format=torch.channels_last)
+            x = b[:, :n].contiguous(memory_format=torch.channels_last)
+            y = b[:, n:].contiguous(memory_format=torch.channels_last)
             yield augment_intensity(x, a, r) if a else x, y
     def to(self, device): return self
 
