@@ -118,7 +118,7 @@ def test_roi_zip_that_lies_about_its_sizes(tmp_path):
     at = raw.rindex(b'PK\1\2')
     assert raw[at+24:at+28] == size
     path.write_bytes(raw[:at+24] + (100).to_bytes(4, 'little') + raw[at+28:])
-    code = f'import re\nfrom cytokit.data.pairs import read_labels\ntry: read_labels({str(path)!r}, (24, 24))\nexcept ValueError as e: print(e)\nprint(int(re.search("VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) >> 10)'
+    code = f'import re\nfrom cytokit.data.annotations import read_labels\ntry: read_labels({str(path)!r}, (24, 24))\nexcept ValueError as e: print(e)\nprint(int(re.search("VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) >> 10)'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     said, peak = done.stdout.splitlines()
     assert 'a.zip' in said and int(peak) < 500, (said, peak)

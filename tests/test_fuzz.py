@@ -11,7 +11,8 @@ from PIL import Image as PIL
 from cytokit.core import InputError
 from cytokit.data.formats import read_image
 from cytokit.data.datasets import apply_plan, read_table
-from cytokit.data.pairs import mask_classes, pairs, read_labels
+from cytokit.data.annotations import mask_classes, read_labels
+from cytokit.data.pairs import pairs
 
 SECONDS = float(os.environ.get('CYTOKIT_FUZZ_SECONDS') or 0)
 HANGS, MEMORY = 60, 3 << 30  # seconds that one file may take at the very most, and bytes beyond what the process holds

@@ -17,7 +17,7 @@ from ..arrays import components, relabel
 from ..core import InputError, parallel_map, shown
 from ..data.datasets import ROLE_SUFFIX, pair_table
 from ..data.formats import hushed, read_image
-from ..data.pairs import mask_kind, mask_numbers
+from ..data.annotations import mask_kind, mask_numbers
 from ..data.preprocess import find_images
 from ..hardware import keep_allocator_memory
 from .findings import finding, findings_table

@@ -9,7 +9,7 @@ __all__ = ['TARGETS', 'make_targets', 'Pixels', 'load_pixels', 'PatchLoader', 'p
 
 # %% ../../nbs/segmentation/00_patches.ipynb #98c9d385
 import json, os, shutil, tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage
@@ -17,9 +17,10 @@ from .. import __version__
 from ..core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, show_once, shown
 import torch
 from ..data.formats import hushed
-from ..data.preprocess import Preprocessing, intensity_scale, normalise
+from ..data.preprocess import Preprocessing, Scale, intensity_scale, normalise
 from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, trim_cache
-from ..data.pairs import load_raw_pair, to_instances
+from ..data.annotations import to_instances
+from ..data.pairs import load_raw_pair
 
 # %% ../../nbs/segmentation/00_patches.ipynb #15f2a128
 TARGETS = ('foreground', 'border', 'distance', 'classes')
@@ -28,6 +29,7 @@ def _inside(labels):
     "Pixels of an object all of whose eight neighbours are of it too; the edge of the picture is no rim."
     return (labels > 0) & (ndimage.minimum_filter(labels, 3, mode='nearest') == labels) & (ndimage.maximum_filter(labels, 3, mode='nearest') == labels)
 
+# %% ../../nbs/segmentation/00_patches.ipynb #7090348d
 def _depth(labels):
     "Distance to the nearest pixel of another label, over the largest of the object; 0 to 1."
     out = np.zeros(labels.shape, 'f4')
@@ -37,6 +39,7 @@ def _depth(labels):
         out[box] = np.maximum(out[box], d/d.max())
     return out
 
+# %% ../../nbs/segmentation/00_patches.ipynb #faf31867
 def make_targets(
     labels:np.ndarray, # (H, W) int32, 0 background; for 'classes' the class numbers, otherwise one number an object
     kind:str='distance', # One of `TARGETS`
@@ -45,7 +48,8 @@ def make_targets(
     "What the network learns to say at each pixel."
     if kind not in TARGETS: raise InputError(f'targets must be one of {", ".join(TARGETS)}; got {shown(kind)}')
     if kind == 'classes': maps = [labels == c for c in range(n_classes)]
-    else: maps = [labels > 0, *([_inside(labels)] if kind == 'border' else [_depth(labels)] if kind == 'distance' else [])]
+    else:
+        maps = [labels > 0, *([_inside(labels)] if kind == 'border' else [_depth(labels)] if kind == 'distance' else [])]
     return np.stack([np.rint(255*m.astype('f4')).astype('u1') for m in maps], -1)
 
 # %% ../../nbs/segmentation/00_patches.ipynb #eb718363
@@ -55,52 +59,73 @@ class Pixels:
     x:list # (H, W, C) of each image, as stored; one channel stands for all when grey
     t:list # (H, W, T) uint8 of each image: targets, 0 to 255
     middles:list # (n, 2) a pixel of each object of each image: row, column
-    scales:list|None=None # What to subtract, to divide by, and whether to clip to 0…1, of each image; None: nothing
+    scales:list|None=None # The `Scale` of the intensities of each image; None: they stay as they are
     channels:int|None=None # C of the network; None: as stored
+
     def __post_init__(self):
-        self.scales, self.channels = self.scales or [(0, 1, False)]*len(self.x), self.channels or self.x[0].shape[2]
+        if not self.scales: self.scales = [Scale()]*len(self.x)
+        if not self.channels: self.channels = self.x[0].shape[2]
+
     def __len__(self): return len(self.x)
+
     def image(self, i, box=()):
         "Image (H, W, C) float32, normalised, or a part of it."
-        low, width, clip = self.scales[i]
-        v = self.x[i][box].astype('f4')
-        v -= low
-        v = v/width if width > 0 else v*0
-        return np.broadcast_to(np.clip(v, 0, 1, out=v) if clip else v, (*v.shape[:2], self.channels))
+        x = self.scales[i].apply(self.x[i][box])
+        return np.broadcast_to(x, (*x.shape[:2], self.channels))
 
+# %% ../../nbs/segmentation/00_patches.ipynb #4237f8e2
 def _middles(labels):
     "A pixel of each object, the one nearest to its centre."
-    ids = np.flatnonzero(np.bincount(labels.ravel()))[1:] if labels.any() else []
+    if not labels.any(): return np.zeros((0, 2), int)
+    ids = np.flatnonzero(np.bincount(labels.ravel()))[1:]
     y, x = np.nonzero(labels)
-    v, c = labels[y, x], ndimage.center_of_mass(labels > 0, labels, ids) if len(ids) else []
-    far, out = np.full(int(labels.max()) + 1, np.inf), np.zeros((int(labels.max()) + 1, 2), int)
-    centre = np.zeros((len(far), 2)); centre[ids] = c if len(ids) else 0
-    d = (y - centre[v, 0])**2 + (x - centre[v, 1])**2
-    o = np.argsort(-d, kind='stable'); out[v[o]] = np.stack([y[o], x[o]], 1)  # the nearest is written last
-    return out[ids] if len(ids) else np.zeros((0, 2), int)
+    label = labels[y, x]
+    centre = np.zeros((int(labels.max()) + 1, 2))
+    centre[ids] = ndimage.center_of_mass(labels > 0, labels, ids)
+    distance = (y - centre[label, 0])**2 + (x - centre[label, 1])**2
+    order = np.argsort(-distance, kind='stable')  # the nearest is written last
+    out = np.zeros((len(centre), 2), int)
+    out[label[order]] = np.stack([y[order], x[order]], 1)
+    return out[ids]
 
+# %% ../../nbs/segmentation/00_patches.ipynb #1b36bb00
+def _scaled(x, preprocessing):
+    "Pixels to store and their `Scale`: integers of 8 and 16 bits stay what they are, all else is normalised now."
+    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: return x, intensity_scale(x, preprocessing)
+    return normalise(x, preprocessing), Scale()
+
+# %% ../../nbs/segmentation/00_patches.ipynb #c0db4acc
 def _decode(row, preprocessing, kind, classes, target):
     "Stored pixels, their scale, targets, middles; and how many channels there are."
     x, labels = load_raw_pair(row, preprocessing, kind, classes)
     n, objects = x.shape[2], to_instances(labels, kind)
-    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: scale = intensity_scale(x, preprocessing)
-    else: x, scale = normalise(x, preprocessing), (0, 1, False)
+    x, scale = _scaled(x, preprocessing)
     if n > 1 and (x == x[..., :1]).all(): x = x[..., :1]
-    return np.ascontiguousarray(x), tuple(map(float, scale[:2])) + (bool(scale[2]),), make_targets(labels if target == 'classes' else objects, target, len(classes or [1]) + 1), _middles(objects), n
+    targets = make_targets(labels if target == 'classes' else objects, target, len(classes or [1]) + 1)
+    return np.ascontiguousarray(x), scale, targets, _middles(objects), n
+
+# %% ../../nbs/segmentation/00_patches.ipynb #ab819344
+def _files_of(names):
+    "The files of pairs of image and target, sorted; a target may be a folder."
+    found = set()
+    for path in (Path(p) for pair in names for p in pair):
+        found |= {str(f) for f in (path.rglob('*') if path.is_dir() else [path]) if f.is_file()}
+    return sorted(found)
 
 # %% ../../nbs/segmentation/00_patches.ipynb #2d13a779
 def load_pixels(
     table:pd.DataFrame, # Of task 'mask', as `cytokit.data.pairs.pairs` gives it
     preprocessing:Preprocessing, # Its `channels` set; `size` and `fit` are not used
-    kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.data.pairs.labels_kind`
+    kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.data.annotations.labels_kind`
     target:str='distance', # One of `TARGETS`
-    classes:list|None=None, # For kind 'class': see `cytokit.data.pairs.mask_classes`
+    classes:list|None=None, # For kind 'class': see `cytokit.data.annotations.mask_classes`
 )->'Pixels':
     "Decode each pair once, in threads; read from the cache the next time. `InputError` names the file that cannot be used."
     rows = table.to_dict('records')
     if not rows: raise InputError('no image to load: the table is empty')
-    files = sorted({str(f) for r in rows for p in (r['image'], r['target']) for f in (Path(p).rglob('*') if Path(p).is_dir() else [p]) if Path(f).is_file()})
-    key = digest([__version__, asdict(preprocessing), kind, target, classes, [(r['image'], r['target']) for r in rows], parallel_map(file_digest, files, 'Looking for changes')])
+    names = [(r['image'], r['target']) for r in rows]
+    digests = parallel_map(file_digest, _files_of(names), 'Looking for changes')
+    key = digest([__version__, asdict(preprocessing), kind, target, classes, names, digests])
     home = cache_dir('arrays')/f'{key}.pixels'
     if (got := _open_pixels(home)) is not None: return got
     keep = cache_limit() > 0
@@ -108,9 +133,16 @@ def load_pixels(
     try:
         with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
             for i in range(0, len(rows), 16):
-                for r, (x, scale, t, m, n) in zip(rows[i:i + 16], parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), rows[i:i + 16])):
-                    if facts and n != facts[0]['channels']: raise InputError(f'{shown(r["image"])}: {n} channels where {shown(rows[0]["image"])} has {facts[0]["channels"]}; set the channels of the preprocessing (1 or 3)')
-                    facts.append(dict(start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=scale, middles=m.tolist(), channels=n, targets=t.shape[2]))
+                some = rows[i:i + 16]
+                decoded = parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), some)
+                for r, (x, scale, t, m, n) in zip(some, decoded):
+                    if facts and n != facts[0]['channels']:
+                        other = f'{shown(rows[0]["image"])} has {facts[0]["channels"]}'
+                        fix = 'set the channels of the preprocessing (1 or 3)'
+                        raise InputError(f'{shown(r["image"])}: {n} channels where {other}; {fix}')
+                    facts.append(dict(
+                        start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=astuple(scale),
+                        middles=m.tolist(), channels=n, targets=t.shape[2]))
                     fx.write(x.astype(facts[-1]['dtype']).data)
                     ft.write(t.data)
                     bar.update()
@@ -127,6 +159,7 @@ def load_pixels(
     finally: shutil.rmtree(temp, ignore_errors=True)
     return _open_pixels(home)
 
+# %% ../../nbs/segmentation/00_patches.ipynb #b60fae18
 def _open_pixels(home):
     try:
         facts = json.loads((home/'sizes.json').read_text())['sizes']
@@ -134,9 +167,10 @@ def _open_pixels(home):
         for f in facts:
             (h, w, c), dtype = f['shape'], np.dtype(f['dtype'])
             xs.append(x[f['start']:f['start'] + h*w*c*dtype.itemsize].view(dtype).reshape(h, w, c))
-            ts.append(t[at:at + h*w*f['targets']].reshape(h, w, f['targets'])); at += h*w*f['targets']
+            ts.append(t[at:at + h*w*f['targets']].reshape(h, w, f['targets']))
+            at += h*w*f['targets']
         os.utime(home)
-        return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts], [tuple(f['scale']) for f in facts], facts[0]['channels'])
+        return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts], [Scale(*f['scale']) for f in facts], facts[0]['channels'])
     except (OSError, ValueError, KeyError, TypeError): return None
 
 # %% ../../nbs/segmentation/00_patches.ipynb #fe52fc2d
@@ -152,6 +186,7 @@ def _cut(pixels, i, at, out):
     out[..., :c] = pixels.image(i, box)
     np.multiply(t[box], np.float32(1/255), out=out[..., c:])
 
+# %% ../../nbs/segmentation/00_patches.ipynb #4e9a185f
 class PatchLoader:
     "Batches of `(x, y)`: patches (N, C, S, S) and their targets (N, T, S, S), float32; what they are depends on `(seed, epoch)` alone."
     def __init__(self,
@@ -175,25 +210,34 @@ class PatchLoader:
         for j in range(self.batch_size):
             i = order[(k*self.batch_size + j) % len(order)]
             (h, w), m = self.pixels.t[i].shape[:2], self.pixels.middles[i]
-            if len(m) and r.random() < self.near: yield i, m[r.integers(len(m))] + r.integers(-self.size//4, self.size//4 + 1, 2)
+            if len(m) and r.random() < self.near:
+                yield i, m[r.integers(len(m))] + r.integers(-self.size//4, self.size//4 + 1, 2)
             else: yield i, r.integers((h, w))
+    def _centres(self, k):
+        "Batch `k` of validation: the middle of each image."
+        some = self.index[k*self.batch_size:(k + 1)*self.batch_size]
+        return [(i, (self.pixels.t[i].shape[0]//2, self.pixels.t[i].shape[1]//2)) for i in some]
     def __iter__(self):
         n = self.pixels.channels
         rounds = -(-self.steps*self.batch_size//len(self.index))
-        order = np.concatenate([rng(self.seed, 'order', self.epoch, k).permutation(self.index) for k in range(rounds)]) if self.train else self.index
+        order = self.index
+        if self.train:
+            each = [rng(self.seed, 'order', self.epoch, k).permutation(self.index) for k in range(rounds)]
+            order = np.concatenate(each)
         a = self.augment if self.train else None
-        side = self.size + self.size//4 if a and (a.rotate or a.zoom or a.shift or a.elastic) else self.size
+        moves = a and (a.rotate or a.zoom or a.shift or a.elastic)
+        side = self.size + self.size//4 if moves else self.size
         for k in range(self.steps):
             r = rng(self.seed, 'patch', self.epoch, k)
-            places = self._places(r, order, k) if self.train else ((i, (self.pixels.t[i].shape[0]//2, self.pixels.t[i].shape[1]//2)) for i in order[k*self.batch_size:(k + 1)*self.batch_size])
-            places = list(places)
+            places = list(self._places(r, order, k)) if self.train else self._centres(k)
             b = np.empty((len(places), side, side, n + self.pixels.t[0].shape[2]), 'f4')
             for o, (i, at) in zip(b, places): _cut(self.pixels, i, at, o)
             b = torch.from_numpy(b).permute(0, 3, 1, 2)
             if a:
                 c = (side - self.size)//2
                 b = augment_geometry(b, a, r)[..., c:c + self.size, c:c + self.size]
-            x, y = b[:, :n].contiguous(memory_format=torch.channels_last), b[:, n:].contiguous(memory_format=torch.channels_last)
+            x = b[:, :n].contiguous(memory_format=torch.channels_last)
+            y = b[:, n:].contiguous(memory_format=torch.channels_last)
             yield augment_intensity(x, a, r) if a else x, y
     def to(self, device): return self
 

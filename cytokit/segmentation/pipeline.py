@@ -18,7 +18,7 @@ from scipy import ndimage
 from ..core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, write_json
 import torch
 from ..data.datasets import read_csv, read_table, split_table, write_csv
-from ..data.preprocess import Preprocessing, read_plane, fit_preprocessing, normalise
+from ..data.preprocess import Preprocessing, read_plane, fit_preprocessing, load_unresized
 from ..hardware import best_precision, computing, keep_allocator_memory
 from ..metrics.classification import conclusion
 from ..training.models import load_model, n_parameters, save_model
@@ -26,7 +26,8 @@ from .classical import Classical, classical, fit_classical
 from .instances import InstanceParams, tune_instances, measure_objects, separate_instances, write_geojson, write_labels
 from ..quality.novelty import Reference, image_kind, image_traits, large_traits
 from ..metrics.segmentation import score_difference, score_interval, score_objects, score_pixels, score_sizes
-from ..data.pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
+from ..data.annotations import labels_kind, mask_classes, to_instances
+from ..data.pairs import load_pair, pairs, show_pair
 from .patches import load_pixels
 from .tiling import naming_file, to_input, objects_large, open_large, predict_large
 from ..training.fit import Clock, expect, make, new_run, read_run, reading, weights_digest
@@ -394,7 +395,7 @@ class Segmentation:
         tta:bool=False, # Average the eight views of test-time augmentation; then also their disagreement
     ): # (K, H, W) float32 in 0…1; with `tta` also (H, W)
         "What the network says at each pixel."
-        return predict_maps(self.predictor, image if isinstance(image, np.ndarray) else _image(image, self.preprocessing), tta)
+        return predict_maps(self.predictor, image if isinstance(image, np.ndarray) else load_unresized(image, self.preprocessing), tta)
 
     def objects(self,
         image, # As `maps` takes it
@@ -534,10 +535,6 @@ class Segmentation:
 def _html(scored):
     tables = [t.to_html(index=False, float_format='{:.3f}'.format) for t in (scored.table, scored.parts) if len(t)]
     return ''.join(tables) + f'<p>{scored.conclusion}</p>'
-
-def _image(source, preprocessing):
-    a, _ = read_plane(source, preprocessing)
-    return normalise(a, preprocessing).astype('f4')
 
 def _table(scores):
     rows = [dict(score=k, **{f'{w}{e}': scores[w][k][f] for w in scores for e, f in (('', 'mean'), ('_low', 'low'), ('_high', 'high'))}) for k in scores['unet']]

@@ -6,7 +6,8 @@ from PIL import Image
 from cytokit.core import InputError
 from cytokit.data.datasets import save_table
 from cytokit.data.preprocess import Preprocessing
-from cytokit.data.pairs import labels_kind, load_pair, mask_classes, pairs, read_labels, show_pair, to_instances
+from cytokit.data.annotations import labels_kind, mask_classes, read_labels, to_instances
+from cytokit.data.pairs import load_pair, pairs, show_pair
 from cytokit.data.synthetic import make_cells
 
 DATA = Path(__file__).resolve().parents[3]/'shared/data'
