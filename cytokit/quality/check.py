@@ -18,7 +18,8 @@ from ..data.datasets import read_csv, read_table, write_csv
 from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, is_image
 from .findings import CERTAINTIES, COLUMNS, GRAVEST, SEVERITIES, findings_table
-from .images import reference_groups, duplicate_findings, duplicates, image_findings, measure_all
+from .duplicates import duplicate_findings, duplicates
+from .images import image_findings, measure_all, reference_groups
 
 # %% ../../nbs/quality/07_check.ipynb #384d39f3
 _not_classes = re.compile(r'(images?|masks?|labels?|outlines?|segmentations?|targets?|annotations?|raw|gt)(_\w+)?', re.I)
