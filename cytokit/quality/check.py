@@ -133,7 +133,7 @@ class Quality:
         table = self.summary.to_html(index=False, border=0) if len(self.findings) else ''
         return f'<p>{html.escape(self.headline())}</p>{table}'
 
-# %% ../../nbs/quality/07_check.ipynb #c99aa209
+# %% ../../nbs/quality/07_check.ipynb #8715c918
 @patch(as_prop=True)
 def summary(self:Quality)->pd.DataFrame: # A row a check: severity, check, certainty (the highest), files, example
     "How many files each check names."
@@ -142,7 +142,8 @@ def summary(self:Quality)->pd.DataFrame: # A row a check: severity, check, certa
     d = self.findings.groupby(['severity', 'check'], sort=False).agg(**columns).reset_index()
     d['example'] = d['example'].map(os.path.basename)
     severity, later = d['severity'].map(SEVERITIES.index), ~d['check'].isin(GRAVEST)
-    order = d.assign(severity=severity, later=later, files=-d['files']).sort_values(['severity', 'later', 'files'], kind='stable')
+    order = d.assign(severity=severity, later=later, files=-d['files'])
+    order = order.sort_values(['severity', 'later', 'files'], kind='stable')
     return d.loc[order.index].reset_index(drop=True)
 
 # %% ../../nbs/quality/07_check.ipynb #dc6dde95
@@ -209,14 +210,14 @@ def _json_rows(d):
             if isinstance(v, float) and not math.isfinite(v): r[k] = None
     return rows
 
-# %% ../../nbs/quality/07_check.ipynb #a3b72632
+# %% ../../nbs/quality/07_check.ipynb #37990204
 @patch
 def to_json(self:Quality,
     path, # File to write
 ):
     "Figures and findings."
-    readable = int((self.rows['error'] == '').sum())
-    figures = dict(files=len(self.rows), readable=readable, seconds=round(self.seconds, 3))
+    readable, seconds = int((self.rows['error'] == '').sum()), round(self.seconds, 3)
+    figures = dict(files=len(self.rows), readable=readable, seconds=seconds)
     tables = {k: _json_rows(getattr(self, k)) for k in ('summary', 'findings', 'silenced')}
     write_json(path, dict(source=self.source, cytokit=__version__, **figures, **tables, against=self.against))
 
@@ -465,7 +466,7 @@ td.f{overflow-wrap:anywhere;min-width:9rem}details>summary{cursor:pointer;margin
 footer{color:#5b636c;font-size:.85rem;margin:1rem 0}
 '''
 
-# %% ../../nbs/quality/07_check.ipynb #e3e68300
+# %% ../../nbs/quality/07_check.ipynb #da28b465
 _HEAD = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>Check of {{ q.source }}</title><style>{{ style|safe }}</style></head><body>
@@ -476,7 +477,8 @@ _HEAD = '''<!doctype html>
 {% if q.against is not none %}<section><h2>Since the earlier check</h2>
 <p>{{ q.against.gone|length }} findings are gone, {{ q.against.new|length }} are new, {{ q.against.same }} remain.</p>
 {% if q.against.new %}<details><summary>The new ones</summary><ul>
-{% for c, f in q.against.new[:200] %}<li>{{ c }}: {{ f }}</li>{% endfor %}</ul></details>{% endif %}</section>{% endif %}
+{% for c, f in q.against.new[:200] %}<li>{{ c }}: {{ f }}</li>{% endfor %}
+</ul></details>{% endif %}</section>{% endif %}
 '''
 
 _PART = '''
@@ -493,8 +495,7 @@ _PART = '''
 {% endif %}<figcaption>{{ p.words }}</figcaption></figure>
 {% if c.two %}<figure><img loading="lazy" src="{{ c.two }}" alt="{{ c.kind }}: {{ c.other }}">
 <figcaption>{{ c.kind }}{{ ': ' + c.other if c.other }}</figcaption></figure>{% endif %}
-</div><p class="what">{{ c.what }}</p></div>{% endfor %}</div>{% endif %}
-</div></section>
+</div><p class="what">{{ c.what }}</p></div>{% endfor %}</div>{% endif %}</div></section>
 '''
 
 # %% ../../nbs/quality/07_check.ipynb #d2aaf1ed
@@ -514,30 +515,28 @@ Originals were not changed.</footer></body></html>'''
 
 _TEMPLATE = _HEAD + '{% for p in parts %}' + _PART + '{% endfor %}' + _FOOT
 
-# %% ../../nbs/quality/07_check.ipynb #b4c66bd0
+# %% ../../nbs/quality/07_check.ipynb #fd0ca778
 def _part(q, r):
     "What the page shows of one check, a line `r` of the summary."
     d = q.findings
     f = d[(d['check'] == r.check) & (d['severity'] == r.severity)]
     meaning = dict(words=r.check.replace('_', ' '), why=CHECKS[r.check].why, fix=CHECKS[r.check].fix)
-    seen = dict(cards=_cards(q, r.check, f), strip=_strip(q, r.check, f))
     set_wide = [x.message for x in f.head(6).itertuples() if not is_image(x.file)]
+    seen = dict(cards=_cards(q, r.check, f), strip=_strip(q, r.check, f), set_wide=set_wide)
     numbers = {k: getattr(r, k) for k in ('check', 'severity', 'certainty', 'files')}
-    return dict(**numbers, **meaning, **seen, set_wide=set_wide)
+    return dict(**numbers, **meaning, **seen)
 
-# %% ../../nbs/quality/07_check.ipynb #d163ab38
+# %% ../../nbs/quality/07_check.ipynb #55138b64
 def _page(q):
     "The page as text."
     from jinja2 import Environment
     def short(file):
-        "A path as seen from the folder that was checked."
         known = os.path.isabs(str(file)) == os.path.isabs(q.source) and os.path.isdir(q.source)
         return _relative(file, q.source) if known else file
     with hushed(): parts = [_part(q, r) for r in q.summary.itertuples()]
     lines, more = q.findings.head(1000).to_dict('records'), max(0, len(q.findings) - 1000)
-    words = dict(headline=q.headline(), version=__version__, style=_STYLE)
-    return Environment(autoescape=True).from_string(_TEMPLATE).render(
-        q=q, parts=parts, lines=lines, more=more, short=short, **words)
+    texts = dict(headline=q.headline(), version=__version__, style=_STYLE, lines=lines, more=more, short=short)
+    return Environment(autoescape=True).from_string(_TEMPLATE).render(q=q, parts=parts, **texts)
 
 # %% ../../nbs/quality/07_check.ipynb #5247f05a
 @patch
