@@ -1,6 +1,6 @@
 """How fast is the check? `python benchmarks/quality_speed.py [--n 5000] [--cleanvision PYTHON] [--imagededup PYTHON]`
 
-Each comparisonant is a fresh process over one corpus of PNG files of 256×256 (benchmarks/quality_faults.py, 8 bits, its broken files left out, as some peers
+Each participant is a fresh process over one corpus of PNG files of 256×256 (benchmarks/quality_faults.py, 8 bits, its broken files left out, as some peers
 stop at them); whole process, median of three, peaks of memory. PYTHON is the interpreter of an environment that holds the peer. `pillow` and `read_image`
 only decode, in a process a core: what no check can be faster than.
 Then the join of a million hashes, and a pair of image and mask. Writes benchmarks/results/quality_speed.json.
@@ -29,7 +29,8 @@ def read(f): return read_image(f).array.size > 0'''),
     cytokit='''
 import sys
 from cytokit.data.preprocess import find_images
-from cytokit.quality.images import duplicate_findings, duplicates, image_findings, measure_all
+from cytokit.quality.duplicates import duplicate_findings, duplicates
+from cytokit.quality.images import image_findings, measure_all
 rows = measure_all(find_images(sys.argv[1]), keep=False)
 d = duplicate_findings(duplicates(rows)); f = image_findings(rows)
 print(len(rows), len(d), len(f))''',
@@ -55,11 +56,11 @@ def run(python, code, folder):
     return time.perf_counter() - t, most/2**20
 
 def join(n=1_000_000):
-    from cytokit.quality.images import _candidates, _compare
+    from cytokit.quality.duplicates import candidate_pairs, compare_pairs
     c = np.random.default_rng(0).standard_normal((n, 256), 'f4')
     t = time.perf_counter()
-    i, j = _candidates(c)
-    d, _, _ = _compare(c, i, j)
+    i, j = candidate_pairs(c)
+    d, _, _ = compare_pairs(c, i, j)
     return time.perf_counter() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
 
 def pair(n=1000):
@@ -95,7 +96,8 @@ if __name__ == '__main__':
             for k in [k for k in CODE if python[k]]: out.setdefault(k, []).append(run(python[k], CODE[k], folder))
         res = {k: dict(seconds=statistics.median(s for s, _ in v), images_per_second=n/statistics.median(s for s, _ in v), peak_mib=max(m for _, m in v), runs=v) for k, v in out.items()}
         from cytokit.data.preprocess import find_images
-        from cytokit.quality.images import duplicates, image_findings, measure_all
+        from cytokit.quality.duplicates import duplicates
+        from cytokit.quality.images import image_findings, measure_all
         t = time.perf_counter(); rows = measure_all(find_images(folder), keep=False); res['cytokit']['measure_per_second'] = n/(time.perf_counter() - t)
         t = time.perf_counter(); image_findings(rows); duplicates(rows); res['cytokit']['judge_seconds'] = time.perf_counter() - t
     res['join_million_seconds'], res['join_million_gib'] = join()

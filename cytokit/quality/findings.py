@@ -15,7 +15,7 @@ from ..core import InputError, shown
 
 # %% ../../nbs/quality/00_findings.ipynb #01e55f11
 SEVERITIES = ('error', 'warning', 'info') # Training on it does harm; look at it; know it
-CERTAINTIES = ('sure', 'likely', 'possible') # Read from the file or compared pixel by pixel; far outside of its group; a hint
+CERTAINTIES = ('sure', 'likely', 'possible') # Read from the file or its pixels; far outside of its group; a hint
 
 @dataclass(frozen=True)
 class Check:
@@ -26,113 +26,184 @@ class Check:
     certainty:str='likely' # Of `CERTAINTIES`, where a finding does not say its own
 
 # %% ../../nbs/quality/00_findings.ipynb #434805e5
-_image = dict(
+_image_file = dict(
     unreadable=Check('error', 'it would stop or silently shrink a training', 'get the file again or drop it', 'sure'),
     wrong_extension=Check('warning', 'programs that trust the name fail on it', 'rename it', 'sure'),
     not_finite=Check('error', 'one NaN corrupts every weight that it touches', 'repair or drop the file', 'sure'),
     blank=Check('error', 'there is nothing to learn from it', 'drop it', 'sure'),
-    odd_size=Check('warning', 'it is stretched or padded unlike the others', 'see whether it comes from another source', 'sure'),
-    odd_mode=Check('warning', 'colour or transparency may tell the source and not the biology', 'convert all files to one mode', 'sure'),
-    odd_depth=Check('warning', 'its numbers mean something else than those of the others', 'export all files at one depth, from the raw data', 'sure'),
+    odd_size=Check('warning', 'it is stretched or padded unlike the others',
+        'see whether it comes from another source', 'sure'),
+    odd_mode=Check('warning', 'colour or transparency may reveal the source and not the biology',
+        'convert all files to one mode', 'sure'),
+    odd_depth=Check('warning', 'its numbers mean something else than those of the others',
+        'export all files at one depth, from the raw data', 'sure'),
     few_levels=Check('warning', 'what lay between two levels is lost', 'export it again from the raw data', 'sure'),
+)
+
+# %% ../../nbs/quality/00_findings.ipynb #3272e1a3
+_image_light = dict(
     dark=Check('warning', 'exposure or stain failed, or the field is empty', 'look at it; drop it or image it again'),
     bright=Check('warning', 'exposure differs from the others', 'look at it'),
-    saturated=Check('warning', 'where the scale ends, all differences are lost', 'image it again with less exposure, or drop it'),
+    saturated=Check('warning', 'where the scale ends, all differences are lost',
+        'image it again with less exposure, or drop it'),
     low_contrast=Check('warning', 'structure drowns in the noise', 'look at it; drop it or image it again'),
-    blurred=Check('warning', 'fine structure is missing, and a network learns to do without it', 'look at it beside a good neighbour; drop it'),
+    blurred=Check('warning', 'fine structure is missing, and a network learns to do without it',
+        'compare it with a good image of its group; drop it'),
     noisy=Check('warning', 'it was taken with less light or more gain', 'look at it'),
-    uneven=Check('warning', 'the light or the coil tells the place in the image', 'correct the illumination'),
-    marks=Check('warning', 'a network reads burnt-in text and clocks', 'crop or mask it, in training and in validation', 'possible'),
-    border=Check('info', 'it is no tissue, and its share may tell the source', 'crop it', 'sure'),
-    exact_duplicate=Check('warning', 'it counts twice, and leaks where the two fall into different splits', 'keep one', 'sure'),
-    near_duplicate=Check('warning', 'it is hardly new, and leaks where the two fall into different splits', 'keep one, or give both one group'),
+    uneven=Check('warning', 'brightness then depends on the place in the image', 'correct the illumination'),
+    marks=Check('warning', 'a network reads burnt-in text and clocks',
+        'crop or mask it, in training and in validation', 'possible'),
+    border=Check('info', 'it is not tissue, and its share may reveal the source', 'crop it', 'sure'),
+)
+
+# %% ../../nbs/quality/00_findings.ipynb #ab24cfb2
+_duplicate = dict(
+    exact_duplicate=Check('warning', 'it counts twice, and leaks where the two fall into different splits',
+        'keep one', 'sure'),
+    near_duplicate=Check('warning', 'it is hardly new, and leaks where the two fall into different splits',
+        'keep one, or give both one group'),
     turned_duplicate=Check('warning', 'it is the same image mirrored or turned', 'keep one, or give both one group'),
-    inverted_duplicate=Check('warning', 'it is the same image with its contrast inverted', 'keep one, or give both one group'),
+    inverted_duplicate=Check('warning', 'it is the same image with its contrast inverted',
+        'keep one, or give both one group'),
 )
 
 # %% ../../nbs/quality/00_findings.ipynb #3603611b
-_mask = dict(
-    mask_missing=Check('error', 'the image is silently left out, or training stops', 'find its mask, or drop the image'),
+_mask_file = dict(
+    mask_missing=Check('error', 'the image is silently left out, or training stops',
+        'find its mask, or drop the image'),
     mask_without_image=Check('warning', 'a name is wrong or an image was lost', 'find the image, or drop the mask'),
     mask_unreadable=Check('error', 'it would stop or silently shrink a training', 'export it again or drop the pair'),
-    mask_shape=Check('error', 'stretched to fit, it lies beside the objects', 'export it at the size of the image'),
+    mask_shape=Check('error', 'stretched to fit, it misses the objects', 'export it at the size of the image'),
     mask_spacing=Check('error', 'one of the two was resampled', 'resample both alike'),
-    mask_empty=Check('error', 'it teaches that objects are background', 'draw it, or drop the pair; keep it only if there truly is nothing'),
+    mask_empty=Check('error', 'it teaches that objects are background',
+        'draw it, or drop the pair; keep it only if there truly is nothing'),
     mask_full=Check('error', 'it teaches that background is object', 'draw it again or drop the pair'),
-    mask_values=Check('error', 'one class gets two numbers, or a number nobody knows', 'map the values to those of the other masks'),
-    mask_gaps=Check('info', 'programs that count up to the highest number find empty objects', 'number the objects anew'),
-    mask_interpolated=Check('error', 'numbers between two labels are labels that nobody drew', 'resize masks with nearest neighbour, and never save them as JPEG'),
+    mask_values=Check('error', 'one class gets two numbers, or a number nobody knows',
+        'map the values to those of the other masks'),
+    mask_gaps=Check('info', 'programs that count up to the highest number find empty objects',
+        'number the objects again'),
+    mask_interpolated=Check('error', 'numbers between two labels are labels that nobody drew',
+        'resize masks with nearest neighbour, and never save them as JPEG'),
     mask_semantic=Check('error', 'all its objects count as one', 'number the objects, as in the other masks'),
-    mask_disconnected=Check('warning', 'one number for two things is learned as one object', 'number the pieces, or erase the stray ones'),
+)
+
+# %% ../../nbs/quality/00_findings.ipynb #0d2fcfef
+_mask_object = dict(
+    mask_disconnected=Check('warning', 'one number for two things is learned as one object',
+        'number the connected components, or erase the extra ones'),
     mask_merged=Check('warning', 'touching objects are learned as one', 'look at it; divide the object'),
-    mask_holes=Check('warning', 'background inside of objects is a slip of the pen as a rule', 'fill the holes, if the object has none'),
+    mask_holes=Check('warning', 'background inside of objects is usually a slip of the pen',
+        'fill the holes, if the object has none'),
     mask_fragments=Check('warning', 'they count as objects', 'erase them'),
     mask_nested=Check('warning', 'two outlines of one object count as two objects', 'erase one of the two'),
     mask_slivers=Check('warning', 'they count as objects', 'look at them; erase them'),
-    mask_text=Check('warning', 'burnt-in text is learned as object', 'erase it in the mask, and mask it in the image'),
+    mask_text=Check('warning', 'burnt-in text is learned as object',
+        'erase it in the mask, and mask it in the image'),
     mask_leak=Check('warning', 'background is learned as object', 'redraw the outline'),
+)
+
+# %% ../../nbs/quality/00_findings.ipynb #2de7a9c5
+_mask_fit = dict(
     mask_swapped=Check('error', 'it teaches nonsense', 'give each image its own mask'),
     mask_shifted=Check('error', 'every outline is learned in the wrong place', 'move it back, and see what moved it'),
     mask_flipped=Check('error', 'it teaches nonsense', 'turn it back'),
     mask_duplicated=Check('error', 'it can belong to one of them only', 'find the right mask'),
-    mask_misfit=Check('warning', 'its outlines do not run where the image has slopes', 'look at it'),
-    mask_contour_in=Check('warning', 'outlines inside of the objects teach too little', 'look at it beside the others; redraw'),
-    mask_contour_out=Check('warning', 'outlines outside of the objects teach too much', 'look at it beside the others; redraw'),
-    mask_low_contrast=Check('warning', 'nobody can tell where such an outline runs, or there is no object', 'look at it; drop what cannot be seen'),
-    mask_objects_missing=Check('warning', 'objects that are not drawn are learned as background', 'look at it; draw them'),
+    mask_misfit=Check('warning', 'its outlines do not follow the edges in the image', 'look at it'),
+    mask_contour_in=Check('warning', 'outlines inside of the objects teach too little',
+        'compare it with the others; redraw'),
+    mask_contour_out=Check('warning', 'outlines outside of the objects teach too much',
+        'compare it with the others; redraw'),
+    mask_low_contrast=Check('warning', 'nobody can see where such an outline runs, or there is no object',
+        'look at it; drop what cannot be seen'),
+    mask_objects_missing=Check('warning', 'objects that are not drawn are learned as background',
+        'look at it; draw them'),
     mask_foreground=Check('info', 'too much or too little was drawn, or the image is of another kind', 'look at it'),
-    mask_style=Check('warning', 'a network learns who drew, not what is there', 'agree on one rule and redraw, or train and judge by annotator'),
+    mask_style=Check('warning', 'a network learns who drew, not what is there',
+        'agree on one rule and redraw, or train and judge by annotator'),
 )
 
 # %% ../../nbs/quality/00_findings.ipynb #d4e0ca11
-_split = dict(
-    split_group=Check('error', 'the score then measures how well the group is recognised', 'split by group with split_table'),
-    group_forgotten=Check('warning', 'a score is too good where images of one patient are in both parts', 'say the group, or silence this if the names mean nothing', 'possible'),
-    split_duplicate=Check('error', 'what was learned by heart is counted as understood', 'put both into one part, or drop one', 'sure'),
-    label_conflict=Check('error', 'one of the two is wrong, and both are learned', 'look at both; relabel one, or drop both', 'sure'),
-    split_neighbours=Check('error', 'neighbouring slices are nearly the same picture', 'give the volume or patient as group and split by it'),
-    split_class_missing=Check('error', 'it is not learned, or not judged', 'split anew with split_table, or leave the class out'),
-    split_class_rare=Check('warning', 'its score is mostly chance', 'add images of it, or join it with a class like it'),
-    split_class_share=Check('warning', 'accuracy in the two parts then means different things', 'split anew with split_table, which balances the classes'),
-    split_drift=Check('warning', 'the score is then of other images than those learned from', 'look at both parts; if it is wanted (another site), say so with the score, else split anew'),
-    split_told_apart=Check('warning', 'the score is then of other images than those learned from', 'look at what differs; if it is wanted (another site), say so with the score, else split anew'),
+_split_leak = dict(
+    split_group=Check('error', 'the score then measures how well the group is recognised',
+        'split by group with split_table'),
+    group_forgotten=Check('warning', 'a score is too good where images of one patient are in both parts',
+        'say the group, or silence this if the names mean nothing', 'possible'),
+    split_duplicate=Check('error', 'what was memorised is counted as understood',
+        'put both into one part, or drop one', 'sure'),
+    label_conflict=Check('error', 'one of the two is wrong, and both are learned',
+        'look at both; relabel one, or drop both', 'sure'),
+    split_neighbours=Check('error', 'neighbouring slices are nearly the same image',
+        'give the volume or patient as group and split by it'),
+)
+
+# %% ../../nbs/quality/00_findings.ipynb #9319a7e3
+_split_balance = dict(
+    split_class_missing=Check('error', 'it is not learned, or not judged',
+        'split again with split_table, or leave the class out'),
+    split_class_rare=Check('warning', 'its score is mostly chance',
+        'add images of it, or join it with a class like it'),
+    split_class_share=Check('warning', 'accuracy in the two parts then means different things',
+        'split again with split_table, which balances the classes'),
+    split_drift=Check('warning', 'the score is then of other images than those learned from',
+        'look at both parts; if it is wanted (another site), say so with the score, else split again'),
+    split_told_apart=Check('warning', 'the score is then of other images than those learned from',
+        'look at what differs; if it is wanted (another site), say so with the score, else split again'),
     split_shortcut=Check('warning', 'a network can win by this alone',
-        'if it may be the biology (the brightness of a stain), train with it taken away (intensity normed per image, all at one size) and compare; else even it out, or balance the classes over sites'),
-    split_site=Check('info', 'where classes and sites go together this is a shortcut', 'norm per site, and hold out whole sites for validation'),
-    split_confounded=Check('warning', 'no score can say which of the two was learned', 'add images that break the tie, or hold out whole sites and report per site'),
-    split_small=Check('info', 'smaller differences than that are chance', 'add images to validation, or use fold_table and compare'),
-    split_imbalance=Check('warning', 'the frequent class is learned first and accuracy hides the rest', 'report balanced accuracy; weigh or sample the classes'),
+        'if it may be the biology (the brightness of a stain), train without it (intensity normalised per '
+        'image, all at one size) and compare; else equalise it, or balance the classes over sites'),
+    split_site=Check('info', 'where classes and sites go together this is a shortcut',
+        'normalise per site, and hold out whole sites for validation'),
+    split_confounded=Check('warning', 'no score can say which of the two was learned',
+        'add images that break the tie, or hold out whole sites and report per site'),
+    split_small=Check('info', 'smaller differences than that are chance',
+        'add images to validation, or use fold_table and compare'),
+    split_imbalance=Check('warning', 'the frequent class is learned first and accuracy hides the rest',
+        'report balanced accuracy; weight or sample the classes'),
 )
 
 # %% ../../nbs/quality/00_findings.ipynb #6e925d3b
 _label = dict(
-    label_wrong=Check('warning', 'wrong labels cost more than missing ones', 'look at it; relabel it, or leave it out', 'possible'),
+    label_wrong=Check('warning', 'wrong labels cost more than missing ones',
+        'look at it; relabel it, or leave it out', 'possible'),
     label_ambiguous=Check('info', 'people may disagree on it as well', 'let a second person label it'),
     label_outlier=Check('info', 'it may be of no class at all, or of another stain or zoom', 'look at it'),
-    label_weak=Check('info', 'only gross errors of labels can be found with it', 'train, and give the out-of-fold probabilities of the network'),
-    label_disputed=Check('warning', 'the network is judged by a label that people do not agree on', 'discuss it; decide together, or leave it out'),
+    label_weak=Check('info', 'only gross errors of labels can be found with it',
+        'train, and give the out-of-fold probabilities of the network'),
+    label_disputed=Check('warning', 'the network is judged by a label that people do not agree on',
+        'discuss it; decide together, or leave it out'),
 )
 
 # %% ../../nbs/quality/00_findings.ipynb #1642b0a0
 _volume = dict(
-    volume_unreadable=Check('error', 'it cannot be used as a volume', 'mend the file or the series, or leave it out'),
-    volume_slice_missing=Check('error', 'anatomy is lost and networks learn the gap', 'export the series again, or leave it out'),
-    volume_slice_doubled=Check('error', 'one slice stands in for another', 'export the series again, or leave it out'),
-    volume_spike=Check('warning', 'the slice shows an artefact and no anatomy', 'look at it; leave the slice or the volume out'),
-    volume_jump=Check('warning', 'brightness then depends on the place in the stack', 'look at it; even the slices out, or leave the volume out'),
-    volume_interleave=Check('warning', 'brightness then depends on the order in which slices were taken', 'look at it; even the slices out, or leave the volume out'),
-    volume_bias=Check('info', 'the same tissue has another brightness elsewhere', 'correct the bias field (N4), or augment brightness'),
+    volume_unreadable=Check('error', 'it cannot be used as a volume',
+        'repair the file or the series, or leave it out'),
+    volume_slice_missing=Check('error', 'anatomy is lost and networks learn the gap',
+        'export the series again, or leave it out'),
+    volume_slice_doubled=Check('error', 'one slice stands in for another',
+        'export the series again, or leave it out'),
+    volume_spike=Check('warning', 'the slice shows an artefact and no anatomy',
+        'look at it; leave the slice or the volume out'),
+    volume_jump=Check('warning', 'brightness then depends on the place in the stack',
+        'look at it; equalise the slices, or leave the volume out'),
+    volume_interleave=Check('warning', 'brightness then depends on the order in which slices were taken',
+        'look at it; equalise the slices, or leave the volume out'),
+    volume_bias=Check('info', 'the same tissue has another brightness elsewhere',
+        'correct the bias field (N4), or augment brightness'),
     volume_noise=Check('warning', 'details are lost in noise', 'look at it; leave it out, or say so with the score'),
     volume_artefact=Check('info', 'blur, ghosts or wrap may be the cause', 'look at it'),
-    volume_contrast=Check('info', 'tissues are harder to tell apart in it', 'look at it'),
+    volume_contrast=Check('info', 'its tissues are harder to separate', 'look at it'),
     volume_spacing=Check('warning', 'the same thing has another size in pixels', 'resample all to one spacing'),
     volume_slices=Check('info', 'the middle slice is then elsewhere in the body', 'look whether it is cut short'),
-    volume_orientation=Check('info', 'tools that ignore the header will see it turned', 'write all in one orientation'),
-    volume_unplaced=Check('warning', 'left and right cannot be known', 'convert it again from DICOM, with its orientation'),
+    volume_orientation=Check('info', 'tools that ignore the header will see it turned',
+        'write all in one orientation'),
+    volume_unplaced=Check('warning', 'left and right cannot be known',
+        'convert it again from DICOM, with its orientation'),
 )
 
 # %% ../../nbs/quality/00_findings.ipynb #5e4a9b39
-CHECKS = {**_image, **_mask, **_split, **_label, **_volume}
+_groups = (_image_file, _image_light, _duplicate, _mask_file, _mask_object, _mask_fit, _split_leak, _split_balance,
+           _label, _volume)
+CHECKS = {name: check for group in _groups for name, check in group.items()}
 GRAVEST = ('split_duplicate', 'label_conflict') # Listed before all other errors: no score can be believed
 
 # %% ../../nbs/quality/00_findings.ipynb #b01434ae
@@ -155,7 +226,8 @@ def finding(
     c = CHECKS[check]
     numbers = dict(value=float(value), median=float(median), threshold=float(threshold))
     texts = dict(group=str(group), other=str(other), message=f'{what}; {c.why}: {c.fix}')
-    return dict(file=str(file), check=check, severity=severity or c.severity, certainty=certainty or c.certainty, **numbers, **texts)
+    meaning = dict(check=check, severity=severity or c.severity, certainty=certainty or c.certainty)
+    return dict(file=str(file), **meaning, **numbers, **texts)
 
 # %% ../../nbs/quality/00_findings.ipynb #8b6e02bb
 def findings_table(

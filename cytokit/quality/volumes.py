@@ -12,241 +12,389 @@ import math, os
 from collections import Counter
 import numpy as np, pandas as pd
 import scipy.ndimage as ndi
+from ..arrays import to_grey
 from ..core import InputError, parallel_map, shown
 from ..data.formats import hushed, read_image
 from .findings import finding, findings_table
 
 # %% ../../nbs/quality/06_volumes.ipynb #6880424f
-def _grey(im):
-    "(Z, Y, X) float32 of an `Image`, what is not finite as 0; a plane is a volume of one slice."
+def _grey_volume(im):
+    "(Z, Y, X) float32 of an `Image`, what is not finite as a number; a plane is a volume of one slice."
     a = im.array.astype('f4')
-    if im.axes[-1] == 'C': a = a.mean(-1)
+    if im.axes[-1] == 'C': a = to_grey(a, 'mean')
     return np.nan_to_num(a if im.axes[0] == 'Z' else a[None], posinf=0, neginf=0)
 
+# %% ../../nbs/quality/06_volumes.ipynb #87b392f0
 def _body(v):
     "Mask of the largest bright part, holes filled in every slice; None when there is no contrast."
     from skimage.filters import threshold_otsu
     x = np.sqrt(np.clip(v - v.min(), 0, np.percentile(v, 99.5) - v.min()))
     if not x.max() > 0: return None
     m = ndi.gaussian_filter(x, (0, 1, 1)) > threshold_otsu(x[..., ::2, ::2])*.9
-    lab, n = ndi.label(m)
-    if n > 1: m = lab == np.bincount(lab.ravel())[1:].argmax() + 1
+    components, n = ndi.label(m)
+    if n > 1: m = components == np.bincount(components.ravel())[1:].argmax() + 1
     return np.stack([ndi.binary_fill_holes(s) for s in m])
 
 # %% ../../nbs/quality/06_volumes.ipynb #97a8dd79
+def _mad(x):
+    "Robust standard deviation (1.4826·MAD) of what is finite; NaN of nothing."
+    x = x[np.isfinite(x)]
+    return 1.4826*float(np.median(np.abs(x - np.median(x)))) if len(x) else math.nan
+
+# %% ../../nbs/quality/06_volumes.ipynb #fe0786d8
 def _logs(v, body):
+    "Logarithm of the smoothed volume; nothing is darker than a fiftieth of the body."
     x = ndi.gaussian_filter(v, (0, 1, 1))
     return np.log(np.maximum(x, np.median(x[body])*.02 + 1e-9))
 
-def _likeness(a, b):
-    "Correlation of two slices; NaN when one is constant."
+# %% ../../nbs/quality/06_volumes.ipynb #8548d1b2
+def _correlation(a, b):
+    "Of two slices; NaN when one is constant."
     a, b = a - a.mean(), b - b.mean()
     n = math.sqrt(float(np.vdot(a, a))*float(np.vdot(b, b)))
     return float(np.vdot(a, b))/n if n > 0 else math.nan
 
+# %% ../../nbs/quality/06_volumes.ipynb #91fc62c4
 def _steps(v, body):
-    "(Z-1,) steps, their spread over the pixels, and likeness; likeness over two slices (Z-2,)."
+    "(Z-1,) steps and their spread over the pixels; NaN where two slices share too little body."
     x, n = _logs(v, body), len(v)
     step, spread = np.full((2, n - 1), np.nan)
     for i in range(n - 1):
         both = body[i] & body[i+1]
-        if both.sum() >= max(30, .005*both.size): step[i], spread[i] = np.median(e := (x[i+1] - x[i])[both]), _mad(e)
-    return step, spread, np.array([_likeness(v[i], v[i+1]) for i in range(n - 1)]), np.array([_likeness(v[i], v[i+2]) for i in range(n - 2)])
+        if both.sum() < max(30, .005*both.size): continue
+        ratio = (x[i+1] - x[i])[both]
+        step[i], spread[i] = np.median(ratio), _mad(ratio)
+    return step, spread
 
-def _mad(x):
-    x = x[np.isfinite(x)]
-    return 1.4826*float(np.median(np.abs(x - np.median(x)))) if len(x) else math.nan
+# %% ../../nbs/quality/06_volumes.ipynb #0d23cc9e
+def _correlations(v, apart):
+    "Of each slice with the one that lies `apart` slices further on."
+    return np.array([_correlation(v[i], v[i+apart]) for i in range(len(v) - apart)])
 
-# %% ../../nbs/quality/06_volumes.ipynb #904b90c9
-def _bump(x): return x - ndi.median_filter(np.nan_to_num(x), 7, mode='nearest')
+# %% ../../nbs/quality/06_volumes.ipynb #787c4444
+def _above_median(x):
+    "How far each value lies above the median of the seven around it."
+    return x - ndi.median_filter(np.nan_to_num(x), 7, mode='nearest')
 
-def _slice_faults(v, body):
-    "[(check, slice, value, threshold, clause)] of one volume."
-    out, n = [], len(v)
+# %% ../../nbs/quality/06_volumes.ipynb #582734cd
+def _empty_slices(v):
+    "Slices of one value between others; None where fewer than four slices are image."
     flat = np.array([s.min() == s.max() for s in v])
     inner = np.flatnonzero(~flat)
-    if len(inner) < 4: return out
-    holes = [i for i in range(inner[0], inner[-1]) if flat[i]]
-    if holes: out.append(('volume_slice_missing', holes[0], len(holes), 0, f'{len(holes)} of {n} slices are empty amid the others (first: {holes[0]})'))
-    step, spread, like, over = _steps(v, body)
-    twice = [i for i in range(n - 1) if not flat[i] and (v[i] == v[i+1]).all()]
-    x = _bump(np.arctanh(np.clip(np.nan_to_num(like), -1, 1 - 1e-9)))
-    limit = max(1., 8*_mad(x))
-    area = body.mean((1, 2)); fair = area > .3*area.max()
-    alike = [i for i in range(n - 1) if i not in twice and x[i] > limit and fair[i] and fair[i+1]]
-    for i in twice: out.append(('volume_slice_doubled', i + 1, 1, 1, f'slice {i + 1} is slice {i} again'))
-    for i in alike: out.append(('volume_slice_doubled', i + 1, x[i], limit, f'slices {i} and {i + 1} are alike (correlation {like[i]:.4f}) as those around them are not'))
-    return out + _signal_faults(np.where(fair[1:] & fair[:-1], step, np.nan), spread, like, over, fair, [*holes, *[i + 1 for i in twice + alike]])
+    if len(inner) < 4: return None
+    return [i for i in range(inner[0], inner[-1]) if flat[i]]
 
-def _signal_faults(step, spread, like, over, fair, known):
+# %% ../../nbs/quality/06_volumes.ipynb #9b718277
+def _copies(v):
+    "Slices that are the same, pixel by pixel, as the next."
+    return [i for i in range(len(v) - 1) if v[i].min() != v[i].max() and (v[i] == v[i+1]).all()]
+
+# %% ../../nbs/quality/06_volumes.ipynb #cac6e9a9
+def _near_copies(correlation, fair, twice):
+    "(slice, value, threshold) of slices that are nearly the next."
+    x = _above_median(np.arctanh(np.clip(np.nan_to_num(correlation), -1, 1 - 1e-9)))
+    limit = max(1., 8*_mad(x))
+    found = [i for i in range(len(x)) if x[i] > limit and fair[i] and fair[i+1] and i not in twice]
+    return [(i, x[i], limit) for i in found]
+
+# %% ../../nbs/quality/06_volumes.ipynb #d1db50e2
+def _swing(step):
+    "By how much the steps alternate; 0 where they do not."
     ok = np.isfinite(step)
-    if ok.sum() < 5: return []
-    sign, out = np.where(np.arange(len(step)) % 2, -1., 1.), []
-    swing = float(np.median((step*sign)[ok]))
-    calm = step - swing*sign
-    if abs(swing) > .03 and abs(swing) > _mad(calm[ok]) and np.mean(np.sign((step*sign)[ok]) == np.sign(swing)) > .9:
-        out.append(('volume_interleave', 0, abs(swing), .03, f'odd and even slices differ in brightness by {math.expm1(abs(swing)):.0%}'))
-    else: calm = step
-    e = np.where(ok, calm - ndi.median_filter(np.where(ok, calm, np.nanmedian(calm[ok])), 5), 0)
-    limit, spikes = np.where(ok, np.maximum(max(.1, 6*_mad(e[ok])), .6*spread), np.inf), []  # a change of gain moves all pixels alike, anatomy does not
-    for i in range(1, len(step)):
-        a, b = abs(e[i-1:i+1]), limit[i-1:i+1]
-        if e[i-1]*e[i] < 0 and (a > .7*b).all() and (a > b).any():
-            spikes.append(i); out.append(('volume_spike', i, a.mean(), b.min(), f'slice {i} is {math.expm1((e[i-1] - e[i])/2):+.0%} in brightness against its neighbours'))
-    near = {j for i in [*spikes, *known] for j in (i - 1, i)}
-    for i in np.flatnonzero(np.abs(e) > limit):
-        if i not in near: out.append(('volume_jump', i + 1, abs(e[i]), limit[i], f'from slice {i} to {i + 1} brightness jumps by {math.expm1(e[i]):+.0%}'))
-    z = np.arctanh(np.clip([like, like], -.999999, .999999))[0]
-    gap = _bump(np.array([np.arctanh(min(over[i], .999999)) - max(z[i], z[i+1]) for i in range(len(over))]))  # how much better the two around a slice agree than with it
-    bar = max(.25, 6*_mad(gap))
-    for i in np.flatnonzero(gap > bar):
-        if fair[i:i+3].all() and not {i, i + 1, i + 2} & {*spikes, *known}: out.append(('volume_spike', i + 1, gap[i], bar, f'slice {i + 1} is unlike its neighbours, which are like each other'))
+    sign = np.where(np.arange(len(step)) % 2, -1., 1.)
+    folded = (step*sign)[ok]
+    swing = float(np.median(folded))
+    rest = _mad((step - swing*sign)[ok])
+    alternates = abs(swing) > .03 and abs(swing) > rest and np.mean(np.sign(folded) == np.sign(swing)) > .9
+    return swing if alternates else 0.
+
+# %% ../../nbs/quality/06_volumes.ipynb #f4b6919d
+def _excess(step, spread):
+    "How far each step lies from those around it, and the limit that it must exceed."
+    ok = np.isfinite(step)
+    filled = np.where(ok, step, np.nanmedian(step[ok]))
+    excess = np.where(ok, step - ndi.median_filter(filled, 5), 0)
+    limit = np.maximum(max(.1, 6*_mad(excess[ok])), .6*spread)
+    return excess, np.where(ok, limit, np.inf)
+
+# %% ../../nbs/quality/06_volumes.ipynb #63a4d562
+def _spikes(excess, limit):
+    "Faults of slices that are brighter or darker than both neighbours."
+    out = []
+    for i in range(1, len(excess)):
+        size, least = abs(excess[i-1:i+1]), limit[i-1:i+1]
+        opposite = excess[i-1]*excess[i] < 0
+        if not (opposite and (size > .7*least).all() and (size > least).any()): continue
+        change = math.expm1((excess[i-1] - excess[i])/2)
+        words = f'slice {i} is {change:+.0%} in brightness against its neighbours'
+        out.append(('volume_spike', i, size.mean(), least.min(), words))
     return out
+
+# %% ../../nbs/quality/06_volumes.ipynb #78a0ab24
+def _jumps(excess, limit, known):
+    "Faults of steps that are no part of a slice that is `known` to be at fault."
+    near = {j for i in known for j in (i - 1, i)}
+    out = []
+    for i in np.flatnonzero(np.abs(excess) > limit):
+        if i in near: continue
+        words = f'from slice {i} to {i + 1} brightness jumps by {math.expm1(excess[i]):+.0%}'
+        out.append(('volume_jump', i + 1, abs(excess[i]), limit[i], words))
+    return out
+
+# %% ../../nbs/quality/06_volumes.ipynb #1f6165a0
+def _odd_slices(like, over, fair, known):
+    "Faults of slices unlike their neighbours: the two around one agree better with each other (`over`) than with it."
+    z = np.arctanh(np.clip(like, -.999999, .999999))
+    gap = [np.arctanh(min(over[i], .999999)) - max(z[i], z[i+1]) for i in range(len(over))]
+    gap = _above_median(np.array(gap))
+    limit, out = max(.25, 6*_mad(gap)), []
+    for i in np.flatnonzero(gap > limit):
+        if not fair[i:i+3].all() or {i, i + 1, i + 2} & set(known): continue
+        words = f'slice {i + 1} is unlike its neighbours, which are like each other'
+        out.append(('volume_spike', i + 1, gap[i], limit, words))
+    return out
+
+# %% ../../nbs/quality/06_volumes.ipynb #904b90c9
+def _signal_faults(step, spread, like, over, fair, known):
+    "Faults in how brightness runs through the stack."
+    if np.isfinite(step).sum() < 5: return []
+    swing, out = _swing(step), []
+    if swing:
+        words = f'odd and even slices differ in brightness by {math.expm1(abs(swing)):.0%}'
+        out.append(('volume_interleave', 0, abs(swing), .03, words))
+    sign = np.where(np.arange(len(step)) % 2, -1., 1.)
+    excess, limit = _excess(step - swing*sign, spread)
+    spikes = _spikes(excess, limit)
+    known = [*known, *(f[1] for f in spikes)]
+    return out + spikes + _jumps(excess, limit, known) + _odd_slices(like, over, fair, known)
+
+# %% ../../nbs/quality/06_volumes.ipynb #5124a1ea
+def _slice_faults(v, body):
+    "[(check, slice, value, threshold, clause)] of one volume."
+    holes, n = _empty_slices(v), len(v)
+    if holes is None: return []
+    out, (step, spread) = [], _steps(v, body)
+    if holes:
+        words = f'{len(holes)} of {n} slices are empty amid the others (first: {holes[0]})'
+        out.append(('volume_slice_missing', holes[0], len(holes), 0, words))
+    like, area = _correlations(v, 1), body.mean((1, 2))
+    fair = area > .3*area.max()
+    twice = _copies(v)
+    for i in twice: out.append(('volume_slice_doubled', i + 1, 1, 1, f'slice {i + 1} is slice {i} again'))
+    near = _near_copies(like, fair, twice)
+    for i, value, limit in near:
+        words = f'slices {i} and {i + 1} are alike (correlation {like[i]:.4f}) as those around them are not'
+        out.append(('volume_slice_doubled', i + 1, value, limit, words))
+    known = [*holes, *(i + 1 for i in twice), *(i + 1 for i, _, _ in near)]
+    step = np.where(fair[1:] & fair[:-1], step, np.nan)
+    return out + _signal_faults(step, spread, like, _correlations(v, 2), fair, known)
+
+# %% ../../nbs/quality/06_volumes.ipynb #a908624b
+def _air(v, body):
+    "The values outside of the body, without those next to it."
+    return v[~ndi.binary_dilation(body, iterations=3)]
 
 # %% ../../nbs/quality/06_volumes.ipynb #809eb64e
 def snr_dietrich(
-    v, # Volume, any shape, intensity
-    body, # Mask of the same shape
+    v:np.ndarray, # Volume, any shape, intensity
+    body:np.ndarray, # Mask of the same shape
 )->float: # NaN where the background is not air as the scanner gave it
     "Signal of the body over the noise of the air (Dietrich 2007, with MRIQC's robust spread)."
-    air = v[~ndi.binary_dilation(body, iterations=3)]
+    air = _air(v, body)
     if len(air) < 100 or (air == np.median(air)).mean() > .3: return math.nan
     s = _mad(air)
     return float(np.median(v[body])/(s*math.sqrt(2/(4 - math.pi)))) if s > 0 else math.nan
 
+# %% ../../nbs/quality/06_volumes.ipynb #f04d3dad
 def fber(
-    v, # Volume, intensity
-    body, # Mask of the same shape
+    v:np.ndarray, # Volume, intensity
+    body:np.ndarray, # Mask of the same shape
 )->float: # NaN where the background is empty
     "Median energy of the body over that of the air (Shehzad 2015; MRIQC)."
-    air = v[~ndi.binary_dilation(body, iterations=3)].astype('f8')
-    b = float(np.median(air**2)) if len(air) else 0.
-    return float(np.median(v[body].astype('f8')**2)/b) if b > 0 else math.nan
+    air = _air(v, body).astype('f8')
+    energy = float(np.median(air**2)) if len(air) else 0.
+    return float(np.median(v[body].astype('f8')**2)/energy) if energy > 0 else math.nan
 
+# %% ../../nbs/quality/06_volumes.ipynb #11c285e8
 def efc(
-    v, # Volume, intensity from 0
+    v:np.ndarray, # Volume, intensity from 0
 )->float: # 0 (all energy in one voxel) to 1 (even)
     "Entropy focus criterion (Atkinson 1997, scaled as in MRIQC)."
-    x = np.clip(v.astype('f8').ravel(), 0, None); n, e = x.size, math.sqrt((x**2).sum())
-    if not e or n < 2: return math.nan
-    x = x[x > 0]/e
+    x = np.clip(v.astype('f8').ravel(), 0, None)
+    n, energy = x.size, math.sqrt((x**2).sum())
+    if not energy or n < 2: return math.nan
+    x = x[x > 0]/energy
     return float((x*np.log(x)).sum()/(math.sqrt(n)*math.log(1/math.sqrt(n))))
 
+# %% ../../nbs/quality/06_volumes.ipynb #17d79e29
 def _two_tissues(x):
-    "(means, spreads, weights) of two normal distributions in values, by expectation and maximisation on a histogram."
-    n, edges = np.histogram(x, 256, np.percentile(x, [2, 98])); c = (edges[1:] + edges[:-1])/2
+    "(means, spreads, weights) of two normal distributions in values, by expectation-maximisation on a histogram."
+    n, edges = np.histogram(x, 256, np.percentile(x, [2, 98]))
+    c = (edges[1:] + edges[:-1])/2
     m, s, w = np.percentile(x, [30, 70]), np.full(2, x.std()/2 + 1e-9), np.full(2, .5)
     for _ in range(60):
-        p = w/s*np.exp(-.5*((c[:, None] - m)/s)**2); p /= p.sum(1, keepdims=True) + 1e-300
+        p = w/s*np.exp(-.5*((c[:, None] - m)/s)**2)
+        p /= p.sum(1, keepdims=True) + 1e-300
         k = (p*n[:, None]).sum(0) + 1e-9
-        m = (p*n[:, None]*c[:, None]).sum(0)/k; s = np.sqrt((p*n[:, None]*(c[:, None] - m)**2).sum(0)/k) + (c[1] - c[0])/2; w = k/k.sum()
+        m = (p*n[:, None]*c[:, None]).sum(0)/k
+        s = np.sqrt((p*n[:, None]*(c[:, None] - m)**2).sum(0)/k) + (c[1] - c[0])/2
+        w = k/k.sum()
     return m, s, w
 
+# %% ../../nbs/quality/06_volumes.ipynb #af3effff
 def cjv(
-    v, # Volume, intensity
-    body, # Mask of the same shape
+    v:np.ndarray, # Volume (Z, Y, X), intensity
+    body:np.ndarray, # Mask of the same shape
 )->float: # Lower is better; NaN where two tissues are not found
     "Joint variation of the two brighter tissues inside of the body (Ganzetti 2016), tissues from a histogram."
     inside = ndi.binary_erosion(body, np.ones((1, 3, 3)), iterations=max(1, v.shape[1]//24))
     if inside.sum() < 500: return math.nan
-    x = v[inside]; x = x[(x > np.median(x)*.5) & (x < np.percentile(x, 99))]
+    x = v[inside]
+    x = x[(x > np.median(x)*.5) & (x < np.percentile(x, 99))]
     if len(x) < 500 or x.min() == x.max(): return math.nan
     m, s, w = _two_tissues(x)
-    return float(s.sum()/abs(m[0] - m[1])) if w.min() > .15 and abs(m[0] - m[1]) > s.min() else math.nan
+    apart = abs(m[0] - m[1])
+    return float(s.sum()/apart) if w.min() > .15 and apart > s.min() else math.nan
 
 # %% ../../nbs/quality/06_volumes.ipynb #852adcba
-def _surface(at, shape):
+def _surface_terms(at, shape):
+    "Terms of a polynomial of second order, without the constant, at voxels `at` (n, 3)."
     z = 2*at/np.maximum(np.array(shape) - 1, 1) - 1
     return np.stack([*z.T, *(z**2).T, z[:, 0]*z[:, 1], z[:, 0]*z[:, 2], z[:, 1]*z[:, 2]], 1)
 
+# %% ../../nbs/quality/06_volumes.ipynb #1c2503cf
+def _differences(x, inside, step):
+    "Places, and the differences of `x` from there to `step` further on, both inside; at most about 15000."
+    there = tuple(slice(k, None) for k in step)
+    here = tuple(slice(None, m - k) for k, m in zip(step, x.shape))
+    at = np.argwhere(inside[here] & inside[there])
+    at = at[::max(1, len(at)//15000)]
+    return at, at + step, x[tuple((at + step).T)] - x[tuple(at.T)]
+
+# %% ../../nbs/quality/06_volumes.ipynb #c83921bd
 def bias_ratio(
-    v, # Volume (Z, Y, X), intensity
-    body, # Mask of the same shape
+    v:np.ndarray, # Volume (Z, Y, X), intensity
+    body:np.ndarray, # Mask of the same shape
 )->float: # 1: none; 1.5: the same tissue is half as bright again elsewhere; NaN where there is too little tissue
     "Strength of the bias field as a ratio of brightness, deep inside of the body."
     if body.sum() < 500: return math.nan
     x, n = _logs(v, body), max(2, v.shape[1]//32)
     inside = ndi.binary_erosion(body, np.ones((1, 3, 3)), iterations=v.shape[1]//8)  # within scalp and skull
-    a, b, d = [], [], []
-    for step in ((0, n, 0), (0, 0, n), (1, 0, 0)):
-        there = tuple(slice(k, None) for k in step); here = tuple(slice(None, m - k) for k, m in zip(step, v.shape))
-        at = np.argwhere(inside[here] & inside[there]); at = at[::max(1, len(at)//15000)]
-        a.append(at); b.append(at + step); d.append(x[tuple((at + step).T)] - x[tuple(at.T)])
-    a, b, d = (np.concatenate(k) for k in (a, b, d))
+    pairs = [_differences(x, inside, step) for step in ((0, n, 0), (0, 0, n), (1, 0, 0))]
+    start, end, d = (np.concatenate(k) for k in zip(*pairs))
     if len(d) < 500: return math.nan
-    f, keep = _surface(b, v.shape) - _surface(a, v.shape), np.abs(d) < .7
+    terms, keep = _surface_terms(end, v.shape) - _surface_terms(start, v.shape), np.abs(d) < .7
     for _ in range(4):
-        w = np.linalg.lstsq(f[keep], d[keep], rcond=None)[0]; e = d - f @ w
-        keep = np.abs(e) < 1.5*max(_mad(e), 1e-6)
-    return float(np.exp(min(5., np.subtract(*np.percentile(_surface(a, v.shape) @ w, [95, 5])))))
+        w = np.linalg.lstsq(terms[keep], d[keep], rcond=None)[0]
+        rest = d - terms @ w
+        keep = np.abs(rest) < 1.5*max(_mad(rest), 1e-6)
+    low, high = np.percentile(_surface_terms(start, v.shape) @ w, [5, 95])
+    return float(np.exp(min(5., high - low)))
 
 # %% ../../nbs/quality/06_volumes.ipynb #ab0d9716
 MEASURES = ['snr_dietrich', 'fber', 'efc', 'cjv', 'bias']
 
 def _placed(path):
-    "(orientation as stored such as 'LPS', or '', and whether the header says where the volume lies) of a NIfTI file."
+    "Of a NIfTI file the stored orientation (such as 'LPS', or ''), and whether the header says where the volume lies."
     import nibabel as nib
     try:
         h = nib.load(path).header
         return ''.join(nib.aff2axcodes(h.get_best_affine())), bool(h['sform_code'] or h['qform_code'])
     except Exception: return '', True
 
+# %% ../../nbs/quality/06_volumes.ipynb #a842398d
+def _measures(v, body):
+    "The slice faults of a volume, and its `MEASURES`."
+    u = v - min(0, v.min())
+    numbers = snr_dietrich(u, body), fber(u, body), efc(u), cjv(u, body), bias_ratio(u, body)
+    return dict(faults=_slice_faults(u, body), **dict(zip(MEASURES, numbers)))
+
+# %% ../../nbs/quality/06_volumes.ipynb #b8558abc
 def measure_volume(
     path, # NIfTI, TIFF stack, DICOM file of many frames, or a folder of DICOM slices
-)->dict: # file, error, slices, shape, spacing, orientation, placed, faults [(check, slice, value, threshold, clause)], and `MEASURES` (NaN where they do not apply)
-    "Read and measure one volume."
-    row = dict(file=str(path), error='', slices=1, shape='', spacing=None, orientation='', placed=True, faults=[], **dict.fromkeys(MEASURES, math.nan))
+)->dict: # file, error, slices, shape, spacing, orientation, placed, faults, `MEASURES` (NaN where they do not apply)
+    "Read and measure one volume. A fault is (check, slice, value, threshold, clause)."
+    row = dict(file=str(path), error='', slices=1, shape='', spacing=None, orientation='', placed=True, faults=[])
+    row |= dict.fromkeys(MEASURES, math.nan)
     try: im = read_image(path)
     except InputError as e: return row | dict(error=str(e).removeprefix(f'{shown(path)}: '))
-    v = _grey(im)
+    v = _grey_volume(im)
     row |= dict(slices=len(v), shape='×'.join(map(str, v.shape)), spacing=im.spacing)
     if im.format == 'NIfTI': row['orientation'], row['placed'] = _placed(path)
-    if len(v) < 2 or v.dtype.kind == 'b' or len(np.unique(v.ravel()[::37])) < 16: return row  # a plane, or a mask
-    body = _body(v)
+    plane_or_mask = len(v) < 2 or len(np.unique(v.ravel()[::37])) < 16
+    body = None if plane_or_mask else _body(v)
     if body is None or body.sum() < 500: return row
-    u = v - min(0, v.min())
-    return row | dict(faults=_slice_faults(u, body), snr_dietrich=snr_dietrich(u, body), fber=fber(u, body), efc=efc(u), cjv=cjv(u, body), bias=bias_ratio(u, body))
+    return row | _measures(v, body)
 
 # %% ../../nbs/quality/06_volumes.ipynb #d4bfc026
-def _odd_measures(d):
-    "Conclusion beside the reference group in (rows of) `d`: robust score above 4, and a factor that matters."
-    rules = (('snr_dietrich', 'volume_noise', -1, 1.5, 'signal to noise'), ('fber', 'volume_artefact', -1, 4, 'foreground to background energy'), ('efc', 'volume_artefact', 1, 1.15, 'entropy focus criterion'),
-             ('cjv', 'volume_contrast', 1, 1.5, 'joint variation of two tissues'), ('bias', 'volume_bias', 1, 1.25, 'shading'))
-    for c, check, sign, factor, words in rules:
-        x = np.log(pd.to_numeric(d[c]).where(lambda s: s > 0))
-        if x.notna().sum() < 5: continue
-        m = x.median(); s = max(_mad(x.to_numpy()), .05)
-        far = np.maximum(4*s, math.log(factor))
-        for i in x.index[sign*(x - m) > far]:
-            yield finding(d.file[i], check, f'{words} is {d[c][i]:.3g}, its reference group have {math.exp(m):.3g}', d[c][i], math.exp(m + sign*far), math.exp(m), group=d.folder[i])
+_rules = ( # measure, check, 1 where a high value is bad, least factor, words
+    ('snr_dietrich', 'volume_noise', -1, 1.5, 'signal to noise'),
+    ('fber', 'volume_artefact', -1, 4, 'foreground to background energy'),
+    ('efc', 'volume_artefact', 1, 1.15, 'entropy focus criterion'),
+    ('cjv', 'volume_contrast', 1, 1.5, 'joint variation of two tissues'),
+    ('bias', 'volume_bias', 1, 1.25, 'shading'))
 
-def _odd_headers(d):
-    for c, check, words in (('spacing', 'volume_spacing', 'spacing'), ('slices', 'volume_slices', 'number of slices'), ('orientation', 'volume_orientation', 'stored orientation')):
-        x = d[c].map(lambda v: tuple(f'{s:.2g}' for s in v) if isinstance(v, tuple) else v)
-        n = Counter(v for v in x if v not in (None, ''))
-        if not n or len(d) < 3: continue
-        usual, k = n.most_common(1)[0]
-        if k < .6*len(d): continue
-        say = lambda v: ' × '.join(v) if isinstance(v, tuple) else str(v)
-        for i in x.index[[v not in (None, '', usual) for v in x]]:
-            yield finding(d.file[i], check, f'{words} is {shown(say(x[i]))}, that of {k} of {len(d)} reference group is {shown(say(usual))}', group=d.folder[i])
+def _odd_measure(d, measure, check, sign, factor, words):
+    "Findings of one measure in one reference group `d`."
+    x = np.log(pd.to_numeric(d[measure]).where(lambda s: s > 0))
+    if x.notna().sum() < 5: return []
+    median = x.median()
+    far, out = np.maximum(4*max(_mad(x.to_numpy()), .05), math.log(factor)), []
+    usual, limit = math.exp(median), math.exp(median + sign*far)
+    for i in x.index[sign*(x - median) > far]:
+        what = f'{words} is {d[measure][i]:.3g}, its reference group have {usual:.3g}'
+        out.append(finding(d.file[i], check, what, d[measure][i], limit, usual, group=d.folder[i]))
+    return out
 
-def volume_findings(
-    paths, # Volumes; a DICOM series by its folder
-)->pd.DataFrame: # Findings, columns `COLUMNS`; the number of the slice stands in `group` for checks of slices
-    "What is wrong with volumes, alone and beside the others of their folder."
-    paths = [str(p) for p in paths]
-    if not paths: return findings_table([])
-    with hushed(): d = pd.DataFrame(parallel_map(measure_volume, paths, 'volumes'))
-    return findings_table([*_alone(d), *_beside(d)])
+# %% ../../nbs/quality/06_volumes.ipynb #a66471e6
+_headers = (
+    ('spacing', 'volume_spacing', 'spacing'), ('slices', 'volume_slices', 'number of slices'),
+    ('orientation', 'volume_orientation', 'stored orientation'))
 
+def _spelled(value):
+    "A value of a header as text; '' where there is none."
+    if isinstance(value, tuple): return ' × '.join(f'{s:.2g}' for s in value)
+    return '' if value is None else str(value)
+
+# %% ../../nbs/quality/06_volumes.ipynb #33a08662
+def _odd_header(d, column, check, words):
+    "Findings of one number of the header in one reference group `d`."
+    x = d[column].map(_spelled)
+    n = Counter(s for s in x if s)
+    if not n or len(d) < 3: return []
+    usual, k = n.most_common(1)[0]
+    if k < .6*len(d): return []
+    out = []
+    for i in x.index[~x.isin(['', usual])]:
+        what = f'{words} is {shown(x[i])}, that of {k} of {len(d)} reference group is {shown(usual)}'
+        out.append(finding(d.file[i], check, what, group=d.folder[i]))
+    return out
+
+# %% ../../nbs/quality/06_volumes.ipynb #baef2844
 def _alone(d):
+    "Findings of single volumes."
     for r in d.itertuples():
         if r.error: yield finding(r.file, 'volume_unreadable', r.error)
         if not r.placed: yield finding(r.file, 'volume_unplaced', 'its header does not say how it lies in space')
-        for check, k, value, limit, words in r.faults: yield finding(r.file, check, words, value, limit, group=f'slice {k}')
+        for check, k, value, limit, words in r.faults:
+            yield finding(r.file, check, words, value, limit, group=f'slice {k}')
 
-def _beside(d):
-    d = d[d.error == ''].assign(folder=[os.path.dirname(os.path.abspath(f)) for f in d.file[d.error == '']])
-    for _, g in d.groupby('folder', sort=True): yield from _odd_headers(g)
-    for _, g in d[d.slices > 1].groupby('folder', sort=True): yield from _odd_measures(g)
+# %% ../../nbs/quality/06_volumes.ipynb #02687a42
+def _compared(d):
+    "Findings of volumes compared with the others of their folder."
+    d = d[d.error == '']
+    d = d.assign(folder=[os.path.dirname(os.path.abspath(f)) for f in d.file])
+    for _, group in d.groupby('folder', sort=True):
+        for header in _headers: yield from _odd_header(group, *header)
+    for _, group in d[d.slices > 1].groupby('folder', sort=True):
+        for rule in _rules: yield from _odd_measure(group, *rule)
+
+# %% ../../nbs/quality/06_volumes.ipynb #1cca7817
+def volume_findings(
+    paths, # Volumes; a DICOM series by its folder
+)->pd.DataFrame: # Findings, columns `COLUMNS`; the number of the slice stands in `group` for checks of slices
+    "What is wrong with volumes, alone and compared with the others of their folder."
+    paths = [str(p) for p in paths]
+    if not paths: return findings_table([])
+    with hushed(): d = pd.DataFrame(parallel_map(measure_volume, paths, 'volumes'))
+    return findings_table([*_alone(d), *_compared(d)])

@@ -7,7 +7,8 @@ from PIL import Image as PIL
 from cytokit.quality.check import check
 from cytokit.cli import main
 from cytokit.data.datasets import apply_plan, read_table
-from cytokit.quality.images import duplicates, image_findings, measure_all
+from cytokit.quality.duplicates import duplicates
+from cytokit.quality.images import image_findings, measure_all
 from cytokit.data.synthetic import make_cells
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'

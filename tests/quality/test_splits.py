@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from cytokit.core import InputError
 from cytokit.quality.findings import COLUMNS
-from cytokit.quality.images import duplicates, measure_all
+from cytokit.quality.duplicates import duplicates
+from cytokit.quality.images import measure_all
 from cytokit.quality.splits import slice_neighbours, split_findings
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'

@@ -14,7 +14,7 @@ def test_real_scans_are_left_alone():
     assert list(f) == COLUMNS and not f.severity.isin(['error', 'warning']).any(), f.message.tolist()
 
 @shared
-def test_a_spoiled_slice_of_a_real_scan_is_found(tmp_path):
+def test_a_corrupted_slice_of_a_real_scan_is_found(tmp_path):
     import nibabel as nib
     n = nib.load(SHARED/'open_ms_volumes'/'patient03_study1_T2W.nii.gz'); a = np.asarray(n.dataobj)
     b = a.copy(); b[..., 20] = b[..., 19]; c = a.copy(); c[..., 25:] = c[..., 25:]//4*3; d = a.copy(); d[..., 12] = 0
@@ -27,7 +27,7 @@ def test_a_spoiled_slice_of_a_real_scan_is_found(tmp_path):
         ('missing.nii', 'volume_slice_missing', 'slice 12'),
         ('jump.nii', 'volume_jump', 'slice 25')]
 
-def test_a_made_set_and_other_formats(tmp_path):
+def test_a_synthetic_set_and_other_formats(tmp_path):
     made = write_sample('mri', tmp_path/'mri', 6, volumes=True)
     assert not volume_findings(sorted(made.rglob('*.nii.gz'))).severity.isin(['error']).any()
     v = make_mri(0)[0]; v[10] = v[11]
