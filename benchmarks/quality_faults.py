@@ -144,7 +144,8 @@ def findings(path):
     except ImportError:
         from cytokit.data.preprocess import find_images
         from cytokit.quality.duplicates import duplicate_findings, duplicates
-        from cytokit.quality.images import image_findings, measure_all
+        from cytokit.quality.image_checks import image_findings
+        from cytokit.quality.images import measure_all
         rows = measure_all(find_images(path))
         return pd.concat([image_findings(rows), duplicate_findings(duplicates(rows))], ignore_index=True)
     return check(path).findings

@@ -30,7 +30,8 @@ def read(f): return read_image(f).array.size > 0'''),
 import sys
 from cytokit.data.preprocess import find_images
 from cytokit.quality.duplicates import duplicate_findings, duplicates
-from cytokit.quality.images import image_findings, measure_all
+from cytokit.quality.image_checks import image_findings
+from cytokit.quality.images import measure_all
 rows = measure_all(find_images(sys.argv[1]), keep=False)
 d = duplicate_findings(duplicates(rows)); f = image_findings(rows)
 print(len(rows), len(d), len(f))''',
@@ -97,7 +98,8 @@ if __name__ == '__main__':
         res = {k: dict(seconds=statistics.median(s for s, _ in v), images_per_second=n/statistics.median(s for s, _ in v), peak_mib=max(m for _, m in v), runs=v) for k, v in out.items()}
         from cytokit.data.preprocess import find_images
         from cytokit.quality.duplicates import duplicates
-        from cytokit.quality.images import image_findings, measure_all
+        from cytokit.quality.image_checks import image_findings
+        from cytokit.quality.images import measure_all
         t = time.perf_counter(); rows = measure_all(find_images(folder), keep=False); res['cytokit']['measure_per_second'] = n/(time.perf_counter() - t)
         t = time.perf_counter(); image_findings(rows); duplicates(rows); res['cytokit']['judge_seconds'] = time.perf_counter() - t
     res['join_million_seconds'], res['join_million_gib'] = join()

@@ -5,7 +5,7 @@ from .data.formats import read_image as read_image
 from .data.preprocess import Preprocessing as Preprocessing
 from .data.synthetic import write_sample as write_sample
 from .data.datasets import apply_plan as apply_plan
-from .data.datasets import fetch as fetch
+from .data.catalogue import fetch as fetch
 from .data.datasets import read_table as read_table
 from .data.datasets import split_table as split_table
 from .data.pairs import pairs as pairs

@@ -214,9 +214,9 @@ def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], ou
 @app.command()
 def fetch(name:Annotated[Optional[str], typer.Argument(help='Name in the catalogue; none: list it.')] = None, folder:Annotated[Optional[Path], typer.Option(help='Where to put it.')] = None):
     "List the catalogue of public sets, or download one."
-    from cytokit.data import datasets
-    if name: print(shown(datasets.fetch(name, folder)))
-    else: print(datasets.catalogue_table().to_string(index=False))
+    from cytokit.data import catalogue
+    if name: print(shown(catalogue.fetch(name, folder)))
+    else: print(catalogue.catalogue_table().to_string(index=False))
 
 @app.command()
 def lr(source:Source, method:_o(str, '--method', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small',

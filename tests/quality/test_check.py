@@ -8,7 +8,8 @@ from cytokit.quality.check import check
 from cytokit.cli import main
 from cytokit.data.datasets import apply_plan, read_table
 from cytokit.quality.duplicates import duplicates
-from cytokit.quality.images import image_findings, measure_all
+from cytokit.quality.image_checks import image_findings
+from cytokit.quality.images import measure_all
 from cytokit.data.synthetic import make_cells
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
