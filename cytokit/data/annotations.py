@@ -34,11 +34,13 @@ def _fill(rings, shape):
     if not np.isfinite(p).all(): raise InputError('a coordinate is not a finite number')
     low, high = p.min(0), p.max(0)
     if (high <= 0).any() or low[0] >= w or low[1] >= h:
-        raise InputError(f'it lies outside of the image of {h}×{w} pixels (x {low[0]:g}…{high[0]:g}, y {low[1]:g}…{high[1]:g}); does it belong to this image, at this size?')
+        raise InputError(f'it lies outside of the image of {h}×{w} pixels (x {low[0]:g}…{high[0]:g}, y '
+                         f'{low[1]:g}…{high[1]:g}); does it belong to this image, at this size?')
     p, q = np.where(p[:, 1:] <= q[:, 1:], p, q), np.where(p[:, 1:] <= q[:, 1:], q, p)
     first, last = (np.clip(np.ceil(y - .5), 0, h).astype(int) for y in (p[:, 1], q[:, 1]))
     n = last - first
-    if n.sum() > 2**26: raise InputError(f'its outline crosses rows {n.sum()} times; expected a simple outline')
+    if n.sum() > 2**26:
+        raise InputError(f'its outline crosses rows {n.sum()} times; expected a simple outline')
     y, e = _spans(first, n), np.repeat(np.arange(len(n)), n)
     x = p[e, 0] + (y + .5 - p[e, 1])/(q[e, 1] - p[e, 1])*(q[e, 0] - p[e, 0])
     k = np.sort(y*(w + 1) + np.clip(np.ceil(x - .5), 0, w).astype(int))
@@ -54,7 +56,8 @@ def _fill_all(parts, shape):
 def _counts(text):
     "Run lengths from COCO's compressed text."
     c = np.frombuffer(text.encode(), 'u1').astype('i8') - 48
-    if ((c < 0) | (c > 63)).any() or len(c) and c[-1] & 32: raise InputError('its compressed run lengths are broken')
+    if ((c < 0) | (c > 63)).any() or len(c) and c[-1] & 32:
+        raise InputError('its compressed run lengths are broken')
     if not len(c): return c
     start = np.flatnonzero(np.r_[True, c[:-1] & 32 == 0])
     size = np.diff(start, append=len(c))
@@ -84,7 +87,8 @@ def _unpacked(z, i):
     with z.open(i) as f: return f.read(i.file_size)
 
 # %% ../../nbs/data/05_annotations.ipynb #19eb11fa
-_FLAT = {'LINE': 'line', 'FREELINE': 'line', 'POLYLINE': 'line', 'ANGLE': 'angle', 'POINT': 'point', 'NOROI': 'mark', 'UNKNOWN': 'shape of unknown type', 'TEXT': 'text', 'ARROW': 'arrow', 'IMAGE': 'picture'}
+_FLAT = {'LINE': 'line', 'FREELINE': 'line', 'POLYLINE': 'line', 'ANGLE': 'angle', 'POINT': 'point', 'NOROI': 'mark',
+         'UNKNOWN': 'shape of unknown type', 'TEXT': 'text', 'ARROW': 'arrow', 'IMAGE': 'picture'}
 
 # %% ../../nbs/data/05_annotations.ipynb #9238acac
 def _roi_parts(data):
@@ -97,7 +101,8 @@ def _roi_parts(data):
     if roi.composite: return [[np.asarray(c, float) for c in roi.coordinates(multi=True) if len(c)]]
     if roi.roitype.name not in ('RECT', 'OVAL'): return [[roi.coordinates().astype(float)]]
     x, y, w, h = (roi.xd, roi.yd, roi.widthd, roi.heightd) if roi.subpixelrect else (roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top)
-    if roi.roitype.name == 'RECT': return [[np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], float)]]
+    if roi.roitype.name == 'RECT':
+        return [[np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], float)]]
     a = np.linspace(0, 2*np.pi, int(np.clip(4*(w + h), 64, 4096)), endpoint=False)
     return [[np.stack([x + w/2*(1 + np.cos(a)), y + h/2*(1 + np.sin(a))], 1)]]
 
@@ -107,12 +112,16 @@ def _roi_objects(path, shape, image):
     if path.suffix.lower() == '.roi': raw = [(path.name, packed)]
     else:
         with zipfile.ZipFile(io.BytesIO(packed)) as z:
-            files = [i for i in z.infolist() if i.filename.lower().endswith('.roi') and not i.filename.startswith('__MACOSX')]
-            if not files: raise InputError("it holds no .roi file; expected a zip from ImageJ's ROI manager")
+            files = [i for i in z.infolist() if i.filename.lower().endswith('.roi')
+                     and not i.filename.startswith('__MACOSX')]
+            if not files:
+                raise InputError("it holds no .roi file; expected a zip from ImageJ's ROI manager")
             if sum(i.file_size for i in files) > 2**28:
-                raise InputError(f'it unpacks to {sum(i.file_size for i in files) >> 20} MB, more than 256; outlines need less')
+                raise InputError(f'it unpacks to {sum(i.file_size for i in files) >> 20} MB, more than 256; '
+                                 'outlines need less')
             raw = [(i.filename, _unpacked(z, i)) for i in files]
-    return _each(lambda r: (_fill_all(_roi_parts(r[1]), shape), None, False), raw, lambda i, r: f'ROI {shown(r[0], 80)}'), shape
+    return _each(lambda r: (_fill_all(_roi_parts(r[1]), shape), None, False), raw,
+                 lambda i, r: f'ROI {shown(r[0], 80)}'), shape
 
 # %% ../../nbs/data/05_annotations.ipynb #672206a4
 def _each(f, items, name):
@@ -120,7 +129,8 @@ def _each(f, items, name):
     for i, o in enumerate(items):
         try: yield f(o)
         except InputError as e: raise InputError(f'{name(i, o)}: {e}') from None
-        except Exception as e: raise InputError(f'{name(i, o)}: broken ({type(e).__name__}: {shown(e, 120)})') from e
+        except Exception as e:
+            raise InputError(f'{name(i, o)}: broken ({type(e).__name__}: {shown(e, 120)})') from e
 
 # %% ../../nbs/data/05_annotations.ipynb #4511035f
 _lock = threading.Lock()
@@ -128,7 +138,10 @@ _lock = threading.Lock()
 @lru_cache(4)
 def _parsed(path, size, time):
     d = read_json(path, 2**29)
-    bad = lambda: InputError(f'JSON of another kind ({shown("its keys are " + ", ".join(map(str, d)) if isinstance(d, dict) else f"a {type(d).__name__}", 100)}); expected COCO (images, annotations) or GeoJSON (features)')
+    bad = lambda: InputError(
+        'JSON of another kind '
+        f'({shown("its keys are " + ", ".join(map(str, d)) if isinstance(d, dict) else f"a {type(d).__name__}", 100)}); '
+        'expected COCO (images, annotations) or GeoJSON (features)')
     if isinstance(d, dict) and isinstance(d.get('images'), list) and isinstance(d.get('annotations'), list):
         return 'coco', _coco(d)
     features = d.get('features') if isinstance(d, dict) and 'features' in d else d if isinstance(d, list) else [d]
@@ -140,7 +153,8 @@ def _parsed(path, size, time):
 def _coco(d):
     "Images by the last part of their name, annotations by image, names of categories in the order of their numbers."
     images, notes = {}, {}
-    for e in d['images']: images.setdefault(e['file_name'].replace('\\', '/').split('/')[-1], []).append(e)
+    for e in d['images']:
+        images.setdefault(e['file_name'].replace('\\', '/').split('/')[-1], []).append(e)
     for a in d['annotations']: notes.setdefault(a['image_id'], []).append(a)
     cats = sorted(((c['id'], str(c['name'])) for c in d.get('categories') or []))
     return images, notes, dict(cats)
@@ -157,7 +171,8 @@ def annotation_json(
 # %% ../../nbs/data/05_annotations.ipynb #86e16cc0
 def _ring(points, flat=False):
     r = np.asarray(points, float)
-    if flat and (r.ndim != 1 or len(r) % 2): raise InputError('a polygon must be a list x, y, x, y…')
+    if flat and (r.ndim != 1 or len(r) % 2):
+        raise InputError('a polygon must be a list x, y, x, y…')
     r = r.reshape(-1, 2) if flat else r[:, :2]
     return r[:-1] if len(r) > 1 and (r[0] == r[-1]).all() else r
 
@@ -181,7 +196,8 @@ def _geo_object(f, shape):
 def _coco_object(a, cats, shape):
     s = a.get('segmentation')
     if not s: raise InputError('it has no outline (a box alone is none)')
-    at = _runs(s, shape) if isinstance(s, dict) else _fill_all([[_ring(r, True)] for r in (s if isinstance(s[0], list) else [s])], shape)
+    at = _runs(s, shape) if isinstance(s, dict) else _fill_all([[_ring(r, True)]
+                                                                for r in (s if isinstance(s[0], list) else [s])], shape)
     return at, cats.get(a.get('category_id')), bool(a.get('iscrowd'))
 
 # %% ../../nbs/data/05_annotations.ipynb #530fb604
@@ -203,15 +219,19 @@ def _coco_entry(images, image):
 # %% ../../nbs/data/05_annotations.ipynb #92a609d5
 def _json_objects(path, shape, image):
     form, d = annotation_json(path)
-    if form == 'geo': return _each(lambda f: _geo_object(f, shape), d, lambda i, f: f'object {i + 1}'), shape
+    if form == 'geo':
+        return _each(lambda f: _geo_object(f, shape), d, lambda i, f: f'object {i + 1}'), shape
     images, notes, cats = d
     e = _coco_entry(images, image)
     own = (int(e['height']), int(e['width'])) if 'height' in e and 'width' in e else shape
     if shape and own != shape:
-        raise InputError(f'it says that {shown(e["file_name"])} has {own[0]}×{own[1]} pixels, the image has {shape[0]}×{shape[1]}')
+        raise InputError(f'it says that {shown(e["file_name"])} has {own[0]}×{own[1]} pixels, the image has '
+                         f'{shape[0]}×{shape[1]}')
     if not own or min(own) < 1 or own[0]*own[1] > 2**28:
         raise InputError(f'it does not tell a possible height and width of {shown(e["file_name"])}')
-    return _each(lambda a: _coco_object(a, cats, own), sorted(notes.get(e['id'], []), key=lambda a: not a.get('iscrowd')), lambda i, a: f'annotation {shown(a.get("id", i), 40)}'), own
+    return _each(lambda a: _coco_object(a, cats, own),
+                 sorted(notes.get(e['id'], []), key=lambda a: not a.get('iscrowd')),
+                 lambda i, a: f'annotation {shown(a.get("id", i), 40)}'), own
 
 # %% ../../nbs/data/05_annotations.ipynb #669396f5
 def mask_numbers(
@@ -221,7 +241,8 @@ def mask_numbers(
     "The numbers of a mask; `InputError` for what is no mask: volumes, NaN, two or more than three channels."
     a = im.array
     if im.axes[0] == 'Z':
-        raise InputError(f'{shown(path)}: a volume of {a.shape[0]} planes; save its slices in files of their own and check those')
+        raise InputError(f'{shown(path)}: a volume of {a.shape[0]} planes; save its slices in files of their own '
+                         'and check those')
     if a.dtype.kind == 'f':
         if not np.isfinite(a).all():
             raise InputError(f'{shown(path)}: holds NaN or infinite values; a mask holds whole numbers')
@@ -289,11 +310,17 @@ def read_labels(
             labels, facts = labels_of_mask(*mask_values(read_image(path), path), kind, classes), dict(names=None, overlap=0, lost=0, crowd=0)
         if shape and labels.shape != shape:
             raise InputError(f'it has {labels.shape[0]}×{labels.shape[1]} pixels, expected {shape[0]}×{shape[1]}')
-    except InputError as e: raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
+    except InputError as e:
+        raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
     except Exception as e:
-        raise InputError(f'{shown(path)}: broken, or of a kind that cannot be read ({type(e).__name__}: {shown(e, 160)})') from e
+        raise InputError(f'{shown(path)}: broken, or of a kind that cannot be read ({type(e).__name__}: '
+                         f'{shown(e, 160)})') from e
     if full: return labels, facts
-    said = [w for w in (facts['overlap'] and f'{facts["overlap"]} pixels belong to several objects and go to the last', facts['lost'] and f'{facts["lost"]} objects have no pixel left', facts['crowd'] and kind not in ('binary', 'class') and f'{facts["crowd"]} crowds are left out') if w]
+    said = [w
+            for w in (facts['overlap'] and f'{facts["overlap"]} pixels belong to several objects and go to the last',
+                      facts['lost'] and f'{facts["lost"]} objects have no pixel left',
+                      facts['crowd'] and kind not in ('binary', 'class') and f'{facts["crowd"]} crowds are left out')
+                      if w]
     if said: warnings.warn(f'{shown(path)}: {"; ".join(said)}', stacklevel=2)
     return labels
 
@@ -301,7 +328,8 @@ def read_labels(
 def _from_objects(form, path, shape, kind, classes, image):
     if form is _roi_objects or form is _json_objects and not shape and annotation_json(path)[0] == 'geo':
         if not shape: raise InputError('it does not tell the size of its image; give shape=(H, W)')
-    if shape and (min(shape) < 1 or shape[0]*shape[1] > 2**28): raise InputError(f'shape={shape} is no possible size')
+    if shape and (min(shape) < 1 or shape[0]*shape[1] > 2**28):
+        raise InputError(f'shape={shape} is no possible size')
     objects, shape = form(path, shape, image)
     labels, names, crowd, overlap = np.zeros(shape[0]*shape[1], 'i4'), [], 0, 0
     for at, name, is_crowd in objects:  # crowds come first
@@ -314,14 +342,19 @@ def _from_objects(form, path, shape, kind, classes, image):
         if classes is None and form is _json_objects and annotation_json(path)[0] == 'coco':
             classes = list(annotation_json(path)[1][2].values())
         if not names: number = []
-        elif not any(names): raise InputError("it tells no classes; use kind='instance' or 'binary'")
+        elif not any(names):
+            raise InputError("it tells no classes; use kind='instance' or 'binary'")
         elif classes is None:
             raise InputError('the order of its classes is not known; give classes=mask_classes(table)')
         elif gone := [n for n in names if n not in classes]:
-            raise InputError(f'an object has {"no class" if gone[0] is None else f"the class {shown(gone[0], 60)!r}"}; classes are {shown(", ".join(map(str, classes)))}')
+            raise InputError('an object has '
+                             f'{"no class" if gone[0] is None else f"the class {shown(gone[0], 60)!r}"}; classes '
+                             f'are {shown(", ".join(map(str, classes)))}')
         else: number = [classes.index(n) + 1 for n in names]
-    else: number = [1]*len(names) if kind == 'binary' else [max(0, i - crowd) for i in range(1, len(names) + 1)]
-    return np.array([0, *number], 'i4')[labels].reshape(shape), dict(names=names[crowd:], overlap=int(overlap), lost=int(lost), crowd=crowd)
+    else:
+        number = [1]*len(names) if kind == 'binary' else [max(0, i - crowd) for i in range(1, len(names) + 1)]
+    return np.array([0, *number], 'i4')[labels].reshape(shape), dict(names=names[crowd:], overlap=int(overlap),
+                                                                     lost=int(lost), crowd=crowd)
 
 # %% ../../nbs/data/05_annotations.ipynb #0450c766
 def labels_of_mask(
@@ -338,7 +371,8 @@ def labels_of_mask(
     if kind == 'class' and coloured:
         raise InputError('the order of its colours is not known; give classes=mask_classes(table)')
     if coloured or a.max() > 2**31 - 1: return relabel(a)[0]
-    if kind != 'instance' and a.max() == top and ((a == 0) | (a == top)).all(): return (a > 0).astype('i4')
+    if kind != 'instance' and a.max() == top and ((a == 0) | (a == top)).all():
+        return (a > 0).astype('i4')
     return a.astype('i4')
 
 # %% ../../nbs/data/05_annotations.ipynb #015e2a17
@@ -363,7 +397,8 @@ def mask_kind(
     if not len(d) or (d.ids <= 1).mean() > .8: return 'binary'
     some = d[d.ids > 1]
     one_each = (some.ids >= .6*some.pieces.fillna(1)).mean() > .5
-    return 'instances' if one_each and (some.ids.nunique() > min(3, len(some)/2) or some.ids.median() >= 8) else 'classes'
+    return 'instances' if one_each and (some.ids.nunique() > min(3, len(some)/2)
+                                        or some.ids.median() >= 8) else 'classes'
 
 # %% ../../nbs/data/05_annotations.ipynb #817dfa65
 def labels_kind(
@@ -396,7 +431,8 @@ def read_mask(
 )->tuple: # As `mask_values`
     "The numbers of a mask file, of a volume those of its middle plane; errors name the file."
     try: return mask_values(image_plane(read_image(path), 'axial', 'middle'), path)
-    except InputError as e: raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
+    except InputError as e:
+        raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
 
 # %% ../../nbs/data/05_annotations.ipynb #24ac3bf3
 def image_plane(
@@ -434,8 +470,10 @@ def _classes_of(path):
     try:
         form, d = annotation_json(Path(path))
         return form, list(d[2].values()) if form == 'coco' else {n for f in d if (n := _class_of(f))}
-    except InputError as e: raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
-    except Exception as e: raise InputError(f'{shown(path)}: broken ({type(e).__name__}: {shown(e, 120)})') from e
+    except InputError as e:
+        raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
+    except Exception as e:
+        raise InputError(f'{shown(path)}: broken ({type(e).__name__}: {shown(e, 120)})') from e
 
 # %% ../../nbs/data/05_annotations.ipynb #3d0ec73f
 def to_instances(
@@ -446,7 +484,8 @@ def to_instances(
     from skimage.measure import label
     check_choice('kind', kind, LABEL_KINDS)
     a = np.asarray(labels)
-    return relabel(a)[0] if kind == 'instance' else label(a > 0 if kind == 'binary' else a, connectivity=2, background=0).astype('i4')
+    return relabel(a)[0] if kind == 'instance' else label(a > 0 if kind == 'binary' else a, connectivity=2,
+                                                          background=0).astype('i4')
 
 # %% ../../nbs/data/05_annotations.ipynb #11d6302c
 def to_classes(

@@ -69,7 +69,8 @@ _PATH = _medmnist('path', '107 180 colon tissue patches in colour, 9 classes',
 # %% ../../nbs/data/07_catalogue.ipynb #86ae3d4d
 _MALARIA = dict(
     what='27 558 red blood cells in colour, with or without malaria parasite, group = patient',
-    licence='none stated by the publisher (US National Library of Medicine); see its page before you pass the images on',
+    licence=('none stated by the publisher (US National Library of Medicine); see its page before you pass the '
+             'images on'),
     cite='Rajaraman et al., PeerJ 6:e4568 (2018), doi:10.7717/peerj.4568',
     layout='classes', root='cell_images', group=r'/C\d+(P\d+)|/(C\d+)',
     files=[('https://data.lhncbc.nlm.nih.gov/public/Malaria/cell_images.zip',
@@ -157,13 +158,15 @@ def _unpack(archive, folder, limit=2**35):
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as z:
                 for m in progress(z.infolist(), 'unpack'):
-                    if stat.S_ISLNK(m.external_attr >> 16): raise bad(f'holds a link ({shown(m.filename)})')
+                    if stat.S_ISLNK(m.external_attr >> 16):
+                        raise bad(f'holds a link ({shown(m.filename)})')
                     if not m.is_dir():
                         with z.open(m) as f: put(m.filename, f)
         else:
             with tarfile.open(archive) as z:
                 for m in progress(z, 'unpack'):
-                    if not (m.isfile() or m.isdir()): raise bad(f'holds a link or device ({shown(m.name)})')
+                    if not (m.isfile() or m.isdir()):
+                        raise bad(f'holds a link or device ({shown(m.name)})')
                     if m.isfile(): put(m.name, z.extractfile(m))
     except InputError: raise
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
@@ -195,21 +198,27 @@ def _get(name, url, known, size, local):
     if local:
         found = [p for p in (Path(local)/name/file, Path(local)/file) if p.is_file()]
         if not found:
-            raise InputError(f'{shown(Path(local)/name/file)}: no such file; get it from {url}, or unset CYTOKIT_DATA to download')
+            raise InputError(f'{shown(Path(local)/name/file)}: no such file; get it from {url}, or unset '
+                             'CYTOKIT_DATA to download')
         if not pooch.hashes.hash_matches(found[0], known):
-            raise InputError(f'{shown(found[0])}: is not the published file (its hash differs from {known}); get it again from {url}')
+            raise InputError(f'{shown(found[0])}: is not the published file (its hash differs from {known}); get '
+                             f'it again from {url}')
         return found[0]
     pooch.get_logger().setLevel('WARNING')
     bar = progress(desc=file, total=size or 1, unit='B', unit_scale=True)
-    try: return Path(pooch.retrieve(url, known, fname=file, path=cache_dir('downloads', name),
+    try:
+        return Path(pooch.retrieve(url, known, fname=file, path=cache_dir('downloads', name),
                                     downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=30)))
     except requests.RequestException as e:
         why = f'HTTP {e.response.status_code}' if getattr(e, 'response', None) is not None else type(e).__name__
-        raise InputError(f'{name}: {url} cannot be downloaded ({why}); try again, or put the file into a folder and give it as local= or CYTOKIT_DATA') from None
+        raise InputError(f'{name}: {url} cannot be downloaded ({why}); try again, or put the file into a folder '
+                         'and give it as local= or CYTOKIT_DATA') from None
     except ValueError:
-        raise InputError(f'{name}: what came from {url} is not the published file (expected {known}); nothing is kept, try again') from None
+        raise InputError(f'{name}: what came from {url} is not the published file (expected {known}); nothing is '
+                         'kept, try again') from None
     except OSError as e:
-        raise InputError(f'{name}: cannot be written to {shown(cache_dir("downloads"))} ({e.strerror}); free some space or set CYTOKIT_CACHE') from None
+        raise InputError(f'{name}: cannot be written to {shown(cache_dir("downloads"))} ({e.strerror}); free '
+                         'some space or set CYTOKIT_CACHE') from None
     finally: bar.close()
 
 # %% ../../nbs/data/07_catalogue.ipynb #db6c7cc4
@@ -220,10 +229,12 @@ def fetch(
 )->Path: # The folder, with table.csv (for `read_table`) and source.json (licence, citation, hashes)
     "Get a public set, complete or not at all."
     if name not in CATALOGUE:
-        raise InputError(f'{shown(name)}: not in the catalogue; did you mean {", ".join(get_close_matches(str(name), CATALOGUE, 3, .3) or CATALOGUE)}?')
+        raise InputError(f'{shown(name)}: not in the catalogue; did you mean '
+                         f'{", ".join(get_close_matches(str(name), CATALOGUE, 3, .3) or CATALOGUE)}?')
     e, local = CATALOGUE[name], local or os.environ.get('CYTOKIT_DATA')
     folder = Path(folder) if folder else cache_dir('data')/name
-    if (folder/'source.json').is_file() and read_json(folder/'source.json').get('name') == name: return folder
+    if (folder/'source.json').is_file() and read_json(folder/'source.json').get('name') == name:
+        return folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f'{shown(folder)}: is not empty; give a new folder for {name}')
     files = [_get(name, *f, local) for f in e['files']]
@@ -241,7 +252,8 @@ def fetch(
 
 # %% ../../nbs/data/07_catalogue.ipynb #37c018ca
 def _layout(e, files, to):
-    if e['layout'] == 'npz': return build_table(_npz_rows(files[0], e['classes'], to), to, 'class', files[0])
+    if e['layout'] == 'npz':
+        return build_table(_npz_rows(files[0], e['classes'], to), to, 'class', files[0])
     for f in files: _unpack(f, to)
     if e['layout'] == 'classes':
         t = read_table(to/e['root'], group=e.get('group'))

@@ -38,16 +38,19 @@ def build_table(
 )->pd.DataFrame: # Columns image, target and, where given, group and split; `attrs` name, root, task
     "A table from rows of text; `InputError` where images are missing or a row says too little."
     if not rows:
-        raise InputError(f'{shown(where)}: holds no image; give a folder of class folders or a CSV with columns image,target')
+        raise InputError(f'{shown(where)}: holds no image; give a folder of class folders or a CSV with columns '
+                         'image,target')
     t = pd.DataFrame(rows, columns=['image', 'target', 'group', 'split'], dtype=object)
     n = len(t)
     t = t.drop_duplicates(ignore_index=True)
     gone = [p for p in t.image if not (os.path.isfile(p) or os.path.isdir(p))]
     if gone:
-        raise InputError(f'{shown(where)}: {len(gone)} of {len(t)} images are missing, the first is {shown(gone[0])}; relative paths start at {shown(root)}')
+        raise InputError(f'{shown(where)}: {len(gone)} of {len(t)} images are missing, the first is '
+                         f'{shown(gone[0])}; relative paths start at {shown(root)}')
     empty = (t.target == '').to_numpy()
     if empty.any():
-        raise InputError(f'{shown(where)}: {empty.sum()} of {len(t)} images have no target, the first is {shown(t.image[empty.argmax()])}; fill it in or remove the row')
+        raise InputError(f'{shown(where)}: {empty.sum()} of {len(t)} images have no target, the first is '
+                         f'{shown(t.image[empty.argmax()])}; fill it in or remove the row')
     if len(t) < n:
         warnings.warn(f'{shown(where)}: {_n(n - len(t), "row")} repeat an earlier one and are left out', stacklevel=3)
     t['split'] = [_split_name(s, where) for s in t.split]
@@ -63,7 +66,8 @@ def _numbers(values, where):
     try: x = np.array([float(v) for v in values])
     except ValueError as e: bad = e
     if bad or not np.isfinite(x).all():
-        raise InputError(f"{shown(where)}: targets must be finite numbers for task='number' ({shown(bad or 'NaN or infinite')}); mend them or use task='class'")
+        raise InputError(f"{shown(where)}: targets must be finite numbers for task='number' "
+                         f"({shown(bad or 'NaN or infinite')}); mend them or use task='class'")
     return x
 
 # %% ../../nbs/data/04_datasets.ipynb #74af49b9
@@ -83,7 +87,8 @@ def _folder_rows(folder, group):
     rows = []
     for p, r in paths:
         if has_split and r[0].lower() not in SPLIT_NAMES:
-            raise InputError(f'{shown(folder)}: has a train folder, and beside it {shown(r[0])}; keep only train, valid and test there')
+            raise InputError(f'{shown(folder)}: has a train folder, and beside it {shown(r[0])}; keep only '
+                             'train, valid and test there')
         if len(r) < 2 + has_split:
             raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class')
         rows.append((str(p), as_utf8(r[has_split]),
@@ -98,17 +103,22 @@ def find_group(
 )->str: # The (matching) group of the expression, or the whole match
     "The group that a file's name tells; `InputError` where the expression finds nothing."
     try: m = re.search(pattern, name)
-    except re.error as e: raise InputError(f'group={shown(pattern)!r}: not a regular expression ({e})') from None
+    except re.error as e:
+        raise InputError(f'group={shown(pattern)!r}: not a regular expression ({e})') from None
     if not m:
-        raise InputError(f'{shown(name)}: group={shown(pattern)!r} finds nothing in it; the pattern must fit every path')
+        raise InputError(f'{shown(name)}: group={shown(pattern)!r} finds nothing in it; the pattern must fit '
+                         'every path')
     return m.group(m.lastindex or 0)
 
 # %% ../../nbs/data/04_datasets.ipynb #0b6f6361
 def _csv_rows(path, columns, limit=2**28):
     raw = read_bytes(path, limit)
-    try: text = raw.decode('utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig', 'surrogateescape')
-    except ValueError as e: raise InputError(f'{shown(path)}: not text ({shown(e)}); save it as CSV in UTF-8') from None
-    if '\0' in text: raise InputError(f'{shown(path)}: not text (it holds a zero byte); save it as CSV in UTF-8')
+    try:
+        text = raw.decode('utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig', 'surrogateescape')
+    except ValueError as e:
+        raise InputError(f'{shown(path)}: not text ({shown(e)}); save it as CSV in UTF-8') from None
+    if '\0' in text:
+        raise InputError(f'{shown(path)}: not text (it holds a zero byte); save it as CSV in UTF-8')
     try:
         for sep in ',;\t':
             reader = csv.reader(io.StringIO(text, newline=''), delimiter=sep, strict=True)
@@ -118,17 +128,21 @@ def _csv_rows(path, columns, limit=2**28):
         else: header = first
         for name, c in columns.items():
             if header.count(c) != 1 and (name in ('image', 'target') or c != name or c in header):
-                raise InputError(f'{shown(path)}: must have one column {shown(c)!r}, its columns are {shown(", ".join(header))}; rename it or say {name}=NAME')
+                raise InputError(f'{shown(path)}: must have one column {shown(c)!r}, its columns are '
+                                 f'{shown(", ".join(header))}; rename it or say {name}=NAME')
         where, rows = [header.index(c) if c in header else None for c in columns.values()], []
         for row in reader:
             if not row: continue
             if len(row) < len(header) or any(row[len(header):]):
-                raise InputError(f'{shown(path)}: line {reader.line_num} has {len(row)} cells, the header has {len(header)}; quote cells that hold a {sep!r}')
+                raise InputError(f'{shown(path)}: line {reader.line_num} has {len(row)} cells, the header has '
+                                 f'{len(header)}; quote cells that hold a {sep!r}')
             rows.append(['' if i is None else plain_cell(row[i] if j == 0 else row[i].strip())
                          for j, i in enumerate(where)])
-    except csv.Error as e: raise InputError(f'{shown(path)}: line {reader.line_num} is not CSV ({e})') from None
+    except csv.Error as e:
+        raise InputError(f'{shown(path)}: line {reader.line_num} is not CSV ({e})') from None
     try: ''.join(x for r in rows for x in r[1:]).encode()
-    except UnicodeEncodeError: raise InputError(f'{shown(path)}: not UTF-8; save it as "CSV UTF-8"') from None
+    except UnicodeEncodeError:
+        raise InputError(f'{shown(path)}: not UTF-8; save it as "CSV UTF-8"') from None
     if sep == ';' and all(re.fullmatch(r'[+-]?\d+(,\d+)?', r[1]) for r in rows):
         for r in rows: r[1] = r[1].replace(',', '.')
     return rows
@@ -160,12 +174,15 @@ def read_table(
     if os.path.isdir(path):
         return _same_path(build_table(_folder_rows(path.resolve(), group), path.resolve(), task or 'class', path))
     if not os.path.isfile(path): raise InputError(f'{shown(path)}: no such folder or CSV file')
-    if is_image(path): raise InputError(f'{shown(path)}: is an image; give the folder of its class folders, or a CSV')
+    if is_image(path):
+        raise InputError(f'{shown(path)}: is an image; give the folder of its class folders, or a CSV')
     root = path.parent.resolve()
-    try: rows = _csv_rows(path, dict(image=image, target=target, group=group or 'group', split=split, task='task'))
+    try:
+        rows = _csv_rows(path, dict(image=image, target=target, group=group or 'group', split=split, task='task'))
     except OSError as e: raise InputError(f'{shown(path)}: cannot be read ({e.strerror})') from None
     if any(not r[0] for r in rows):
-        raise InputError(f'{shown(path)}: {sum(not r[0] for r in rows)} of {len(rows)} rows have no image; fill it in or remove the row')
+        raise InputError(f'{shown(path)}: {sum(not r[0] for r in rows)} of {len(rows)} rows have no image; fill '
+                         'it in or remove the row')
     said = {r[4] for r in rows}  # `save_table` says the task where the targets alone would not
     task = task or (said.pop() if len(said) == 1 and said < {'class', 'number', 'mask'} else None)
     masks = task == 'mask' or not task and rows and all(is_image(r[1]) for r in rows)
@@ -179,7 +196,8 @@ def read_table(
 def _same_path(t):
     twice = t.image[t.image.duplicated()]
     if len(twice):
-        raise InputError(f'{shown(twice.iloc[0])}: stands in {(t.image == twice.iloc[0]).sum()} rows with different targets, groups or splits; keep one')
+        raise InputError(f'{shown(twice.iloc[0])}: stands in {(t.image == twice.iloc[0]).sum()} rows with '
+                         'different targets, groups or splits; keep one')
     return t
 
 # %% ../../nbs/data/04_datasets.ipynb #ce3d4bb1
@@ -224,13 +242,15 @@ def pair_table(
     used = {r[1] for r in rows}
     alone += sorted({m for v in by.values() for m in v if str(m) not in used})
     if alone and not drop:
-        raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and mask alike, or leave such files out with drop=True')
+        raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and '
+                         'mask alike, or leave such files out with drop=True')
     return build_table(rows, os.path.commonpath([images, masks]), 'mask', images)
 
 # %% ../../nbs/data/04_datasets.ipynb #c2a01d88
 def _content(path):
     # a folder is one image, in slices
-    try: return digest([file_digest(p) for p in find_images(path)]) if os.path.isdir(path) else file_digest(path)
+    try:
+        return digest([file_digest(p) for p in find_images(path)]) if os.path.isdir(path) else file_digest(path)
     except OSError as e:
         raise InputError(f'{shown(path)}: cannot be read ({e.strerror}); mend the path or remove the row') from None
 
@@ -287,11 +307,14 @@ def _refuse_copies(table, k):
     "Where there are too few units because files are the same, say that."
     empty = [p for p in table.image if os.path.isfile(p) and not os.path.getsize(p)]
     if empty:
-        raise InputError(f'{shown(empty[0])}: the file is empty (0 bytes), one of {len(empty)} in {len(table)}; get them again or remove them')
+        raise InputError(f'{shown(empty[0])}: the file is empty (0 bytes), one of {len(empty)} in {len(table)}; '
+                         'get them again or remove them')
     if _groups(table).nunique() < k: return
     same = pd.Series(_twins(list(table.image))).duplicated(keep=False).to_numpy()
     first = table.image[same].iloc[:2]
-    raise InputError(f'{shown(first.iloc[0])}: one of {same.sum()} images of {len(table)} that are the same as another, byte for byte; they count as one, which is too few for {k} parts: remove the copies')
+    raise InputError(f'{shown(first.iloc[0])}: one of {same.sum()} images of {len(table)} that are the same as '
+                     f'another, byte for byte; they count as one, which is too few for {k} parts: remove the '
+                     'copies')
 
 # %% ../../nbs/data/04_datasets.ipynb #b2f75166
 def _counts(table, by, k):
@@ -301,13 +324,15 @@ def _counts(table, by, k):
     c = pd.crosstab(unit, y)
     if len(c) < k: _refuse_copies(table, k)
     if len(c) < k:
-        raise InputError(f'{_n(len(table), "image")} of {_n(len(c), by)} ({shown(", ".join(c.index[:3]))}): too few for {k} parts; add {by}s')
+        raise InputError(f'{_n(len(table), "image")} of {_n(len(c), by)} ({shown(", ".join(c.index[:3]))}): too '
+                         f'few for {k} parts; add {by}s')
     if task == 'class':
         for name in c:
             n = (c[name] > 0).sum()
             if n < k: _refuse_copies(table[y == name], k)
             if n < k:
-                raise InputError(f'class {shown(name)!r} has {_n(c[name].sum(), "image")} in {_n(n, "group")}: it cannot be in {k} parts; add images of other groups, or leave the class out')
+                raise InputError(f'class {shown(name)!r} has {_n(c[name].sum(), "image")} in {_n(n, "group")}: '
+                                 f'it cannot be in {k} parts; add images of other groups, or leave the class out')
     return unit, c
 
 # %% ../../nbs/data/04_datasets.ipynb #d6f6fc73
@@ -327,7 +352,8 @@ def split_table(
     by:str='group', # 'group', or 'image': each image by itself, which LEAKS when groups exist; for showing just that
 )->pd.DataFrame: # A copy with the column split
     "Add a split where there is none. A given split stays; if it has no valid part, that is cut from train. With few groups many seeds agree on the best split: use `fold_table`."
-    if by not in ('group', 'image'): raise InputError(f"by must be 'group' or 'image', got {shown(by)!r}")
+    if by not in ('group', 'image'):
+        raise InputError(f"by must be 'group' or 'image', got {shown(by)!r}")
     if not (0 < valid < 1 and 0 <= test < 1 and valid + test < 1):
         raise InputError(f'valid and test must be shares that leave some for training, got {valid} and {test}')
     t = table.copy()
@@ -344,7 +370,8 @@ def split_table(
     t.loc[rows.index, 'split'] = unit.map(part).map(dict(enumerate(names)))
     lost = [(s, c) for s in ('train', 'valid') for c in counts if counts[c][part == names.index(s)].sum() == 0]
     if lost and table_attrs(t)['task'] == 'class':
-        raise InputError(f'the groups overlap so that class {shown(lost[0][1])!r} has no group left for {lost[0][0]}; add groups, or leave the class out')
+        raise InputError(f'the groups overlap so that class {shown(lost[0][1])!r} has no group left for '
+                         f'{lost[0][0]}; add groups, or leave the class out')
     return t
 
 # %% ../../nbs/data/04_datasets.ipynb #987b713f
@@ -377,7 +404,9 @@ def _beginnings(stems, number, wells):
     out = []
     for s in stems:
         found = list(re.finditer(r'\d+', s))[:number + 1]
-        if len(found) <= number or len(found[-1][0]) > 6: out.append(None); continue
+        if len(found) <= number or len(found[-1][0]) > 6:
+            out.append(None)
+            continue
         end = found[-1].end()
         out.append((s[:end], _spelling(s[:end], wells), re.match(r'[A-Za-z]*', s[end:])[0]))
     return out
@@ -389,7 +418,8 @@ def _look_like_groups(values, targets, folders, keyword):
     same = [values, list(targets), folders] if plain else [values]
     n = pd.Series(values).groupby(same).transform('size')
     several = len(set(values))
-    if several < (2 if keyword else 3) or several > len(values)/2 or (n > 1).mean() < .5: return False
+    if several < (2 if keyword else 3) or several > len(values)/2 or (n > 1).mean() < .5:
+        return False
     return pd.Series(values).groupby(list(targets)).nunique().max() > 1
 
 # %% ../../nbs/data/04_datasets.ipynb #9663e68b
@@ -421,7 +451,8 @@ def _shared_beginning(stems, targets, folders, number, wells):
     like = [p is not None and p[1:] == (pattern, letters) for p in parts]
     if np.mean(like) < .8: return None
     values = [p[0] if own else s for p, own, s in zip(parts, like, stems)]
-    if not _look_like_groups(values, targets, folders, bool(_KEYWORD.search(pattern.replace(r'\d+', '#')))): return None
+    if not _look_like_groups(values, targets, folders, bool(_KEYWORD.search(pattern.replace(r'\d+', '#')))):
+        return None
     return pattern, values, len(set(values)), values[like.index(True)]
 
 # %% ../../nbs/data/04_datasets.ipynb #f009decc
@@ -442,7 +473,8 @@ def group_question(
     expression, n, one = guess
     folders = all(str(y) in Path(p).parts for p, y in zip(table.image, table.target)) and not os.path.exists(os.path.join(table.attrs.get('root', '.'), 'table.csv'))
     how = f"pass --group '{expression}'" if folders else 'add a column group to the table'
-    return f'file names look like {n} groups ({shown(one)}…) and none is given; {how} so that no patient, plate or image is in both parts'
+    return (f'file names look like {n} groups ({shown(one)}…) and none is given; {how} so that no patient, plate '
+            'or image is in both parts')
 
 # %% ../../nbs/data/04_datasets.ipynb #98008190
 def check_table(
@@ -452,25 +484,31 @@ def check_table(
     "Raise `InputError` when the table cannot give an honest result."
     t, task, n = table, table_attrs(table)['task'], len(table)
     for c in ('image', 'target'):
-        if c not in t: raise InputError(f'table must have a column {c!r}, it has {shown(", ".join(map(str, t)))}')
+        if c not in t:
+            raise InputError(f'table must have a column {c!r}, it has {shown(", ".join(map(str, t)))}')
         if not n or t[c].isna().any():
             raise InputError(f'{t[c].isna().sum()} of {n} rows have no {c}; every image needs one')
     _same_path(t)
     if task != 'mask' and t.target.nunique() < 2:
-        raise InputError(f'all {n} targets are {shown(t.target.iloc[0])!r}: there is nothing to tell apart; give at least two classes')
+        raise InputError(f'all {n} targets are {shown(t.target.iloc[0])!r}: there is nothing to tell apart; give '
+                         'at least two classes')
     if task == 'class':
         rare = t.target.value_counts().loc[lambda c: c < 2]
         if len(rare):
-            raise InputError(f'class {shown(rare.index[0])!r} has one image: it cannot be learned and checked; add images, or leave the class out')
+            raise InputError(f'class {shown(rare.index[0])!r} has one image: it cannot be learned and checked; '
+                             'add images, or leave the class out')
     if 'split' not in t or t.split.isna().all(): return t
     wrong = t.split[~t.split.isin(['train', 'valid', 'test'])]
     if len(wrong):
-        raise InputError(f'split must be train, valid or test for every image, got {shown(wrong.iloc[0])!r} in {len(wrong)} rows')
+        raise InputError(f'split must be train, valid or test for every image, got {shown(wrong.iloc[0])!r} in '
+                         f'{len(wrong)} rows')
     for s in ('train', 'valid'):
-        if s not in set(t.split): raise InputError(f'no image is in {s}; let split_table make the split')
+        if s not in set(t.split):
+            raise InputError(f'no image is in {s}; let split_table make the split')
         lost = set(t.target) - set(t.target[t.split == s]) if task == 'class' else ()
         if lost:
-            raise InputError(f'class {shown(min(lost))!r} has no image in {s}; split anew with split_table, or leave the class out')
+            raise InputError(f'class {shown(min(lost))!r} has no image in {s}; split anew with split_table, or '
+                             'leave the class out')
     if allow_leak: return t
     for what, key in (('group', t.group if 'group' in t else pd.Series(np.nan, t.index)),
                       ('picture', pd.Series(_twins(list(t.image)), t.index))):
@@ -479,7 +517,8 @@ def check_table(
         if len(bad):
             first = shown(bad.index[0] if what == 'group'
                           else ' = '.join(os.path.basename(p) for p in t.image[key == bad.index[0]][:2]))
-            raise InputError(f'leak: {_n(len(bad), what)} in more than one split, the first is {first} in {bad.iloc[0]}; split by group with split_table')
+            raise InputError(f'leak: {_n(len(bad), what)} in more than one split, the first is {first} in '
+                             f'{bad.iloc[0]}; split by group with split_table')
     return t
 
 # %% ../../nbs/data/04_datasets.ipynb #3984bd75
@@ -488,7 +527,8 @@ def classes(
 )->list[str]: # Their names in natural order: 2 before 10
     "The classes of a table; a class's place in this list is its number."
     if table_attrs(table)['task'] != 'class':
-        raise InputError(f"the targets are of task {table_attrs(table)['task']!r}: there are no classes; read the table with task='class' if they are")
+        raise InputError(f"the targets are of task {table_attrs(table)['task']!r}: there are no classes; read "
+                         "the table with task='class' if they are")
     return sorted(set(map(str, table.target)),
                   key=lambda s: [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in re.split(r'(\d+)', s)])
 
@@ -505,7 +545,8 @@ def save_table(
         except ValueError: return str(p)  # another drive
     t = table.assign(image=[relative(p) for p in table.image])
     if table_attrs(table)['task'] == 'mask': t['target'] = [relative(p) for p in t.target]
-    if _task([str(v) for v in t.target]) != table_attrs(table)['task']: t['task'] = table_attrs(table)['task']
+    if _task([str(v) for v in t.target]) != table_attrs(table)['task']:
+        t['task'] = table_attrs(table)['task']
     rows = [list(t), *([safe_cell(v) for v in row] for row in t.astype(object).where(t.notna(), '').values.tolist())]
     quoting = csv.QUOTE_ALL if any('\r' in str(x) for r in rows for x in r) else csv.QUOTE_MINIMAL
     with atomic(path) as tmp, open(tmp, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
@@ -553,9 +594,11 @@ def read_csv(
         raise InputError(f'{shown(path)}: cannot be read as CSV ({shown(e, 80)})') from None
     gone = [c for c in (*columns, *numbers) if c not in d]
     if gone:
-        raise InputError(f'{shown(path)}: has no column {gone[0]}, its columns are {shown(", ".join(map(str, d)))}; damaged, or another file')
+        raise InputError(f'{shown(path)}: has no column {gone[0]}, its columns are '
+                         f'{shown(", ".join(map(str, d)))}; damaged, or another file')
     wrong = [c for c in numbers if d[c].dtype.kind not in 'iuf']
-    if wrong: raise InputError(f'{shown(path)}: its column {wrong[0]} must hold numbers; damaged, or another file')
+    if wrong:
+        raise InputError(f'{shown(path)}: its column {wrong[0]} must hold numbers; damaged, or another file')
     for c in d:
         if d[c].dtype.kind == 'O': d[c] = [plain_cell(v) if isinstance(v, str) else v for v in d[c]]
     return d
@@ -577,11 +620,13 @@ def apply_plan(
     for line, (image, action, to) in enumerate(rows, 2):
         i, action = at.get(os.path.realpath(absolute_path(image, root))), action.lower() or 'keep'
         if action not in ACTIONS:
-            raise InputError(f"{shown(path)}: row {line} says {shown(action)!r}; an action is one of {', '.join(ACTIONS)}")
+            raise InputError(f"{shown(path)}: row {line} says {shown(action)!r}; an action is one of "
+                             f"{', '.join(ACTIONS)}")
         if action in ('relabel', 'move') and not to:
             raise InputError(f'{shown(path)}: row {line} does not say in the column to where {shown(image)} goes')
         if action == 'move' and 'split' not in t:
-            raise InputError(f'{shown(path)}: row {line} moves {shown(image)} to {shown(to)}, but the table has no splits')
+            raise InputError(f'{shown(path)}: row {line} moves {shown(image)} to {shown(to)}, but the table has '
+                             'no splits')
         if i is None: continue
         n += 1
         if action == 'drop': drop.append(i)
@@ -590,7 +635,8 @@ def apply_plan(
             t.iloc[i, t.columns.get_loc('target')] = _numbers([to], f'{path}, row {line}')[0] if table_attrs(table)['task'] == 'number' else to
         if action == 'move': t.iloc[i, t.columns.get_loc('split')] = _split_name(to, path)
     if rows and not n:
-        raise InputError(f'{shown(path)}: none of its {len(rows)} images is in the table, the first is {shown(rows[0][0])}; relative paths start at {shown(root)}')
+        raise InputError(f'{shown(path)}: none of its {len(rows)} images is in the table, the first is '
+                         f'{shown(rows[0][0])}; relative paths start at {shown(root)}')
     if fix:
         warnings.warn(f'{shown(path)}: {_n(fix, "image")} to fix {"is" if fix == 1 else "are"} still in the table',
                       stacklevel=2)
@@ -623,6 +669,7 @@ def shuffle_targets(
 # %% ../../nbs/data/04_datasets.ipynb #9e734f9c
 def _dependence(a, b, named):
     if not named: return np.nan_to_num(np.corrcoef(a, b)[0, 1])**2 if a.std() and b.std() else 1.
-    c = np.zeros((a.max() + 1, max(a.max(), b.max()) + 1)); np.add.at(c, (a, b), 1)
+    c = np.zeros((a.max() + 1, max(a.max(), b.max()) + 1))
+    np.add.at(c, (a, b), 1)
     e = c.sum(1, keepdims=True)*c.sum(0)/len(a)
     return ((c - e)**2/np.where(e > 0, e, 1)).sum()/len(a)

@@ -60,7 +60,9 @@ class hushed:
                 hushed.caught = warnings.catch_warnings()
                 hushed.caught.__enter__()
                 warnings.simplefilter('ignore')
-                hushed.levels = [(g, g.level) for g in map(logging.getLogger, ('PIL', 'tifffile', 'pydicom', 'nibabel', 'nibabel.global'))]
+                hushed.levels = [(g, g.level)
+                                 for g in map(logging.getLogger,
+                                              ('PIL', 'tifffile', 'pydicom', 'nibabel', 'nibabel.global'))]
                 for g, _ in hushed.levels: g.setLevel(logging.CRITICAL + 1)
     def __exit__(self, *exc):
         with self.lock:
@@ -79,7 +81,8 @@ def check_size(
     size = '×'.join(str(int(s)) for s in shape)
     if n <= 0 or min(shape) <= 0: raise InputError(f'it has no pixels ({size})')
     if n > limit:
-        raise InputError(f'it decodes to {size} values, more than max_pixels={limit}; make it smaller, or raise max_pixels')
+        raise InputError(f'it decodes to {size} values, more than max_pixels={limit}; make it smaller, or raise '
+                         'max_pixels')
 
 # %% ../../nbs/data/00_formats.ipynb #58c55e27
 def _read_bytes(path, limit):
@@ -106,7 +109,8 @@ def _made(path, kind, a, axes, spacing=None, unit=None, channels=(), meta=None):
         channels = {1: ('grey',), 3: ('red', 'green', 'blue')}.get(n) or tuple(f'channel {i}' for i in range(n))
     a = np.ascontiguousarray(a, a.dtype.newbyteorder('='))
     if not a.flags.writeable: a = a.copy()
-    spacing = None if spacing is None else tuple(float(f'{s or 0:.6g}') for s in spacing)  # headers hold 32-bit floats: 0.7, not 0.699999988
+    # headers hold 32-bit floats: 0.7, not 0.699999988
+    spacing = None if spacing is None else tuple(float(f'{s or 0:.6g}') for s in spacing)
     if spacing and not all(0 < s < math.inf for s in spacing): spacing = None
     return Image(a, axes, spacing, unit if spacing else None, tuple(channels), kind, path, meta or {})
 
@@ -116,7 +120,8 @@ def _read_pil(raw, limit):
     stored = _unpacked(raw) if kind == 'PNG' else raw
     if stored is not raw and (plain := _plain(stored, limit)): return plain
     from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
-    im = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile, 'BMP': BmpImagePlugin.BmpImageFile}[kind](io.BytesIO(stored))
+    im = {'PNG': PngImagePlugin.PngImageFile, 'JPEG': JpegImagePlugin.JpegImageFile,
+          'BMP': BmpImagePlugin.BmpImageFile}[kind](io.BytesIO(stored))
     check_size((im.height, im.width, len(im.getbands())), limit)
     im.load()
     a = _png16(raw, im.size) if kind == 'PNG' and raw[24] == 16 and raw[25] else _pil_array(im)
@@ -142,12 +147,14 @@ def _unpacked(raw):
         size = h*(1 + (w*bits*_PNG_CHANNELS[colour] + 7)//8)
         at = [(a, b) for kind, a, b in _chunks(raw) if kind == b'IDAT']
         start, end = at[0][0], at[-1][1]
-        if interlaced or size > 2**24 or end >= len(raw) or end - start != sum(b - a for a, b in at): return raw
+        if interlaced or size > 2**24 or end >= len(raw) or end - start != sum(b - a for a, b in at):
+            return raw
         pixels = imagecodecs.deflate_decode(b''.join(raw[a+8:b-4] for a, b in at), out=size)
         if len(pixels) != size or max(pixels[::size//h]) > 4:
             return raw  # each row begins with the number of its filter
         stored = b'IDAT' + imagecodecs.deflate_encode(pixels, level=0)
-        return b''.join((raw[:start], struct.pack('>I', len(stored) - 4), stored, struct.pack('>I', imagecodecs.deflate_crc32(stored)), raw[end:]))
+        return b''.join((raw[:start], struct.pack('>I', len(stored) - 4), stored,
+                         struct.pack('>I', imagecodecs.deflate_crc32(stored)), raw[end:]))
     except Exception: return raw
 
 # %% ../../nbs/data/00_formats.ipynb #f06b3be8
@@ -162,7 +169,8 @@ def _plain(stored, limit):
     kinds = [k for k, *_ in chunks if k not in _NO_MATTER]
     if bits not in (8, 16) or colour == 3 or any(stored[26:29]) or kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33:
         return None
-    if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b], 'big') for k, a, b in chunks if k != b'IDAT'):
+    if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b], 'big') for k, a, b in chunks
+           if k != b'IDAT'):
         return None
     check_size((h, w, _PNG_CHANNELS[colour]), limit)
     a = imagecodecs.png_decode(b''.join([stored[:8], *(stored[a:b] for k, a, b in chunks if k in kinds)]))
@@ -201,7 +209,8 @@ def upright(
     return turn.get(orientation, lambda a: a)(a)
 
 # %% ../../nbs/data/00_formats.ipynb #eada6fb9
-TIFF_CODECS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946, 34925, 50000}  # none, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard
+# none, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard
+TIFF_CODECS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946, 34925, 50000}
 
 def check_tiff_pages(
     raw:bytes, # A TIFF file; a memory map will do
@@ -229,7 +238,8 @@ def _tiff_check(series, raw, limit):
             raise InputError(f'its compression ({shown(p.compression)}) is not read; save it with LZW or deflate')
         if any(q is None or 0 in q.databytecounts or not q.databytecounts for q in s.pages):
             raise InputError('parts of it are missing')
-        parts = [raw[o:o+n] for q in s.pages for o, n in zip(q.dataoffsets, q.databytecounts)] if p.compression == 7 else []
+        parts = [raw[o:o+n] for q in s.pages
+                 for o, n in zip(q.dataoffsets, q.databytecounts)] if p.compression == 7 else []
         if any(jpeg_pixels(x) > 4*p.size + 2**16 for x in parts):
             raise InputError('the JPEG inside is larger than the image it belongs to')
 
@@ -250,7 +260,8 @@ def _read_tiff(raw, limit):
         sizes = {(s.shape, s.axes, s.dtype) for s in series}
         if len(sizes) != 1:
             found = ', '.join(sorted('×'.join(map(str, s[0])) for s in sizes)[:4])
-            raise InputError(f'it holds {len(series)} images of different sizes ({found}); save each in a file of its own')
+            raise InputError(f'it holds {len(series)} images of different sizes ({found}); save each in a file '
+                             'of its own')
         _tiff_check(series, raw, limit)
         s, p = series[0], series[0].keyframe
         a = s.asarray(maxworkers=1) if len(series) == 1 else np.stack([s.asarray(maxworkers=1) for s in series])
@@ -269,7 +280,8 @@ def tiff_colours(
 )->tuple: # Pixels, axes
     "Pixels that mean brightness or red, green, blue, whatever the photometric interpretation."
     photometric, alpha = int(p.photometric), False
-    if photometric == 0 and not (a.dtype.kind == 'b' and t.is_shaped):  # tifffile writes True as 1 and calls it white-is-zero
+    # tifffile writes True as 1 and calls it white-is-zero
+    if photometric == 0 and not (a.dtype.kind == 'b' and t.is_shaped):
         if a.dtype.kind == 'b': a = ~a
         elif a.dtype.kind == 'u': a = a.dtype.type(2**p.bitspersample - 1) - a
     elif photometric == 3:
@@ -299,7 +311,8 @@ def tiff_axes(
         few = other[0] == 'Q' and a.shape[axes.index('Q')] <= 4
         axes = axes.replace(other[0], 'C' if few and 'C' not in axes else 'Z')
     if len(set(axes)) < len(axes) or set(axes) - set('ZYXC') or not {'Y', 'X'} <= set(axes):
-        raise InputError(f"its axes are {told} ({'×'.join(map(str, a.shape))}); expected at most Z, Y, X and channels: save one time point or position a file")
+        raise InputError(f"its axes are {told} ({'×'.join(map(str, a.shape))}); expected at most Z, Y, X and "
+                         "channels: save one time point or position a file")
     order = [x for x in 'ZYXC' if x in axes]
     return a.transpose([axes.index(x) for x in order]), ''.join(order)
 
@@ -315,10 +328,13 @@ def tiff_metadata(
         xml = t.ome_metadata or ''
         names = re.findall(r'<Channel\b[^>]*?\bName="([^"]*)"', xml)
         units = dict(re.findall(r'PhysicalSize([XYZ])Unit="([^"]*)"', xml))
-        size = {x: float(v)*scale.get(units.get(x, 'µm'), math.nan) for x, v in re.findall(r'PhysicalSize([XYZ])="([^"]*)"', xml)}
+        size = {x: float(v)*scale.get(units.get(x, 'µm'), math.nan)
+                for x, v in re.findall(r'PhysicalSize([XYZ])="([^"]*)"', xml)}
     elif t.is_imagej and (u := (t.imagej_metadata or {}).get('unit')) in scale:
         x, y = t.pages[0].resolution
-        size = {k: v*scale[u] for k, v in (('X', 1/x if x else 0), ('Y', 1/y if y else 0), ('Z', t.imagej_metadata.get('spacing') or 0))}
+        size = {k: v*scale[u]
+                for k, v in (('X', 1/x if x else 0), ('Y', 1/y if y else 0),
+                             ('Z', t.imagej_metadata.get('spacing') or 0))}
     return [size.get(x) for x in axes if x != 'C'] if size else None, 'µm', names
 
 # %% ../../nbs/data/00_formats.ipynb #2b99de9c
@@ -340,10 +356,12 @@ def _read_nifti(raw, limit):
     shape, dtype, offset, affine, slope, inter, mm = _nifti_header(head)
     check_size(shape or (0,), limit)
     n, need = math.prod(shape), offset + math.prod(shape)*dtype.itemsize
-    if offset > 2**24 + 8*limit: raise InputError('its header is false (data begin far behind the end)')
+    if offset > 2**24 + 8*limit:
+        raise InputError('its header is false (data begin far behind the end)')
     data = head + f.read(max(0, need - len(head)))
     f.read(2**20)  # a gzip stream ends with its checksum, which is tried at its end
-    if len(data) < need: raise InputError(f'it is cut short: its header promises {need} bytes, {len(data)} came')
+    if len(data) < need:
+        raise InputError(f'it is cut short: its header promises {need} bytes, {len(data)} came')
     a = np.frombuffer(data, dtype, n, offset)
     if dtype.names: a = np.stack([a[c] for c in dtype.names if c != 'A'], -1)
     elif dtype.kind == 'c': raise InputError('its values are complex; save magnitude or phase')
@@ -376,7 +394,8 @@ def _rescale(a, slope, inter, ends=None):
     return (a*slope + inter).astype('f4')
 
 # %% ../../nbs/data/00_formats.ipynb #c14b66c1
-_DICOM_CODECS = {f'1.2.840.10008.1.2.4.{n}': c for c, ns in dict(jpeg=(51, 57, 70), jpegls=(80, 81), jpeg2k=(90, 91)).items() for n in ns}
+_DICOM_CODECS = {f'1.2.840.10008.1.2.4.{n}': c
+                 for c, ns in dict(jpeg=(51, 57, 70), jpegls=(80, 81), jpeg2k=(90, 91)).items() for n in ns}
 
 def _dataset(raw, limit):
     "The data set of a DICOM file; one that is deflated must unpack within bounds."
@@ -387,7 +406,8 @@ def _dataset(raw, limit):
         if filereader._read_file_meta_info(f).get('TransferSyntaxUID') == uid.DeflatedExplicitVRLittleEndian:
             z = zlib.decompressobj(-15)
             z.decompress(raw[f.tell():], 8*limit + 2**24)
-            if z.unconsumed_tail: raise InputError(f'it unpacks to more than max_pixels={limit} can need')
+            if z.unconsumed_tail:
+                raise InputError(f'it unpacks to more than max_pixels={limit} can need')
     ds = dcmread(io.BytesIO(raw), force=True)
     if not ds.file_meta.get('TransferSyntaxUID'):
         implicit, little = ds.original_encoding
@@ -404,12 +424,15 @@ def _stored(ds, limit):
     check_size(shape, limit)
     codec = _DICOM_CODECS.get(str(ds.file_meta.TransferSyntaxUID))
     if not codec:
-        ds.pixel_array_options(allow_excess_frames=False, decoding_plugin='pillow' if str(ds.file_meta.TransferSyntaxUID).endswith('4.50') else '')
+        ds.pixel_array_options(allow_excess_frames=False,
+                               decoding_plugin='pillow' if str(ds.file_meta.TransferSyntaxUID).endswith('4.50') else '')
         return ds.pixel_array.reshape(shape)
     from pydicom import encaps, pixels
-    a = np.stack([_decode(codec, f, shape[1:], ds) for f in encaps.generate_frames(ds.PixelData, number_of_frames=shape[0])])
+    a = np.stack([_decode(codec, f, shape[1:], ds)
+                  for f in encaps.generate_frames(ds.PixelData, number_of_frames=shape[0])])
     colours = ds.PhotometricInterpretation
-    return (pixels.convert_color_space(a, colours, 'RGB') if codec != 'jpeg2k' and colours.startswith('YBR') else a).reshape(shape)
+    return (pixels.convert_color_space(a, colours, 'RGB') if codec != 'jpeg2k' and colours.startswith('YBR')
+            else a).reshape(shape)
 
 # %% ../../nbs/data/00_formats.ipynb #4ebcb931
 def _decode(codec, data, shape, ds):
@@ -427,7 +450,8 @@ def _decode(codec, data, shape, ds):
 # %% ../../nbs/data/00_formats.ipynb #9a7e2949
 def _of(ds, i, group, name):
     "A property of frame `i`: from its own functional group, the shared one, or the data set."
-    for s in ((ds.get('PerFrameFunctionalGroupsSequence') or [])[i:i+1], ds.get('SharedFunctionalGroupsSequence') or []):
+    for s in ((ds.get('PerFrameFunctionalGroupsSequence') or [])[i:i+1],
+              ds.get('SharedFunctionalGroupsSequence') or []):
         if len(s) and group in s[0] and name in s[0][group][0]: return s[0][group][0][name].value
     alone = int(ds.get('NumberOfFrames') or 1) == 1
     return ds.get(name) if alone or name not in ('ImagePositionPatient', 'ImageOrientationPatient') else None
@@ -440,20 +464,25 @@ def _planes(ds, limit):
     if kind == 'PALETTE COLOR': a = pixels.apply_color_lut(a, ds)
     bits = int(ds.get('BitsStored') or 0)
     ends = (-2**(bits-1), 2**(bits-1)-1) if ds.get('PixelRepresentation') else (0, 2**bits-1)
-    if kind == 'MONOCHROME1' and a.dtype.kind in 'iu': a = (sum(ends) - a.astype('i8')).astype(a.dtype)
+    if kind == 'MONOCHROME1' and a.dtype.kind in 'iu':
+        a = (sum(ends) - a.astype('i8')).astype(a.dtype)
     for i, p in enumerate(a):
         if 'ModalityLUTSequence' in ds: p = pixels.apply_modality_lut(p, ds)
         elif kind.startswith('MONO'):
-            p = _rescale(p, *(_of(ds, i, 'PixelValueTransformationSequence', f'Rescale{n}') for n in ('Slope', 'Intercept')), ends)
+            p = _rescale(p,
+                         *(_of(ds, i, 'PixelValueTransformationSequence', f'Rescale{n}')
+                           for n in ('Slope', 'Intercept')), ends)
         size, thick = (_of(ds, i, 'PixelMeasuresSequence', n) for n in ('PixelSpacing', 'SliceThickness'))
         at, turn = (_of(ds, i, f'Plane{n}Sequence', f'Image{n}Patient') for n in ('Position', 'Orientation'))
-        planes.append((p, at, turn, size or ds.get('ImagerPixelSpacing') or ds.get('NominalScannedPixelSpacing'), thick))
+        planes.append((p, at, turn, size or ds.get('ImagerPixelSpacing') or ds.get('NominalScannedPixelSpacing'),
+                       thick))
     return planes
 
 # %% ../../nbs/data/00_formats.ipynb #143c4029
 def _dicom_meta(ds):
     first = lambda v: float(v[0] if hasattr(v, '__len__') else v)
-    tags = dict(patient='PatientID', modality='Modality', series='SeriesInstanceUID', description='SeriesDescription', photometric='PhotometricInterpretation')
+    tags = dict(patient='PatientID', modality='Modality', series='SeriesInstanceUID', description='SeriesDescription',
+                photometric='PhotometricInterpretation')
     m = {k: str(ds.get(t)).strip() for k, t in tags.items() if ds.get(t)}
     if ds.get('WindowCenter') not in (None, '') and ds.get('WindowWidth') not in (None, ''):
         c, w = first(ds.WindowCenter), first(ds.WindowWidth)
@@ -466,7 +495,8 @@ def _read_dicom(raw, limit):
     planes, meta = _planes(ds, limit), _dicom_meta(ds)
     p, position, _, size, _ = planes[0]
     if len(planes) == 1: return p, 'YXC'[:p.ndim], size, 'mm', (), meta
-    if position is None: return np.stack([q[0] for q in planes]), 'ZYXC'[:p.ndim+1], None, None, (), meta
+    if position is None:
+        return np.stack([q[0] for q in planes]), 'ZYXC'[:p.ndim+1], None, None, (), meta
     return _stack(planes, meta)
 
 # %% ../../nbs/data/00_formats.ipynb #8859e87e
@@ -482,7 +512,8 @@ def _stack(planes, meta):
     at = np.array([p[1] for p in planes], float)
     gaps = np.diff(at @ normal)
     if len(gaps) and (gaps.min() < 1e-3 or gaps.max() > 1.1*gaps.min() + .01):
-        raise InputError(f'its {len(planes)} slices are not evenly spaced (gaps of {gaps.min():.3g} to {gaps.max():.3g} mm): one is missing, or two stacks are mixed')
+        raise InputError(f'its {len(planes)} slices are not evenly spaced (gaps of {gaps.min():.3g} to '
+                         f'{gaps.max():.3g} mm): one is missing, or two stacks are mixed')
     affine = np.eye(4)
     step = (at[-1] - at[0])/len(gaps) if len(gaps) else normal*float(planes[0][4] or 1)
     affine[:3, :3] = np.stack([turn[:3]*size[1], turn[3:]*size[0], step], 1)
@@ -507,10 +538,13 @@ def _read_series(folder, limit):
             planes += _planes(ds, limit)
             metas.append(_dicom_meta(ds))
             check_size((len(planes), planes[0][0].size), limit)
-        except Exception as e: raise InputError(f'{shown(f.name)} in it: {shown(str(e) or type(e).__name__)}') from e
-    if not planes: raise InputError('a folder, not an image file (only a folder of DICOM slices is read as one image)')
+        except Exception as e:
+            raise InputError(f'{shown(f.name)} in it: {shown(str(e) or type(e).__name__)}') from e
+    if not planes:
+        raise InputError('a folder, not an image file (only a folder of DICOM slices is read as one image)')
     n = len({m.get('series') for m in metas})
-    if n > 1: raise InputError(f'it holds slices of {n} DICOM series; put each series in a folder of its own')
+    if n > 1:
+        raise InputError(f'it holds slices of {n} DICOM series; put each series in a folder of its own')
     return _made(folder, 'DICOM', *_stack(planes, metas[0]))
 
 # %% ../../nbs/data/00_formats.ipynb #0849757d
@@ -563,7 +597,8 @@ def read_image(
 )->'Image': # With the file's own numbers, axes in fixed order
     "Read a PNG, JPEG, BMP, TIFF, NIfTI or DICOM file; `InputError` names the file when it cannot be used."
     try: path = Path(path)
-    except TypeError: raise InputError(f'an image must be given by its path, not {shown(repr(path))}') from None
+    except TypeError:
+        raise InputError(f'an image must be given by its path, not {shown(repr(path))}') from None
     kind = None
     with hushed():
         try:
@@ -575,4 +610,5 @@ def read_image(
         except InputError as e: raise InputError(f'{shown(path)}: {e}') from None
         except Exception as e:
             why = shown(str(e) or type(e).__name__, 160)
-            raise InputError(f'{shown(path)}: broken, or of a kind that cannot be read{f" as {kind}" if kind else ""} ({why})') from e
+            raise InputError(f'{shown(path)}: broken, or of a kind that cannot be '
+                             f'read{f" as {kind}" if kind else ""} ({why})') from e

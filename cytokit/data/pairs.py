@@ -32,7 +32,8 @@ def show_pair(
     if np.shape(image)[:2] != labels.shape:
         raise InputError(f'image {np.shape(image)} and labels {labels.shape} must have the same height and width')
     ax = ax or plt.subplots(figsize=(4, 4), layout='constrained')[1]
-    ax.imshow(to_rgb8(image if np.asarray(image).dtype == np.uint8 else normalise(image, Preprocessing())), interpolation='nearest')
+    ax.imshow(to_rgb8(image if np.asarray(image).dtype == np.uint8 else normalise(image, Preprocessing())),
+              interpolation='nearest')
     y, x = np.nonzero(labels[:, 1:] != labels[:, :-1])
     v, u = np.nonzero(labels[1:] != labels[:-1])
     lines = lambda *c: np.stack(c, -1).reshape(-1, 2, 2)
@@ -41,21 +42,24 @@ def show_pair(
     return ax
 
 # %% ../../nbs/data/06_pairs.ipynb #74427052
-_IMAGES, _MASKS = ('images', 'image', 'imgs', 'img', 'raw'), ('masks', 'mask', 'labels', 'label', 'gt', 'ground_truth', 'groundtruth', 'annotations', 'rois')
+_IMAGES, _MASKS = ('images', 'image', 'imgs', 'img', 'raw'), ('masks', 'mask', 'labels', 'label', 'gt', 'ground_truth',
+                                                              'groundtruth', 'annotations', 'rois')
 _ROIS = re.compile(r'(?i)[-_. ]+(rois?|roi[-_ ]?set)$')  # as Fiji and Cellpose name them
 
 def _inside(folder, names):
     "The one folder of `folder` with one of `names`, or None."
     found = sorted(d for d in folder.iterdir() if d.is_dir() and d.name.lower() in names)
     if len(found) > 1:
-        raise InputError(f'{shown(folder)}: has {" and ".join(shown(d.name) for d in found)}; give the folder of images and that of masks')
+        raise InputError(f'{shown(folder)}: has {" and ".join(shown(d.name) for d in found)}; give the folder of '
+                         'images and that of masks')
     return found[0] if found else None
 
 # %% ../../nbs/data/06_pairs.ipynb #7e328fef
 def _by_outlines(images, masks, group, drop):
     "Pairs whose target is a ROI, zip or JSON, or a folder of objects; None where no name fits an image."
     files = {(d, s): p for p in find_images(images) for d, s in [folder_and_stem(p, images)]}
-    here = [p for p in sorted(masks.rglob('*')) if not p.name.startswith('.') and (p.is_dir() or p.suffix.lower() in OBJECT_READERS)]
+    here = [p for p in sorted(masks.rglob('*')) if not p.name.startswith('.')
+            and (p.is_dir() or p.suffix.lower() in OBJECT_READERS)]
     found = {}
     for p in here:
         d = p.parent.relative_to(masks).as_posix()
@@ -72,11 +76,13 @@ def _by_outlines(images, masks, group, drop):
     used = {p for v in found.values() for p in v}
     alone = [p for k, p in files.items() if k not in found] + [p for p in here if p not in used and not p.is_dir()]
     if alone and not drop:
-        raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and labels alike, or leave such files out with drop=True')
+        raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and '
+                         'labels alike, or leave such files out with drop=True')
     return [(str(files[k]), str(found[k][0]), _group(files[k], images, group), '') for k in files if k in found]
 
 # %% ../../nbs/data/06_pairs.ipynb #0d2b29c5
-def _group(path, root, group): return find_group(group, path.relative_to(root).as_posix()) if group else ''
+def _group(path, root, group):
+    return find_group(group, path.relative_to(root).as_posix()) if group else ''
 
 # %% ../../nbs/data/06_pairs.ipynb #69a132eb
 def _two_folders(images, masks, group, drop):
@@ -90,8 +96,10 @@ def _two_folders(images, masks, group, drop):
 def _coco_rows(path, folder, group, drop):
     "One row for each image that the COCO file names and that lies in `folder`."
     try: form, d = annotation_json(path)
-    except InputError as e: raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
-    except Exception as e: raise InputError(f'{shown(path)}: not proper COCO ({shown(repr(e), 120)})') from e
+    except InputError as e:
+        raise InputError(f'{shown(path)}: {str(e).removeprefix(f"{shown(path)}: ")}') from None
+    except Exception as e:
+        raise InputError(f'{shown(path)}: not proper COCO ({shown(repr(e), 120)})') from e
     if form != 'coco':
         raise InputError(f'{shown(path)}: is GeoJSON, which belongs to one image; expected COCO (images, annotations)')
     root, rows, gone = str(folder), [], []
@@ -99,12 +107,14 @@ def _coco_rows(path, folder, group, drop):
         name = e['file_name'].replace('\\', '/')
         tries = [os.path.normpath(os.path.join(root, n)) for n in (name, name.split('/')[-1])]
         if '\0' in name or not tries[0].startswith(root.rstrip(os.sep) + os.sep):
-            raise InputError(f'{shown(path)}: its image {shown(name)} leads out of {shown(root)}; names must stay inside')
+            raise InputError(f'{shown(path)}: its image {shown(name)} leads out of {shown(root)}; names must '
+                             'stay inside')
         p = next((Path(t) for t in tries if os.path.isfile(t)), None)
         if p and is_image(p): rows.append((str(p), str(path), _group(p, folder, group), ''))
         else: gone.append(name)
     if gone and not drop:
-        raise InputError(f'{shown(path)}: {len(gone)} of its images are not in {shown(root)}, the first is {shown(gone[0])}; give their folder, or leave them out with drop=True')
+        raise InputError(f'{shown(path)}: {len(gone)} of its images are not in {shown(root)}, the first is '
+                         f'{shown(gone[0])}; give their folder, or leave them out with drop=True')
     return rows
 
 # %% ../../nbs/data/06_pairs.ipynb #5cbbfb8c
@@ -116,7 +126,8 @@ def _original_rows(folder, group, drop):
         ok = m.is_dir() and bool(find_images(m))
         if len(im) != 1 and (ok or im): return []
         if ok: rows.append((str(im[0]), str(m), _group(im[0], folder, group), ''))
-        elif not drop: raise InputError(f'{shown(d)}: has no masks; add them, or leave such images out with drop=True')
+        elif not drop:
+            raise InputError(f'{shown(d)}: has no masks; add them, or leave such images out with drop=True')
     return rows
 
 # %% ../../nbs/data/06_pairs.ipynb #680a97f1
@@ -127,7 +138,8 @@ def _folder_pairs(folder, group, drop):
     if images and masks: return _two_folders(images, masks, group, drop)
     parts = sorted(d for d in folder.iterdir() if d.is_dir() and d.name.lower() in SPLIT_NAMES)
     if parts:
-        return [(*r[:3], SPLIT_NAMES[d.name.lower()]) for d in parts for r in (_folder_pairs(d, group, drop) or _none(d, drop))]
+        return [(*r[:3], SPLIT_NAMES[d.name.lower()]) for d in parts
+                for r in (_folder_pairs(d, group, drop) or _none(d, drop))]
     if rows := _original_rows(folder, group, drop): return rows
     if len(jsons) == 1 and (rows := _try_coco(jsons[0], images or folder, group, drop)): return rows
     if not find_images(folder): return []
@@ -137,7 +149,8 @@ def _folder_pairs(folder, group, drop):
 # %% ../../nbs/data/06_pairs.ipynb #4eb0638e
 def _none(folder, drop):
     if drop: return []
-    raise InputError(f'{shown(folder)}: holds no pairs; expected images/ and masks/ in it, or leave it out with drop=True')
+    raise InputError(f'{shown(folder)}: holds no pairs; expected images/ and masks/ in it, or leave it out with '
+                     'drop=True')
 
 # %% ../../nbs/data/06_pairs.ipynb #621fe841
 def _try_coco(path, folder, group, drop):
@@ -160,13 +173,16 @@ def pairs(
     if second and not second.exists(): raise InputError(f'{shown(second)}: no such folder or file')
     if root.is_file() and root.suffix.lower() == '.json' and (second is None or second.is_dir()):
         root, second = second or _inside(root.parent, _IMAGES) or root.parent, root
-    if second is None and (root.is_file() or (root/'table.csv').is_file()): return _csv_pairs(root, group)
-    if not root.is_dir(): raise InputError(f'{shown(root)}: not a folder; expected the folder of images')
+    if second is None and (root.is_file() or (root/'table.csv').is_file()):
+        return _csv_pairs(root, group)
+    if not root.is_dir():
+        raise InputError(f'{shown(root)}: not a folder; expected the folder of images')
     if second is None: rows = _folder_pairs(root, group, drop)
     elif second.is_dir(): rows = _two_folders(root, second, group, drop)
     else: rows = _coco_rows(second, root, group, drop)
     if not rows:
-        raise InputError(f'{shown(root)}: holds no pairs of images and labels; expected images/ and masks/ in it, or give both folders, or a CSV with columns image,target')
+        raise InputError(f'{shown(root)}: holds no pairs of images and labels; expected images/ and masks/ in '
+                         'it, or give both folders, or a CSV with columns image,target')
     return build_table(rows, root, 'mask', root)
 
 # %% ../../nbs/data/06_pairs.ipynb #26473aed
@@ -175,7 +191,8 @@ def _csv_pairs(path, group):
     t['target'] = [absolute_path(x, t.attrs['root']) for x in t.target]
     gone = [x for x in t.target if not os.path.exists(x)]
     if gone:
-        raise InputError(f'{shown(path)}: {len(gone)} of {len(t)} masks are missing, the first is {shown(gone[0])}; relative paths start at {shown(t.attrs["root"])}')
+        raise InputError(f'{shown(path)}: {len(gone)} of {len(t)} masks are missing, the first is '
+                         f'{shown(gone[0])}; relative paths start at {shown(t.attrs["root"])}')
     t.attrs['task'] = 'mask'
     return t
 
@@ -209,10 +226,12 @@ def load_raw_pair(
         if im.axes.replace('C', '') != mask.axes.replace('C', '') or size(im) != size(mask):
             raise _unlike(image, size(im), target, size(mask))
         if im.meta.get('orientation') != mask.meta.get('orientation'):
-            raise InputError(f'{shown(image)} and its mask {shown(target)} lie differently in space; save both in one orientation')
+            raise InputError(f'{shown(image)} and its mask {shown(target)} lie differently in space; save both '
+                             'in one orientation')
         mask = image_plane(mask, preprocessing.axis, preprocessing.index)
     elif not mask and im.axes[0] == 'Z':
-        raise InputError(f'{shown(image)}: a volume of {size(im)} voxels, its labels {shown(target)} are of one plane; cut it into slices first (cut_volume)')
+        raise InputError(f'{shown(image)}: a volume of {size(im)} voxels, its labels {shown(target)} are of one '
+                         'plane; cut it into slices first (cut_volume)')
     try:
         if not mask: labels = read_labels(target, x.shape[:2], kind, classes, image)
         else: labels = labels_of_mask(*mask_values(mask, target), kind, classes)
@@ -223,4 +242,5 @@ def load_raw_pair(
 
 # %% ../../nbs/data/06_pairs.ipynb #0a9a11aa
 def _unlike(image, a, target, b):
-    return InputError(f'{shown(image)} has {a} pixels, its mask {shown(target)} has {b}; each image needs a mask of its own size')
+    return InputError(f'{shown(image)} has {a} pixels, its mask {shown(target)} has {b}; each image needs a mask '
+                      'of its own size')

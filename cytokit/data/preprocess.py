@@ -44,7 +44,8 @@ def find_images(
     "The image files of a folder, by their suffix (see `is_image`)."
     if not os.path.isdir(folder): raise InputError(f'{shown(folder)}: no such folder')
     found, been = [], set()
-    def closed(e): raise InputError(f'{shown(e.filename)}: the folder cannot be opened ({e.strerror})')
+    def closed(e):
+        raise InputError(f'{shown(e.filename)}: the folder cannot be opened ({e.strerror})')
     for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
         s = os.stat(here)
         if (s.st_dev, s.st_ino) in been:
@@ -61,7 +62,8 @@ RESIZE_MODES = ('pad', 'crop', 'stretch')
 AXES = ('axial', 'coronal', 'sagittal')
 
 # %% ../../nbs/data/01_preprocess.ipynb #e2dea84f
-def _is_whole(value, low): return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= low
+def _is_whole(value, low):
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= low
 
 # %% ../../nbs/data/01_preprocess.ipynb #44ca7a20
 def _check_numbers(p):
@@ -69,7 +71,8 @@ def _check_numbers(p):
     for name in ('low', 'high'):
         v = getattr(p, name)
         number = isinstance(v, (int, float, np.number)) and math.isfinite(v)
-        if v is not None and not number: raise InputError(f'{name} must be a number, got {shown(repr(v))}')
+        if v is not None and not number:
+            raise InputError(f'{name} must be a number, got {shown(repr(v))}')
     if not _is_whole(p.size, 1) or p.size > 8192:
         raise InputError(f'size must be a whole number of pixels from 1 to 8192, got {shown(repr(p.size))}')
     if p.channels is not None and not _is_whole(p.channels, 1):
@@ -296,7 +299,8 @@ def to_channels(
     c = a.shape[2]
     if n in (None, c): return a
     if c == 1: return np.repeat(a, n, 2)
-    if n > 1: raise InputError(f'it has {c} channels, the preprocessing asks for {n}; use channels={c}, 1 or None')
+    if n > 1:
+        raise InputError(f'it has {c} channels, the preprocessing asks for {n}; use channels={c}, 1 or None')
     grey = to_grey(a.astype('f8') if a.dtype == 'f4' else a)[..., None]
     return grey.astype('f4') if a.dtype.kind == 'f' else np.rint(grey).astype(a.dtype)
 
@@ -313,7 +317,8 @@ def set_channels(
 def _naming(source):
     "An `InputError` gets the name of the file in front."
     try: yield
-    except InputError as e: raise InputError(f'{shown(getattr(source, "path", source))}: {e}') from None
+    except InputError as e:
+        raise InputError(f'{shown(getattr(source, "path", source))}: {e}') from None
 
 # %% ../../nbs/data/01_preprocess.ipynb #6fc31583
 def read_plane(
@@ -362,7 +367,8 @@ def fit_preprocessing(
         c = max(counts)
         if preprocessing.channels is None and len(counts) > 1 and set(counts) != {1, 3}:
             least = min(counts)
-            raise InputError(f'{shown(counts[c])} has {c} channels, {shown(counts[least])} has {least}; one set must have one number, or set channels=1')
+            raise InputError(f'{shown(counts[c])} has {c} channels, {shown(counts[least])} has {least}; one set '
+                             'must have one number, or set channels=1')
         preprocessing = replace(preprocessing, channels=preprocessing.channels or c)
         if preprocessing.norm == 'zscore_set' and (preprocessing.low is None or preprocessing.high is None):
             m, m2 = np.mean([f[1:] for f in found], 0)
@@ -384,7 +390,8 @@ class VolumePreprocessing:
     "How slices are cut from a volume. Plain data, like `Preprocessing`."
     axis:str='axial' # 'axial', 'coronal' or 'sagittal'
     n:int|None=8 # Number of slices; None: every one of `part`
-    part:tuple=(.3, .7) # Where they lie along the axis, as fractions of the (cropped) volume: 0 foot, back or left; 1 head, face or right
+    # Where they lie along the axis, as fractions of the (cropped) volume: 0 foot, back or left; 1 head, face or right
+    part:tuple=(.3, .7)
     spacing:float|None=1. # Resample to voxels of this side in mm; None: leave
     bias_correction:bool=False # N4; needs SimpleITK
     crop:bool=True # To the box around the head
@@ -424,7 +431,8 @@ def _crop(a):
 def _n4(a):
     "Divide out the bias field (N4), fitted on about 32 voxels an axis, with one thread: the same each time."
     try: import SimpleITK as sitk
-    except ImportError: raise InputError('bias_correction needs SimpleITK: pip install cytokit-nb[mri]') from None
+    except ImportError:
+        raise InputError('bias_correction needs SimpleITK: pip install cytokit-nb[mri]') from None
     mask, k = _head(a, 32)
     small = a[::k[0], ::k[1], ::k[2]].astype('f4')
     f = sitk.N4BiasFieldCorrectionImageFilter()
@@ -458,7 +466,8 @@ def patient_of(
     return f'{path.parent.name}/{_stem(path)}'
 
 # %% ../../nbs/data/01_preprocess.ipynb #5e0a5b5a
-def _stem(path): return re.sub(r'(\.nii)?\.[^.]*$', '', Path(path).name, flags=re.I) or Path(path).name
+def _stem(path):
+    return re.sub(r'(\.nii)?\.[^.]*$', '', Path(path).name, flags=re.I) or Path(path).name
 
 # %% ../../nbs/data/01_preprocess.ipynb #1243a5fb
 def cut_volume(
@@ -478,7 +487,8 @@ def _cut(im, r):
         raise InputError('it does not tell its spacing, so it cannot be resampled; use spacing=None')
     if r.crop: a = _crop(a)
     if r.bias_correction: a = _n4(a)
-    if r.spacing: a, step = _resample(a, [s*(1e-3 if im.unit == 'µm' else 1) for s in step], r.spacing), (r.spacing,)*3
+    if r.spacing:
+        a, step = _resample(a, [s*(1e-3 if im.unit == 'µm' else 1) for s in step], r.spacing), (r.spacing,)*3
     if dtype.kind in 'iu' and a.dtype != dtype:
         a = np.clip(np.rint(a), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
     whole = replace(im, array=a, spacing=step, unit='mm' if r.spacing else im.unit)
@@ -487,7 +497,8 @@ def _cut(im, r):
     out = []
     for i in np.unique(wanted.astype(int)):
         p, s = take_plane(whole, r.axis, int(i))
-        out.append(replace(whole, array=np.ascontiguousarray(_centred(p, r.size) if r.size else p), axes='YX', spacing=im.spacing and tuple(s),
+        out.append(replace(whole, array=np.ascontiguousarray(_centred(p, r.size) if r.size else p), axes='YX',
+                           spacing=im.spacing and tuple(s),
                            meta={'patient': patient_of(im), **im.meta, 'axis': r.axis, 'index': int(i)}))
     return out
 
@@ -507,7 +518,8 @@ def write_slices(
 )->Path: # The table: image, target (of bare paths: the folder's name), group (from the table, or `patient_of`), split if given
     "Cut many volumes into a data set of slices."
     out = Path(out)
-    if (out/'table.csv').exists(): raise InputError(f'{shown(out)}: holds a table.csv already; choose a new folder')
+    if (out/'table.csv').exists():
+        raise InputError(f'{shown(out)}: holds a table.csv already; choose a new folder')
     rows, done, written = _rows(volumes), [], []
     if not rows: raise InputError('write_slices needs at least one volume, none came')
     for i, row in enumerate(progress(rows, 'cutting volumes')):
@@ -515,8 +527,11 @@ def write_slices(
         group = str(row['group']) if _given(row.get('group')) else slices[0].meta['patient']
         for s in slices:
             name = f"images/{i:04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', _stem(row['image']))[:60]}_{s.meta['index']:03d}"
-            written.append(dict(image=_save(s.array, out, name), target=row['target'] if _given(row.get('target')) else '', group=group, **({'split': row['split']} if _given(row.get('split')) else {})))
-        done.append(dict(image=row['image'], sha256=_fingerprint(Path(row['image'])), group=group, axis=preprocessing.axis, index=[s.meta['index'] for s in slices]))
+            written.append(dict(image=_save(s.array, out, name),
+                                target=row['target'] if _given(row.get('target')) else '', group=group,
+                                **({'split': row['split']} if _given(row.get('split')) else {})))
+        done.append(dict(image=row['image'], sha256=_fingerprint(Path(row['image'])), group=group,
+                         axis=preprocessing.axis, index=[s.meta['index'] for s in slices]))
     write_json(out/'preprocessing.json', dict(preprocessing=asdict(preprocessing), volumes=done, versions=versions()))
     with atomic(out/'table.csv') as t, open(t, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         w = csv.DictWriter(f, list(dict.fromkeys(k for r in written for k in r)), restval='')

@@ -52,7 +52,8 @@ def _place(r, size, radius, elongation, overlap, at, labels):
         d = depth(*np.meshgrid(np.arange(x0, x1) - cx, np.arange(y0, y1) - cy))
         box = np.s_[y0:y1, x0:x1]
         room, other = d > (-1.5 if overlap == 0 else 0), labels[box] > 0
-        if (d > 0).sum() > 12 and (room & other).sum() <= .6*overlap*room.sum(): return (cx, cy), box, d
+        if (d > 0).sum() > 12 and (room & other).sum() <= .6*overlap*room.sum():
+            return (cx, cy), box, d
 
 # %% ../../nbs/data/03_synthetic.ipynb #8428223b
 def make_cells(
@@ -77,13 +78,17 @@ def make_cells(
     for name, value in shares.items(): check_number(name, value, 0, 1)
     amounts = dict(elongation=elongation, blur=blur, noise=noise, background=background, brightness=brightness)
     for name, value in amounts.items(): check_number(name, value, 0, 1000)
-    r = rng(seed, 'cells'); labels, at = np.zeros((size, size), 'u2'), []
+    r = rng(seed, 'cells')
+    labels, at = np.zeros((size, size), 'u2'), []
     sharp, hazy = np.zeros((2, size, size), 'f4')
     lumps = spectral_noise(r, size, band_spectrum(size/radius*.75, .5))
     for _ in range(n_cells):
-        k = rng(seed, 'cell', len(at), r.integers(2**32)); small = k.random() < .04
-        if (found := _place(k, size, radius*(.55 if small else 1), elongation, overlap, at, labels)) is None: continue
-        c, box, d = found; at.append(c)
+        k = rng(seed, 'cell', len(at), r.integers(2**32))
+        small = k.random() < .04
+        if (found := _place(k, size, radius*(.55 if small else 1), elongation, overlap, at, labels)) is None:
+            continue
+        c, box, d = found
+        at.append(c)
         labels[box] = np.where((d > 0) & (labels[box] == 0), len(at), labels[box])
         soft = 1 + (1 - outline)*.9*radius
         body = np.clip((d + .5)/soft, 0, 1)
@@ -95,7 +100,8 @@ def make_cells(
         (hazy if k.random() < out_of_focus else sharp)[box] += body*math.exp(k.normal(0, .22))*(1.8 if small else 1)
     img = ndi.gaussian_filter(sharp, blur) + ndi.gaussian_filter(hazy, np.hypot(blur, .3*radius))
     img += .12*background**.5*ndi.gaussian_filter(img, 1.5*radius)
-    x, y, *_ = pixel_grid(size); a, b = r.uniform(-.4, .4, 2)
+    x, y, *_ = pixel_grid(size)
+    a, b = r.uniform(-.4, .4, 2)
     img += background*np.clip(1 + a*x + b*y + .2*spectral_noise(r, size, cloud_spectrum(2.5)), 0, None)
     img = np.maximum(img, 0)*brightness
     img += noise*(.05*np.sqrt(img)*r.standard_normal(img.shape) + .008*r.standard_normal(img.shape))
@@ -175,21 +181,28 @@ def _ball(c, axes, x, y, z):
 def _shape(p, x, y, z):
     "Warped patient coordinates (X from the midline, y to the front, z up), and the depth below the brain's hull, in mm."
     a, b, c = p['turn']
-    x, y = x - a*y, y + a*x; y, z = y - b*z, z + b*y; x, z = x - c*z, z + c*x
+    x, y = x - a*y, y + a*x
+    y, z = y - b*z, z + b*y
+    x, z = x - c*z, z + c*x
     x, y, z = (q - s + 1.8*w(x, y, z) for q, s, w in zip((x, y, z), p['shift'], p['warp']))
     ax, ay, az = p['axes']
     u, v, w = abs(x)/(ax*(1 - p['egg']*y/ay)), abs(y)/ay, np.where(z > 0, z/az, -z/(1.9*az))
     rho = (u**2.2 + v**2.2 + w**2.2)**(1/2.2) + 1e-3
     return x, y, z, np.sqrt(x*x + y*y + z*z)*(1/rho - 1)
 
+# %% ../../nbs/data/03_synthetic.ipynb #08c4511b
 def _brain(p, x, y, z, depth):
     "Distances in mm: to the nearest fluid outside (d), to the ventricles (v; negative inside)."
-    X = abs(x); left = x > 0; a, b, c = (f(x, y, z) for f in p['curl'])
+    X = abs(x)
+    left = x > 0
+    a, b, c = (f(x, y, z) for f in p['curl'])
     core = _ball((0, -6, 6), (33, 42, 24), X, y, z)
     fissure = np.hypot(X + .5*a - .5, np.maximum(0, -_ball((0, -3, 6), (99, 37, 23), 0*x, y, z)))
     d = np.minimum(depth, np.where(z > -12, fissure, 99))
-    qx, qy, qz = X - 22 + 3*a, y + 3 + 3*b, z - 8 + 3*c; q = np.sqrt(qx*qx + qy*qy + qz*qz) + 1e-3
-    s = 56/q; n = _at(p['fold'], qx*s + np.where(left, 7, -7), qy*s, qz*s + np.where(left, 21, -21))
+    qx, qy, qz = X - 22 + 3*a, y + 3 + 3*b, z - 8 + 3*c
+    q = np.sqrt(qx*qx + qy*qy + qz*qz) + 1e-3
+    s = 56/q
+    n = _at(p['fold'], qx*s + np.where(left, 7, -7), qy*s, qz*s + np.where(left, 21, -21))
     sheet = abs(n)*np.clip(q/56, .3, 1.2)
     d = np.minimum(d,
                    np.hypot(sheet,
@@ -213,10 +226,11 @@ def _base(p, x, y, z):
         _ball((0, -9, -30), (19, 25, 20), X, y, z), _ball((0, 64, -48), (75, 44, 32), X, y, z),
         _ball((31, 68, -34), (12, 12, 12), X, y, z))
 
-
+# %% ../../nbs/data/03_synthetic.ipynb #f23632ea
 def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
     "T1-like brightness and tissue (0 not brain, 1 fluid, 2 grey, 3 white, 4 ventricle) at points in mm."
-    x, y, z, depth = _shape(p, x, y, z); X = abs(x)
+    x, y, z, depth = _shape(p, x, y, z)
+    X = abs(x)
     k, f = p['skull'], p['scalp']*(1 + .25*p['pad'](x, y, z))
     d, v = _brain(p, x, y, z, depth)
     low = z.min() < 0
@@ -230,7 +244,8 @@ def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
         c = (c[0] + 2.5*(p['ventricle'] - 1), *c[1:])
         brain += (grey + (b - .7)*(1 - grey)/.3 - brain)*soft_step(-_ball(c, axes, X, y, z), 2*px)*(d > 4)
     brain += (fluid - brain)*soft_step(-v, px)
-    plexus = _ball((23, -37, 9), (2.2, 5, 2.2), X, y, z); brain += (.6 - brain)*soft_step(-plexus, px)*.8
+    plexus = _ball((23, -37, 9), (2.2, 5, 2.2), X, y, z)
+    brain += (.6 - brain)*soft_step(-plexus, px)*.8
     tissue = np.select([depth < 0, v < 0, g < 0, w < 0], [0, 4, 1, 2], 3)
     if low:
         leaf = soft_step(np.maximum(triangle_wave(-cerebellum/4 + .5*p['curl'][0](x, y, z) + .3*p['curl'][1](x, y, z)) - .7, (-cerebellum - 15 + 4*p['curl'][2](x, y, z))/10), .4)
@@ -255,18 +270,22 @@ def _scanner(seed, scanner):
         grey=r.uniform(.64, .74), fluid=r.uniform(.2, .3), fat=r.uniform(1.1, 1.6), noise=r.uniform(.025, .05),
         bias=r.uniform(.08, .18))
 
+# %% ../../nbs/data/03_synthetic.ipynb #83a65bde
 def _slices(seed, p, s, at, size, scanner, noise, bias, low_bits, name):
     "Slices at heights `at` (mm) as the scanner gives them, uint16, and their tissue."
     c = (np.arange(size, dtype='f4') - (size - 1)/2)*np.float32(s['spacing'][1]*128/size)
-    X, Y = np.meshgrid(c, -c); px = np.float32(s['spacing'][1]*128/size)
-    r = rng(seed, 'mri bias', name); shade, gain = _swell(r, 260, 3), np.exp(r.normal(0, .15))
+    X, Y = np.meshgrid(c, -c)
+    px = np.float32(s['spacing'][1]*128/size)
+    r = rng(seed, 'mri bias', name)
+    shade, gain = _swell(r, 260, 3), np.exp(r.normal(0, .15))
     out, tissue = np.zeros((len(at), size, size), 'u2'), np.zeros((len(at), size, size), 'u1')
     for i, z in enumerate(at):
         x, y = X.ravel(), Y.ravel()
         inside = (x/100)**2 + (y/118)**2 < 1
         x, y = x[inside], y[inside]
         z = np.full_like(x, z)
-        img = np.zeros((size*size), 'f4'); t = np.zeros(size*size, 'u1')
+        img = np.zeros((size*size), 'f4')
+        t = np.zeros(size*size, 'u1')
         img[inside], t[inside] = _head(p, x, y, z, px, s['grey'], s['fluid'], s['fat'])
         img[inside] *= 1 + bias*s['bias']*shade(x, y, z)
         img, tissue[i] = ndi.gaussian_filter(img.reshape(size, size), .45), t.reshape(size, size)
@@ -276,10 +295,12 @@ def _slices(seed, p, s, at, size, scanner, noise, bias, low_bits, name):
         out[i] = _low(img, q) if low_bits else np.clip(img*s['scale']*gain, 0, 65535)
     return out, tissue
 
+# %% ../../nbs/data/03_synthetic.ipynb #d72ef419
 def _low(img, r):
     "The head in the low 9 bits above an offset, the brain within 120 counts, and a few hot pixels near 65535."
     v = 130 + np.minimum(90*np.minimum(img, 1.25) + 400*np.maximum(img - 1.25, 0), 200)
-    k = int(r.integers(2, 6)); v.ravel()[r.integers(v.size, size=k)] = r.integers(64000, 65536, k)
+    k = int(r.integers(2, 6))
+    v.ravel()[r.integers(v.size, size=k)] = r.integers(64000, 65536, k)
     return v
 
 # %% ../../nbs/data/03_synthetic.ipynb #071b9678
@@ -304,7 +325,8 @@ def make_mri(
     p, s = _patient(seed, patient, atrophy, variation), _scanner(seed, scanner)
     if at is None: at = 16 + (np.arange(n_slices) - (n_slices - 1)/2)*s['spacing'][0]
     v, tissue = _slices(seed, p, s, at, size, scanner, noise, bias, low_bits, f'{patient} {scanner}')
-    k = 128/size; spacing = (s['spacing'][0], s['spacing'][1]*k, s['spacing'][2]*k)
+    k = 128/size
+    spacing = (s['spacing'][0], s['spacing'][1]*k, s['spacing'][2]*k)
     return v, dict(tissue=tissue, patient=patient, atrophy=float(atrophy), scanner=scanner, spacing=spacing,
                    ventricle=p['ventricle'], at=[float(a) for a in at])
 
@@ -314,17 +336,23 @@ def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, **dials):
     check_number('effect', effect, 0, 10)
     check_whole('per_plate', per_plate, 1, 10000)
     def job(i):
-        plate = f'plate{i//per_plate:02d}'; q = rng(seed, 'plate', i//per_plate); r = rng(seed, 'well', i)
+        plate = f'plate{i//per_plate:02d}'
+        q = rng(seed, 'plate', i//per_plate)
+        r = rng(seed, 'well', i)
         own = dict(n_cells=int(q.integers(12, 22)), radius=q.uniform(8, 10), brightness=math.exp(q.normal(0, .3)),
                    background=q.uniform(.03, .15), blur=q.uniform(.6, 1.2))
-        own['n_cells'] += int(r.integers(-4, 5)); own['brightness'] *= math.exp(r.normal(0, .15))
-        target = ('untreated', 'treated')[i % 2]; elongation = .2 + .35*effect*(i % 2) + r.normal(0, .04)
+        own['n_cells'] += int(r.integers(-4, 5))
+        own['brightness'] *= math.exp(r.normal(0, .15))
+        target = ('untreated', 'treated')[i % 2]
+        elongation = .2 + .35*effect*(i % 2) + r.normal(0, .04)
         img, labels = make_cells(f'{seed} {i}', **{**own, 'elongation': elongation, **dials})
         name = f'{plate}_well{i:03d}.png'
-        if masks: return [(f'images/{name}', f'masks/{name}', plate, img, dict(cells=int(labels.max())), labels)]
+        if masks:
+            return [(f'images/{name}', f'masks/{name}', plate, img, dict(cells=int(labels.max())), labels)]
         return [(f'{target}/{name}', target, plate, img, dict(cells=int(labels.max())))]
     return job, n
 
+# %% ../../nbs/data/03_synthetic.ipynb #9e66e3a1
 def _texture_sample(n, seed, kinds=THINGS, size=64):
     "One job a picture; the kinds in turn, each picture its own group."
     def job(i):
@@ -332,6 +360,7 @@ def _texture_sample(n, seed, kinds=THINGS, size=64):
         return [(f'{k}/{k}{i:04d}.png', k, '', make_texture(k, f'{seed} {i}', size), {})]
     return job, n
 
+# %% ../../nbs/data/03_synthetic.ipynb #ce6e7a39
 def _mri_sample(n, seed, slices=5, effect=1., variation=1., scanners=4, low_bits=False, volumes=False, size=128,
                 n_slices=32, noise=1., bias=1.):
     "One job a patient; patients 2k and 2k+1, one of each class, lay in the same scanner."
@@ -360,8 +389,11 @@ def _save(path, a, spacing=None, at=None):
         z, y, x = spacing
         affine = np.diag([-x, -y, z, 1])
         affine[:3, 3] = x*(a.shape[2] - 1)/2, y*(a.shape[1] - 1)/2, at[0]
-        img = nib.Nifti1Image(a.transpose(2, 1, 0), affine); img.header.set_xyzt_units('mm'); nib.save(img, path)
+        img = nib.Nifti1Image(a.transpose(2, 1, 0), affine)
+        img.header.set_xyzt_units('mm')
+        nib.save(img, path)
 
+# %% ../../nbs/data/03_synthetic.ipynb #c05324ae
 _SAMPLES = dict(cells=_cell_sample, mri=_mri_sample, textures=_texture_sample)
 
 def _holds(out, config):
@@ -370,10 +402,12 @@ def _holds(out, config):
     made = read_json(out/'sample.json')
     return all(made.get(k) == v for k, v in config.items()) and all((out/f).is_file() for f in made['truth'])
 
+# %% ../../nbs/data/03_synthetic.ipynb #041ef460
 def _dials(kind):
     own = [p.name for p in inspect.signature(_SAMPLES[kind]).parameters.values() if p.kind != p.VAR_KEYWORD][2:]
     return own + (list(inspect.signature(make_cells).parameters)[1:] if kind == 'cells' else [])
 
+# %% ../../nbs/data/03_synthetic.ipynb #2fa496d4
 def write_sample(
     kind:str, # 'cells', 'mri' or 'textures'
     out, # Folder to make; must be new, empty, or hold this very sample
@@ -385,7 +419,8 @@ def write_sample(
     check_choice('kind', kind, _SAMPLES)
     known = _dials(kind)
     bad = set(dials) - set(known)
-    if bad: raise InputError(f'{kind} has no setting {shown(min(bad))}; its settings are {", ".join(known)}')
+    if bad:
+        raise InputError(f'{kind} has no setting {shown(min(bad))}; its settings are {", ".join(known)}')
     check_whole('n', n, 1, 10**7)
     out, config = Path(out), json.loads(to_json(dict(kind=kind, n=n, seed=seed, dials=dials, version=__version__)))
     if _holds(out, config): return out
@@ -404,7 +439,9 @@ def write_sample(
                     for image, target, group, _, truth, *_ in rows]
         rows = [r for rs in parallel_map(make, range(m), f'{kind} samples') for r in rs][:n]
         with open(new/'table.csv', 'w', newline='', encoding='utf-8') as f:
-            t = csv.DictWriter(f, ['image', 'target', 'group']); t.writeheader(); t.writerows(r for r, _ in rows)
+            t = csv.DictWriter(f, ['image', 'target', 'group'])
+            t.writeheader()
+            t.writerows(r for r, _ in rows)
         write_json(new/'sample.json', dict(config, truth={r['image']: truth for r, truth in rows}))
         if out.exists(): out.rmdir()
         new.rename(out)

@@ -22,7 +22,9 @@ from ..data.preprocess import Preprocessing
 from ..training.fit import DEFAULT_LR
 from ..training.loaders import load_arrays
 from ..hardware import held_memory, keep_allocator_memory
-from ..training.fit import (METHODS as NETWORKS, Settings, start_training, method_preprocessing, check_memory, class_numbers, estimate, expect, fit, make, make_model, network_precision, new_run, pin, prediction_table,
+from ..training.fit import (METHODS as NETWORKS, Settings, start_training, method_preprocessing, check_memory,
+                                  class_numbers, estimate, expect, fit, make, make_model, network_precision, new_run,
+                                  pin, prediction_table,
                               prepare, read_run, reading, replay_of, resume, scores, weights_digest)
 from ..training.models import n_parameters
 
@@ -76,7 +78,8 @@ def fit_logistic(
 @dataclass(frozen=True)
 class Method:
     "One line of `METHODS`: how a method is fitted, and what it needs."
-    fit:Callable|None=None # Of a baseline: a function like `fit_logistic`; None: a network, trained by `fit` of training
+    # Of a baseline: a function like `fit_logistic`; None: a network, trained by `fit` of training
+    fit:Callable|None=None
     backbone:bool=False # Needs pretrained weights
     lr:float|None=None # Default learning rate, where the finder names none; None: it has none
     epochs:int|None=None # Default budget, in passes over the training images; None: it needs none
@@ -299,7 +302,8 @@ def _job_settings(work, fraction, method, fold, i):
     done = read_json(first)
     with reading(first):
         settings = replace(settings, lr=done['learning_rate'])
-        if not settings.seconds: settings = replace(settings, epochs=round(done['epochs']*min(4, 1/fraction)))
+        if not settings.seconds:
+            settings = replace(settings, epochs=round(done['epochs']*min(4, 1/fraction)))
     return settings
 
 # %% ../../nbs/evaluation/00_compare.ipynb #910175e1
@@ -438,7 +442,8 @@ def _curve(work, every, judge):
         for fraction in sorted(work.config['fractions']):
             parts = [subset(work.table, train, fraction, work.config['settings']['seed']) for train, _ in work.splits]
             interval = judge.interval(every.scores[fraction, method])
-            points.append(dict(method=method, fraction=fraction, n_train=int(np.mean([len(o) for o in parts])), **interval))
+            points.append(dict(method=method, fraction=fraction, n_train=int(np.mean([len(o) for o in parts])),
+                               **interval))
     return points
 
 # %% ../../nbs/evaluation/00_compare.ipynb #98dc7808
@@ -455,7 +460,8 @@ def _dataset_facts(work, judge):
     n_train = int(np.mean([len(train) for train, _ in work.splits]))
     n_groups = int(work.table['group'].nunique()) if 'group' in work.table else None
     return dict(name=work.config['name'], n_images=len(work.table), n_train=n_train, n_valid=len(judge.rows),
-                classes=work.config['classes'], n_groups=n_groups, folds=work.config['folds'], seeds=work.config['seeds'])
+                classes=work.config['classes'], n_groups=n_groups, folds=work.config['folds'],
+                seeds=work.config['seeds'])
 
 # %% ../../nbs/evaluation/00_compare.ipynb #e4d1579b
 def _all_predictions(work, every, judge):
@@ -503,10 +509,12 @@ class Comparison:
         folder, # A run folder made by `compare`
     ):
         self.folder, self.config = Path(folder), read_run(folder)
-        if self.config['verb'] != 'compare' or not (self.folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not a finished run of `compare`')
+        if self.config['verb'] != 'compare' or not (self.folder/'result.json').exists():
+            raise InputError(f'{shown(folder)}: not a finished run of `compare`')
         file = self.folder/'result.json'
         self.result = read_json(file)
-        expect(self.result, file, conclusion=str, difference=(dict, type(None)), methods=list, curve=list, dataset=dict, more_data=(dict, type(None)))
+        expect(self.result, file, conclusion=str, difference=(dict, type(None)), methods=list, curve=list,
+               dataset=dict, more_data=(dict, type(None)))
         self.conclusion, self.difference = self.result['conclusion'], self.result['difference']
         with reading(file): self.table.to_string()
 

@@ -27,14 +27,21 @@ _ONLY_TRAIN = ('leak', *_COPIES)
 
 def _check(fault, severities, where):
     "The severities, in order, with 0."
-    if fault not in FAULTS or FAULTS[fault].of == 'file': raise InputError(f'fault must be one of {", ".join(k for k, f in FAULTS.items() if f.of != "file")}; got {shown(fault)}')
-    if where not in ('train', 'valid', 'both'): raise InputError(f"where must be 'train', 'valid' or 'both', got {shown(where)}")
-    if fault in _ONLY_TRAIN and where != 'train': raise InputError(f"{fault} is a fault of the training images; use where='train'")
+    if fault not in FAULTS or FAULTS[fault].of == 'file':
+        raise InputError(f'fault must be one of {", ".join(k for k, f in FAULTS.items() if f.of != "file")}; got '
+                         f'{shown(fault)}')
+    if where not in ('train', 'valid', 'both'):
+        raise InputError(f"where must be 'train', 'valid' or 'both', got {shown(where)}")
+    if fault in _ONLY_TRAIN and where != 'train':
+        raise InputError(f"{fault} is a fault of the training images; use where='train'")
     f, most = FAULTS[fault], 1. if fault in _SHARED else FAULTS[fault].most
     severities = np.linspace(0, 1 if fault in _SHARED else min(most, 2*f.severity), 8) if severities is None else np.atleast_1d(severities)
-    if severities.dtype.kind not in 'iuf' or severities.ndim != 1 or not ((severities >= 0) & (severities <= most)).all(): raise InputError(f'severities of {fault} must be numbers from 0 to {most:g} ({_unit(fault)}), got {shown(severities)}')
+    if severities.dtype.kind not in 'iuf' or severities.ndim != 1 or not ((severities >= 0) & (severities <= most)).all():
+        raise InputError(f'severities of {fault} must be numbers from 0 to {most:g} ({_unit(fault)}), got '
+                         f'{shown(severities)}')
     return sorted({0., *map(float, severities)})
 
+# %% ../../nbs/evaluation/01_robustness.ipynb #c6b8595a
 def _unit(fault): return 'share of the images' if fault in _COPIES else FAULTS[fault].unit
 
 # %% ../../nbs/evaluation/01_robustness.ipynb #fd6c7fcc
@@ -44,18 +51,21 @@ def _damage(images, y, rows, fault, severity, seed, top, n_classes):
     chosen, y = {int(i) for i in r.permutation(rows)[:round(severity*len(rows))]}, np.array(y)
     new, turn = y.copy(), r.integers(1, n_classes, len(y))
     if fault == 'label':
-        i = sorted(chosen); new[i] = (y[i] + turn[i]) % n_classes
+        i = sorted(chosen)
+        new[i] = (y[i] + turn[i]) % n_classes
         return [images[i] for i in rows], new[rows]
     take, own = {int(i): int(i) for i in rows}, severity
     if fault in _COPIES:
         for c in range(n_classes):
-            o = r.permutation(rows[y[rows] == c]); k = max(1, round(len(o)*(1 - severity)))
+            o = r.permutation(rows[y[rows] == c])
+            k = max(1, round(len(o)*(1 - severity)))
             take |= {int(i): int(j) for i, j in zip(o[k:], r.choice(o[:k], len(o)))}
         chosen, own = {i for i, j in take.items() if i != j}, FAULTS[fault].severity
     elif fault == 'inverted': own = 1.
     elif fault == 'shortcut': chosen = {int(i) for i in rows if y[i] == 0}
     else: chosen = set(take)
-    def one(i): return corrupt_image(images[take[i]], fault, own, f'{seed} {i}', top) if i in chosen and severity else images[i]
+    def one(i):
+        return corrupt_image(images[take[i]], fault, own, f'{seed} {i}', top) if i in chosen and severity else images[i]
     return parallel_map(one, [int(i) for i in rows], f'{fault} {severity:g}'), y[rows]
 
 # %% ../../nbs/evaluation/01_robustness.ipynb #d87ccc93
@@ -82,7 +92,8 @@ class SeverityCurve:
         ax.fill_between(t.severity, t.low, t.high, color='#0072B2', alpha=.2, lw=0, label='95 % interval')
         ax.plot(t.severity, t.score, 'o-', color='#0072B2', ms=5)
         said = dict(train='training', valid='validation', both='training and validation')[self.where]
-        ax.set(xlabel=f'{self.fault.replace("_", " ")} in {said} images ({self.unit})', ylabel='balanced accuracy', ylim=(min(0, t.low.min()), 1.02))
+        ax.set(xlabel=f'{self.fault.replace("_", " ")} in {said} images ({self.unit})', ylabel='balanced accuracy',
+               ylim=(min(0, t.low.min()), 1.02))
         ax.legend(fontsize=8, frameon=False)
         return show_once(fig)
 
@@ -102,26 +113,36 @@ def severity_curve(
 )->'SeverityCurve':
     "Train a small network at each severity and score it. Half of the groups validate, where there is no split. The severity acts at the image's own size, before the preprocessing."
     severities = _check(fault, severities, where)
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1: raise InputError(f'seeds must be a whole number above 0, got {shown(seeds)}')
-    if isinstance(source, str) and source in ('cells', 'mri', 'textures'): source = write_sample(source, cache_dir('samples')/f'{source}-{digest([source, n, seed, dials])}', n, seed, **dials)
-    elif dials: raise InputError(f'{shown(min(dials))}: dials are for the samples cells, mri and textures')
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise InputError(f'seeds must be a whole number above 0, got {shown(seeds)}')
+    if isinstance(source, str) and source in ('cells', 'mri', 'textures'):
+        source = write_sample(source, cache_dir('samples')/f'{source}-{digest([source, n, seed, dials])}', n, seed,
+                              **dials)
+    elif dials:
+        raise InputError(f'{shown(min(dials))}: dials are for the samples cells, mri and textures')
     table, names, preprocessing = prepare(source, preprocessing, .5, seed)
     rows = {s: np.flatnonzero(table['split'] == s) for s in ('train', 'valid')}
     y = table['target'].map({c: i for i, c in enumerate(names)}).to_numpy()
     ims = parallel_map(read_image, table['image'], 'Reading images')
-    images, top = [im.array for im in ims], max(255 if a.dtype == 'u1' else 2**int(a.max()).bit_length() - 1 for a in (im.array for im in ims))
+    images, top = [im.array for im in ims], max(255 if a.dtype == 'u1' else 2**int(a.max()).bit_length() - 1
+                                                for a in (im.array for im in ims))
     groups = table['group'].to_numpy()[rows['valid']] if 'group' in table else None
     got, models = [], {}
     for severity in progress(severities, fault):
         t = time.perf_counter()
-        make = lambda s: _damage(images, y, rows[s], fault, severity if where in (s, 'both') and fault != 'leak' else 0., seed, top, len(names))
+        make = lambda s: _damage(images, y, rows[s], fault,
+                                 severity if where in (s, 'both') and fault != 'leak' else 0., seed, top, len(names))
         (a, ya), (b, yb) = make('train'), make('valid')
-        if fault == 'leak': leaked = rng(seed, 'leak').permutation(len(b))[:round(severity*len(b))]; a, ya = [*a, *(b[i] for i in leaked)], np.concatenate([ya, yb[leaked]])
+        if fault == 'leak':
+            leaked = rng(seed, 'leak').permutation(len(b))[:round(severity*len(b))]
+            a, ya = [*a, *(b[i] for i in leaked)], np.concatenate([ya, yb[leaked]])
         x = load_arrays([Image(o, 'YX' if o.ndim == 2 else 'YXC') for o in [*a, *b]], preprocessing, cache=False)
         p = []
         for i in range(seeds):
             if where != 'valid' or i not in models:
-                models[i], _ = fit(x, np.concatenate([ya, yb]), np.arange(len(a)), np.arange(len(a), len(x))[:16], Settings(epochs=epochs, lr=lr, batch_size=16, seed=seed + i), len(names), desc=f'{fault} {severity:g}')
+                models[i], _ = fit(x, np.concatenate([ya, yb]), np.arange(len(a)), np.arange(len(a), len(x))[:16],
+                                   Settings(epochs=epochs, lr=lr, batch_size=16, seed=seed + i), len(names),
+                                   desc=f'{fault} {severity:g}')
             p.append(scores(models[i], x[len(a):]))
         v = metrics.bootstrap(yb, np.stack(p), groups)
         got.append(dict(severity=severity, score=v.mean, low=v.low, high=v.high, seconds=time.perf_counter() - t))

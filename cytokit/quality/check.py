@@ -26,7 +26,8 @@ from .images import measure_all
 # %% ../../nbs/quality/08_check.ipynb #075199b6
 def _given_table(source, masks, table):
     "The table that was given, by `table` or as `source`; else None."
-    if masks is not None and table is not None: raise InputError('give either masks or table, not both')
+    if masks is not None and table is not None:
+        raise InputError('give either masks or table, not both')
     if table is not None: return table if isinstance(table, pd.DataFrame) else read_table(table)
     if source.is_file() and not is_image(source): return read_table(source)
 
@@ -64,7 +65,8 @@ def _sources(source, masks, table):
     if not source.exists(): raise InputError(f'{shown(source)}: no such file or folder')
     t = _given_table(source, masks, table)
     if t is None and source.is_file(): return [source], None, None
-    if masks is not None and not Path(masks).is_dir(): raise InputError(f'{shown(masks)}: no such folder of masks')
+    if masks is not None and not Path(masks).is_dir():
+        raise InputError(f'{shown(masks)}: no such folder of masks')
     files, pairs = _image_files(source, masks), None
     if t is None and masks is None: t = _class_folders(source)
     if t is not None:
@@ -75,7 +77,8 @@ def _sources(source, masks, table):
     if masks is not None:
         top = os.path.commonpath([os.path.dirname(f) for f in files]) if source.is_dir() else source
         pairs = top, Path(masks)
-    elif t is not None and t.attrs.get('task') == 'mask': pairs, t = t.rename(columns={'target': 'mask'}), None
+    elif t is not None and t.attrs.get('task') == 'mask':
+        pairs, t = t.rename(columns={'target': 'mask'}), None
     return [str(f) for f in files], t, pairs
 
 # %% ../../nbs/quality/08_check.ipynb #94096c0a
@@ -88,7 +91,8 @@ def _read_silence(path):
         columns = ', '.join(map(shown, d.columns))
         raise InputError(f'{shown(path)}: needs the columns check, file, reason; has {columns}')
     bare = (d['reason'].str.strip() == '').to_numpy()
-    if bare.any(): raise InputError(f'{shown(path)}: row {bare.argmax() + 2} has no reason; say why it may stay')
+    if bare.any():
+        raise InputError(f'{shown(path)}: row {bare.argmax() + 2} has no reason; say why it may stay')
     return d
 
 # %% ../../nbs/quality/08_check.ipynb #bed3bf4f
@@ -98,6 +102,7 @@ def _applies(rule, f):
     named = fnmatch(f.file, rule.file) or fnmatch(os.path.basename(f.file), rule.file)
     return named or f.file.endswith('/' + rule.file)
 
+# %% ../../nbs/quality/08_check.ipynb #9d4665f4
 def _silenced(found, rules):
     "For each finding the reason why it is silent, or ''."
     if rules is None or not len(rules): return np.full(len(found), '', object)
@@ -181,6 +186,7 @@ def plan(self:Quality)->pd.DataFrame: # Columns image, action ('keep', 'drop', '
     lines = [_plan_line(file, g) for file, g in d.groupby('file', sort=False)]
     return pd.DataFrame(lines, columns=PLAN)
 
+# %% ../../nbs/quality/08_check.ipynb #983b0aa4
 def _plan_line(file, g):
     "The line of one file with findings `g`, those that ask for most first."
     to = next(iter(g['group'][g['check'] == 'label_wrong']), '')
@@ -250,6 +256,7 @@ def _relative(file, root):
     "`file` as seen from the folder `root`; what was found about the whole set names no file and keeps none."
     return os.path.relpath(file, root) if file else ''
 
+# %% ../../nbs/quality/08_check.ipynb #b5948b01
 def _names(found, source):
     "(check, file) of all findings."
     root = source if os.path.isdir(source) else os.path.dirname(source) or '.'
@@ -262,6 +269,7 @@ def _is_text(v):
     "Whether a value of JSON is a text that can be a path."
     return isinstance(v, str) and '\0' not in v
 
+# %% ../../nbs/quality/08_check.ipynb #c2f2384d
 def _earlier(against):
     "(check, file) of an earlier check."
     if Path(against).is_dir(): return _names(check(against).findings, against)
@@ -324,6 +332,7 @@ def _as_data(data, kind):
     "Bytes as an address that holds them."
     return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
 
+# %% ../../nbs/quality/08_check.ipynb #9cd1e7e4
 def _picture(path, window=None, mask=None, box=None, side=150):
     "A JPEG of a file as an address, of a part where `box` is given; None where the file cannot be read."
     from PIL import Image as P
@@ -377,11 +386,13 @@ def _compared_card(q, r, by_file, flagged, bad):
     if r.other and os.path.isfile(r.other):
         return _card(q, r, _picture(r.file), _picture(r.other), 'the other', os.path.basename(r.other))
     usual = window = None
-    if r.file in by_file.index: usual = _usual_image(q.rows, flagged, bad, by_file.at[r.file, 'reference group'])
+    if r.file in by_file.index:
+        usual = _usual_image(q.rows, flagged, bad, by_file.at[r.file, 'reference group'])
     if usual is not None: window = _shared_window(by_file, r.file, usual)
     one = _picture(r.file, window)
     box = _box_in_message.search(r.message) if r.check == 'marks' else None
-    if box: return _card(q, r, one, _picture(r.file, box=[float(v) for v in box.groups()]), 'enlarged', '')
+    if box:
+        return _card(q, r, one, _picture(r.file, box=[float(v) for v in box.groups()]), 'enlarged', '')
     two = _picture(usual, window) if usual else None
     return _card(q, r, one, two, 'a usual image of its group', os.path.basename(usual or ''))
 

@@ -218,7 +218,8 @@ def _check_array(a):
     if not counts or not flat or min(a.shape) < 1:
         hint = 'scale it yourself, so that you know what 0 and the top mean'
         raise InputError(f'array must be (H, W) or (H, W, 3) of uint8 or uint16, got {a.dtype} {a.shape}; {hint}')
-    if min(a.shape[:2]) < 8: raise InputError(f'array must have sides of at least 8 pixels, got {a.shape}')
+    if min(a.shape[:2]) < 8:
+        raise InputError(f'array must have sides of at least 8 pixels, got {a.shape}')
 
 # %% ../../nbs/quality/09_corrupt.ipynb #7f36d056
 def corrupt_image(
@@ -296,9 +297,17 @@ def _depth(a, top):
 
 # %% ../../nbs/quality/09_corrupt.ipynb #a583504c
 def _cut_short(raw, r): return raw[:int(len(raw)*r.uniform(.2, .8))]
+
+# %% ../../nbs/quality/09_corrupt.ipynb #cb207b2b
 def _emptied(raw, r): return b''
+
+# %% ../../nbs/quality/09_corrupt.ipynb #68de2dde
 def _web_page(raw, r): return b'<!DOCTYPE html>\n<html><body><h1>404 Not Found</h1></body></html>\n'
+
+# %% ../../nbs/quality/09_corrupt.ipynb #9ba2eaee
 def _bad_header(raw, r): return bytes(x ^ 0x5a for x in raw[:16]) + raw[16:]
+
+# %% ../../nbs/quality/09_corrupt.ipynb #1859b78d
 _BREAK = dict(truncated=_cut_short, empty=_emptied, html=_web_page, bits=_bad_header)
 
 # %% ../../nbs/quality/09_corrupt.ipynb #aae02530
@@ -317,7 +326,8 @@ def _severities(faults, n_each):
 def _folders(names):
     "A folder a class: the class's name without odd characters, or a number where two would be the same."
     folders = [re.sub(r'[^\w -]', '_', n).strip()[:80] or '_' for n in names]
-    if len({f.lower() for f in folders}) < len(folders): folders = [f'class{i}' for i in range(len(folders))]
+    if len({f.lower() for f in folders}) < len(folders):
+        folders = [f'class{i}' for i in range(len(folders))]
     return dict(zip(names, folders))
 
 # %% ../../nbs/quality/09_corrupt.ipynb #6c1cb419
@@ -363,7 +373,8 @@ def _assign(t, severities, n_each, r):
         for i in rows:
             row = t.iloc[i]
             if kind == 'leak': copies.append(_leaked(t, i, r))
-            elif FAULTS[kind].of == 'copy': copies.append((i, kind, row.target, row.get('group'), row.get('split')))
+            elif FAULTS[kind].of == 'copy':
+                copies.append((i, kind, row.target, row.get('group'), row.get('split')))
             else: own[i] = kind
     return own, copies
 
@@ -393,7 +404,8 @@ def corrupted(self:_Copying, path, fault, i):
     "The image in a file with a fault."
     im = read_image(path)
     try:
-        if im.axes not in ('YX', 'YXC'): raise InputError(f'a stack ({im.axes}); only flat images can be corrupted')
+        if im.axes not in ('YX', 'YXC'):
+            raise InputError(f'a stack ({im.axes}); only flat images can be corrupted')
         if fault == 'mode': return _mode(im.array, path.suffix.lower())
         if fault == 'depth': return _depth(im.array, self.top)
         top = self.top if im.array.dtype == 'u2' else 255
@@ -485,9 +497,11 @@ def _check_source(t):
     name = shown(t.attrs.get('name', 'table'))
     task = t.attrs.get('task', 'class')
     if task != 'class': raise InputError(f'{name}: targets must be classes, got {task}')
-    if t.target.nunique() < 2: raise InputError(f'{name}: needs two classes at least, so that a label can be wrong')
+    if t.target.nunique() < 2:
+        raise InputError(f'{name}: needs two classes at least, so that a label can be wrong')
     bad = [p for p in t.image if not p.lower().endswith(_WRITTEN) or not Path(p).is_file()]
-    if bad: raise InputError(f'{shown(bad[0])}: only PNG, JPEG, BMP and TIFF files can be corrupted')
+    if bad:
+        raise InputError(f'{shown(bad[0])}: only PNG, JPEG, BMP and TIFF files can be corrupted')
 
 # %% ../../nbs/quality/09_corrupt.ipynb #4a8c18f8
 def _check_out(out, source, t):
@@ -495,9 +509,11 @@ def _check_out(out, source, t):
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f'{shown(out)}: already holds something; name a new folder')
     key = key_path(out)
-    if key.exists(): raise InputError(f'{shown(key)}: is there already; name another folder, or delete it')
+    if key.exists():
+        raise InputError(f'{shown(key)}: is there already; name another folder, or delete it')
     inside = {Path(p).parent.resolve() for p in t.image}
-    if not isinstance(source, pd.DataFrame) and Path(source).is_dir(): inside.add(Path(source).resolve())
+    if not isinstance(source, pd.DataFrame) and Path(source).is_dir():
+        inside.add(Path(source).resolve())
     if inside & {out.resolve(), *out.resolve().parents}:
         raise InputError(f'{shown(out)}: lies inside the set itself; name a folder elsewhere')
 
@@ -565,7 +581,8 @@ def _answers(found):
         found = found.file if said is None else list(zip(found.file, said))
     pairs = [(o, None) if isinstance(o, (str, Path)) else o for o in found]
     bad = [o for o in pairs if not isinstance(o, (tuple, list)) or len(o) != 2]
-    if bad: raise InputError(f'found must hold files, or pairs of file and fault; got {shown(bad[0])}')
+    if bad:
+        raise InputError(f'found must hold files, or pairs of file and fault; got {shown(bad[0])}')
     def name(file): return re.split(r'[\\/]', str(file).rstrip('/\\'))[-1]
     answers = [(name(file), said if isinstance(said, str) and said else None) for file, said in pairs]
     return list(dict.fromkeys(answers))

@@ -168,6 +168,7 @@ def _thumbnail(path):
         image = _image_part(_reduced(constant_surroundings(g).astype('f4'), side) < 1e-6)
         return _reduced(g, side), image, min(g.shape)/side
 
+# %% ../../nbs/quality/02_duplicates.ipynb #e1f2c038
 def _reduced(a, side):
     "Means over side×side areas."
     return area_means(a.shape[0], side) @ a @ area_means(a.shape[1], side).T
@@ -192,6 +193,7 @@ def _common(n, d):
     "The parts of a line of n pixels and of another, moved by d, that lie on each other."
     return slice(max(d, 0), n + min(d, 0)), slice(max(-d, 0), n + min(-d, 0))
 
+# %% ../../nbs/quality/02_duplicates.ipynb #f6dcd39e
 def _moved(a, b, dy, dx):
     "What remains of both when `b` is moved by whole pixels."
     (rows_a, rows_b), (columns_a, columns_b) = _common(len(a), dy), _common(a.shape[1], dx)
@@ -256,11 +258,13 @@ def _pixel_correlation(one, two, view, noise):
     if use.sum() < max(4, len(r)/4): use = least >= np.sort(least)[-max(1, len(r)//2)]
     return float(np.quantile(r[use], .25))
 
+# %% ../../nbs/quality/02_duplicates.ipynb #d6a1f505
 def _at_side(a, image, side):
     "A thumbnail, and which of its pixels are image, at a smaller side."
     if len(a) == side: return a, image > .99
     return _reduced(a.astype('f4'), side), _reduced(image.astype('f4'), side) > .99
 
+# %% ../../nbs/quality/02_duplicates.ipynb #e08f063c
 def _levelled(a, ok):
     "Less its mean, and 0 outside of `ok`."
     return np.where(ok, a - a[ok].mean(), 0) if ok.any() else a
@@ -320,6 +324,7 @@ def duplicates(
     d.attrs['allowed'] = most
     return d
 
+# %% ../../nbs/quality/02_duplicates.ipynb #8f5aaf90
 def _clusters(a, b):
     "A number a pair; pairs that share a file have the same."
     codes, names = pd.factorize(np.concatenate([a, b]))

@@ -56,8 +56,11 @@ def _group_scores(values, groups):
 
 # %% ../../nbs/quality/07_image_checks.ipynb #7ec9897c
 def _log(x): return np.log(np.maximum(np.asarray(x, float), 1e-9))
+
+# %% ../../nbs/quality/07_image_checks.ipynb #85ec6c4f
 def _same(x): return x
 
+# %% ../../nbs/quality/07_image_checks.ipynb #28323370
 class ImageSet:
     "The measured rows of a set, as the checks see them."
     def __init__(self,
@@ -136,7 +139,8 @@ def _wrong_extension(s):
     out = []
     for file, kind in zip(s.rows['file'], s.rows['format']):
         endings = _suffixes.get(kind, '').split()
-        if not endings or file.lower().endswith(tuple(endings)) or not os.path.isfile(file): continue
+        if not endings or file.lower().endswith(tuple(endings)) or not os.path.isfile(file):
+            continue
         out.append(finding(file, 'wrong_extension', f'it holds {kind} and is not called {endings[0]}'))
     return out
 
@@ -287,7 +291,8 @@ def _shared_place(share):
         sides = [o.stop - o.start for o in box]
         small = max(sides) <= 16 and math.prod(sides) <= 100
         alone = share[(components == k) & ~place].mean() < .4
-        if place.sum() >= 2 and small and alone: return [box[0].start, box[1].start, box[0].stop, box[1].stop]
+        if place.sum() >= 2 and small and alone:
+            return [box[0].start, box[1].start, box[0].stop, box[1].stop]
 
 # %% ../../nbs/quality/07_image_checks.ipynb #50af88d4
 def _marks_at_one_place(s):

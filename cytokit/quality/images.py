@@ -133,7 +133,8 @@ def _inside(g, most=2**18):
     "Which pixels of a plane are image, where they are one body on a constant value, as a segmented cell is; else None."
     from scipy import ndimage
     corners = g[[0, 0, -1, -1], [0, -1, 0, -1]]
-    if g.size > most or min(g.shape) < 12 or not np.isin(corners, [g.min(), g.max()]).any(): return None
+    if g.size > most or min(g.shape) < 12 or not np.isin(corners, [g.min(), g.max()]).any():
+        return None
     inside = ~constant_surroundings(g.astype('f4'), most=most)
     if inside.all() or inside.mean() < .3: return None
     components, _ = ndimage.label(inside)
@@ -160,10 +161,12 @@ def _octaves_inside(g, inside):
 def _sharpness(energies):
     "`sharp`, `fine` (both as logarithms of shares of the coarsest octave) and the number of octaves."
     octaves = int(np.isfinite(energies).sum())
-    if octaves < 3 or not energies[octaves - 1] > 0 or not energies[0] > 0: return math.nan, math.nan, octaves
+    if octaves < 3 or not energies[octaves - 1] > 0 or not energies[0] > 0:
+        return math.nan, math.nan, octaves
     coarse = math.log(energies[octaves - 1])
     fine = math.log(energies[0]) - coarse
-    if energies[1] < .2*energies[0]: return math.nan, fine, octaves  # finer than noise can be: stripes
+    if energies[1] < .2*energies[0]:
+        return math.nan, fine, octaves  # finer than noise can be: stripes
     beyond_noise = max(energies[1] - energies[0]/4, .01*energies[0])
     return math.log(beyond_noise) - coarse, fine, octaves
 
@@ -281,7 +284,8 @@ def _finite(a):
 # %% ../../nbs/quality/01_images.ipynb #de25a5a3
 def _grey_plane(a):
     "(H, W): 8 and 16 bits as they are, else float32."
-    if a.ndim == 3: a = to_grey(a[..., :3].astype('f4')) if a.shape[2] >= 3 else np.ascontiguousarray(a[..., 0])
+    if a.ndim == 3:
+        a = to_grey(a[..., :3].astype('f4')) if a.shape[2] >= 3 else np.ascontiguousarray(a[..., 0])
     return a if a.dtype in ('u1', 'u2') else a.astype('f4', copy=False)
 
 # %% ../../nbs/quality/01_images.ipynb #3e634151
@@ -291,7 +295,8 @@ def read_plane(
     "Read a file; of a volume take the middle plane."
     row = dict(file=str(path), bytes=os.path.getsize(path) if os.path.isfile(path) else 0, error='')
     try: im = read_image(path)
-    except (InputError, OSError) as e: return row | dict(error=str(e).removeprefix(f'{shown(path)}: ')), None
+    except (InputError, OSError) as e:
+        return row | dict(error=str(e).removeprefix(f'{shown(path)}: ')), None
     a = im.array[len(im.array)//2] if im.axes[0] == 'Z' else im.array
     row |= _file_facts(im, a)
     if a.dtype.kind == 'b': a = a.view('u1')
@@ -372,6 +377,7 @@ def _measure_part(paths):
     _measure_waiting(waiting)
     return rows
 
+# %% ../../nbs/quality/01_images.ipynb #79758bfd
 def _measure_waiting(waiting):
     "Measure all planes that wait for others of their size."
     for same in waiting.values():
@@ -404,6 +410,7 @@ def _key(path):
     "The name of a file in the cache."
     return as_utf8(os.path.abspath(path))
 
+# %% ../../nbs/quality/01_images.ipynb #16925a83
 class _Kept:
     "Rows on disk. Where that cannot be, all is measured anew."
     def __init__(self, on):
@@ -425,7 +432,8 @@ def get(self:_Kept, paths):
     for i in range(0, len(paths), 500):
         part = {_key(p): p for p in paths[i:i + 500]}
         holders = ','.join('?'*len(part))
-        try: rows = self.db.execute(f'select * from rows where file in ({holders})', list(part)).fetchall()
+        try:
+            rows = self.db.execute(f'select * from rows where file in ({holders})', list(part)).fetchall()
         except sqlite3.Error: return found
         for name, size, time, text, dct in rows:
             try: s = os.stat(part[name])
@@ -447,6 +455,7 @@ def put(self:_Kept, rows):
     except (sqlite3.Error, OSError):
         if self.db.in_transaction: self.db.execute('rollback')
 
+# %% ../../nbs/quality/01_images.ipynb #47c91f06
 def _line(row):
     "A row as a line of the database."
     s = os.stat(row['file'])

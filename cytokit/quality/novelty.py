@@ -143,7 +143,8 @@ class Reference:
     ):
         self.names = list(image_traits(np.zeros((1, 1))))
         missing = [n for n in self.names if n not in traits]
-        if missing: raise InputError(f'traits: expected a column {missing[0]}; measure the images with image_traits')
+        if missing:
+            raise InputError(f'traits: expected a column {missing[0]}; measure the images with image_traits')
         x = traits[self.names].to_numpy(float)
         if len(x) < 2 or not np.isfinite(x).all():
             raise InputError(f'traits: expected finite numbers of 2 training images or more, got {len(x)} rows')
@@ -160,7 +161,7 @@ class Reference:
 @patch
 def judge(self:Reference,
     traits:dict, # From `image_traits`
-)->Judgement:
+)->'Judgement':
     "How far an image lies from the nearest training image, and in what it differs most from it."
     row = (np.array([traits[n] for n in self.names]) - self.mean)/self.spread
     distances, places = _nearest(row[None], self.rows)

@@ -180,7 +180,8 @@ def _slice_faults(v, body):
     like, area = _correlations(v, 1), body.mean((1, 2))
     fair = area > .3*area.max()
     twice = _copies(v)
-    for i in twice: out.append(('volume_slice_doubled', i + 1, 1, 1, f'slice {i + 1} is slice {i} again'))
+    for i in twice:
+        out.append(('volume_slice_doubled', i + 1, 1, 1, f'slice {i + 1} is slice {i} again'))
     near = _near_copies(like, fair, twice)
     for i, value, limit in near:
         words = f'slices {i} and {i + 1} are alike (correlation {like[i]:.4f}) as those around them are not'
@@ -375,7 +376,8 @@ def _alone(d):
     "Findings of single volumes."
     for r in d.itertuples():
         if r.error: yield finding(r.file, 'volume_unreadable', r.error)
-        if not r.placed: yield finding(r.file, 'volume_unplaced', 'its header does not say how it lies in space')
+        if not r.placed:
+            yield finding(r.file, 'volume_unplaced', 'its header does not say how it lies in space')
         for check, k, value, limit, words in r.faults:
             yield finding(r.file, check, words, value, limit, group=f'slice {k}')
 

@@ -46,10 +46,12 @@ def make_targets(
     n_classes:int=2, # For 'classes': with the background
 )->np.ndarray: # (H, W, T) uint8, 0 to 255
     "What the network learns to say at each pixel."
-    if kind not in TARGETS: raise InputError(f'targets must be one of {", ".join(TARGETS)}; got {shown(kind)}')
+    if kind not in TARGETS:
+        raise InputError(f'targets must be one of {", ".join(TARGETS)}; got {shown(kind)}')
     if kind == 'classes': maps = [labels == c for c in range(n_classes)]
     else:
-        maps = [labels > 0, *([_inside(labels)] if kind == 'border' else [_depth(labels)] if kind == 'distance' else [])]
+        maps = [labels > 0,
+                *([_inside(labels)] if kind == 'border' else [_depth(labels)] if kind == 'distance' else [])]
     return np.stack([np.rint(255*m.astype('f4')).astype('u1') for m in maps], -1)
 
 # %% ../../nbs/segmentation/00_patches.ipynb #eb718363
@@ -91,7 +93,8 @@ def _middles(labels):
 # %% ../../nbs/segmentation/00_patches.ipynb #1b36bb00
 def _scaled(x, preprocessing):
     "Pixels to store and their `Scale`: integers of 8 and 16 bits stay what they are, all else is normalised now."
-    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size: return x, intensity_scale(x, preprocessing)
+    if x.dtype.kind == 'u' and x.dtype.itemsize <= 2 and x.size:
+        return x, intensity_scale(x, preprocessing)
     return normalise(x, preprocessing), Scale()
 
 # %% ../../nbs/segmentation/00_patches.ipynb #c0db4acc
@@ -170,7 +173,8 @@ def _open_pixels(home):
             ts.append(t[at:at + h*w*f['targets']].reshape(h, w, f['targets']))
             at += h*w*f['targets']
         os.utime(home)
-        return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts], [Scale(*f['scale']) for f in facts], facts[0]['channels'])
+        return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts],
+                      [Scale(*f['scale']) for f in facts], facts[0]['channels'])
     except (OSError, ValueError, KeyError, TypeError): return None
 
 # %% ../../nbs/segmentation/00_patches.ipynb #fe52fc2d
@@ -201,7 +205,8 @@ class PatchLoader:
         seed:int=0, # Names the stream of random numbers
     ):
         self.pixels, self.index, self.size, self.batch_size, self.train, self.near, self.seed, self.epoch = pixels, np.asarray(index), size, batch_size, train, near, seed, 0
-        if not len(self.index): raise InputError(f'no image left for {"training" if train else "validation"}')
+        if not len(self.index):
+            raise InputError(f'no image left for {"training" if train else "validation"}')
         self.augment = as_augment(augment)
         area = sum(pixels.t[i].shape[0]*pixels.t[i].shape[1] for i in self.index)
         self.steps = (steps or int(np.clip(area/size**2/batch_size, 10, 200))) if train else -(-len(self.index)//batch_size)
@@ -258,7 +263,8 @@ def patch_preview(
         x = x.permute(0, 2, 3, 1).numpy()
         low, high = (x.min(), x.max()) if x.max() > x.min() else (0, 1)
         for ax, a, b in zip(row, x, y):
-            ax.imshow(((a - low)/(high - low))[..., :3 if a.shape[2] > 2 else 1].clip(0, 1), cmap='gray', vmin=0, vmax=1, interpolation='nearest')
+            ax.imshow(((a - low)/(high - low))[..., :3 if a.shape[2] > 2 else 1].clip(0, 1), cmap='gray', vmin=0,
+                      vmax=1, interpolation='nearest')
             if 0 < b[0].mean() < 1: ax.contour(b[0], [.5], colors='#E69F00', linewidths=1)
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(kind if isinstance(kind, str) else 'Augment')

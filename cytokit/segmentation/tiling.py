@@ -34,11 +34,13 @@ class LargeImage:
         ys, xs = key if isinstance(key, tuple) else (key, slice(None))
         (y0, y1, a), (x0, x1, b) = ys.indices(self.shape[0]), xs.indices(self.shape[1])
         if (a, b) != (1, 1) or y1 <= y0 or x1 <= x0:
-            raise InputError(f'a window must be image[y0:y1, x0:x1] with at least one pixel of {self.shape[0]}×{self.shape[1]}; got {shown(key)}')
+            raise InputError('a window must be image[y0:y1, x0:x1] with at least one pixel of '
+                             f'{self.shape[0]}×{self.shape[1]}; got {shown(key)}')
         with naming_file(self.path), hushed():
             return np.array(self._read(y0, y1, x0, x1), self.dtype, order='C').reshape(y1 - y0, x1 - x0, self.shape[2])
     def __repr__(self):
-        return f"LargeImage({'×'.join(map(str, self.shape))} {self.dtype}{f', {shown(Path(self.path).name)}' if self.path else ''})"
+        return (f"LargeImage({'×'.join(map(str, self.shape))} "
+                f"{self.dtype}{f', {shown(Path(self.path).name)}' if self.path else ''})")
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #588856a3
 @contextlib.contextmanager
@@ -52,14 +54,16 @@ def naming_file(
     except FileNotFoundError: raise InputError(f'{name}: no such file') from None
     except MemoryError: raise
     except Exception as e:
-        raise InputError(f'{name}: broken, or of a kind that cannot be read ({shown(str(e) or type(e).__name__, 160)})') from e
+        raise InputError(f'{name}: broken, or of a kind that cannot be read '
+                         f'({shown(str(e) or type(e).__name__, 160)})') from e
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #09d0ce83
 def _layout(shape, axes):
     "The axes of a stored array that stand for Y, X and channels (None: no channels), where a file does not tell its size is believed."
     if len(shape) not in (2, 3):
         raise InputError(f"its shape is {'×'.join(map(str, shape))}; expected (H, W), (H, W, C) or (C, H, W)")
-    if axes is None: axes = 'YX' if len(shape) == 2 else 'CYX' if shape[0] <= 16 < min(shape[1:]) else 'YXC'
+    if axes is None:
+        axes = 'YX' if len(shape) == 2 else 'CYX' if shape[0] <= 16 < min(shape[1:]) else 'YXC'
     return [axes.index(x) if x in axes else None for x in 'YXC']
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #5e021e9c
@@ -93,9 +97,11 @@ class _Segments:
         self.planes = p.samplesperpixel if p.planarconfig == 2 else 1
         self.shape, total, end = (h, w, self.planes if self.planes > 1 else p.samplesperpixel if len(pages) == 1 else len(pages)), self.planes*math.prod(self.grid), t.filehandle.size
         if p.compression not in TIFF_CODECS:
-            raise InputError(f'its compression ({shown(getattr(p.compression, "name", p.compression))}) is not read; save it with LZW or deflate')
+            raise InputError(f'its compression ({shown(getattr(p.compression, "name", p.compression))}) is not '
+                             'read; save it with LZW or deflate')
         if math.prod(self.side)*p.samplesperpixel > 2**28:
-            raise InputError(f"its {'tiles' if p.is_tiled else 'strips'} of {self.side[0]}×{self.side[1]} pixels are too large to be read in parts; save it in tiles of 256×256")
+            raise InputError(f"its {'tiles' if p.is_tiled else 'strips'} of {self.side[0]}×{self.side[1]} pixels "
+                             "are too large to be read in parts; save it in tiles of 256×256")
         if p.imagedepth > 1 or len(pages) > 1 and p.samplesperpixel > 1:
             raise InputError('it has planes and colours; save each plane in a file of its own')
         for q in pages:
@@ -114,11 +120,14 @@ class _Segments:
         raw = f.read(q.databytecounts[i])
         if self.p.compression == 7 and jpeg_pixels(raw) > 4*math.prod(self.side)*self.p.samplesperpixel + 2**16:
             raise InputError('the JPEG inside is larger than the tile it belongs to')
-        if (s := self.p.decode(raw, i, **(dict(jpegtables=q.jpegtables, jpegheader=self.p.jpegheader) if self.p.compression == 7 else {}))[0]) is None:
+        if (s := self.p.decode(raw, i,
+                               **(dict(jpegtables=q.jpegtables, jpegheader=self.p.jpegheader)
+                                  if self.p.compression == 7 else {}))[0]) is None:
             raise InputError('parts of it are missing')
         s = self.done[k, i] = s[0]
         self.size += s.nbytes
-        while self.size > self.keep and len(self.done) > 1: self.size -= self.done.popitem(last=False)[1].nbytes
+        while self.size > self.keep and len(self.done) > 1:
+            self.size -= self.done.popitem(last=False)[1].nbytes
         return s
 
     def __call__(self, y0, y1, x0, x1):
@@ -129,7 +138,8 @@ class _Segments:
                 for j in range(y0//th, -(-y1//th)):
                     for i in range(x0//tw, -(-x1//tw)):
                         part, top, left = self.segment(k, (s*ny + j)*nx + i), j*th, i*tw
-                        if out is None: out = np.zeros((y1 - y0, x1 - x0, self.shape[2]), part.dtype)
+                        if out is None:
+                            out = np.zeros((y1 - y0, x1 - x0, self.shape[2]), part.dtype)
                         part = part[max(y0 - top, 0):y1 - top, max(x0 - left, 0):x1 - left]
                         at = max(top - y0, 0), max(left - x0, 0)
                         to = out[at[0]:at[0] + part.shape[0], at[1]:at[1] + part.shape[1]]
@@ -140,7 +150,8 @@ class _Segments:
 # %% ../../nbs/segmentation/02_tiling.ipynb #e7319c66
 def _open_tiff(path):
     import tifffile
-    with open(path, 'rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as raw: check_tiff_pages(raw)
+    with open(path, 'rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        check_tiff_pages(raw)
     t = tifffile.TiffFile(path, _multifile=False)
     try: return _tiff_windows(path, t)
     except BaseException:
@@ -155,10 +166,12 @@ def _tiff_windows(path, t):
         raise InputError(f'it holds {len(t.series)} images; save each in a file of its own')
     _, axes = tiff_axes(np.broadcast_to(np.zeros((), 'u1'), s.shape), s.axes)
     if axes not in ('YX', 'YXC'):
-        raise InputError(f"it holds a volume ({'×'.join(map(str, s.shape))}, axes {s.axes}); save each plane in a file of its own")
+        raise InputError(f"it holds a volume ({'×'.join(map(str, s.shape))}, axes {s.axes}); save each plane in "
+                         "a file of its own")
     if s.dataoffset is not None and p.is_memmappable:
         dtype = np.dtype(t.byteorder + p.dtype.char)
-        if s.dataoffset + s.size*dtype.itemsize > size: raise InputError('it is cut short; copy it again')
+        if s.dataoffset + s.size*dtype.itemsize > size:
+            raise InputError('it is cut short; copy it again')
         whole = lambda: tiff_axes(np.memmap(path, dtype, 'r', s.dataoffset, s.shape), s.axes)[0]
         shape, turn = whole().shape, p.tags.valueof(274)
         raw = lambda y0, y1, x0, x1: upright(whole(), turn)[y0:y1, x0:x1]
@@ -174,10 +187,12 @@ def _tiff_windows(path, t):
     one = read(0, 1, 0, 1)
     spacing, unit, _ = tiff_metadata(t, 'YX')
     ok = spacing is not None and all(x and 0 < x < math.inf for x in spacing)
-    return LargeImage(read, (*shape[:2], one[0, 0].size), one.dtype, path, tuple(spacing) if ok else None, unit if ok else None)
+    return LargeImage(read, (*shape[:2], one[0, 0].size), one.dtype, path, tuple(spacing) if ok else None,
+                      unit if ok else None)
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #48af5e47
-_ZARR_CODECS = set('blosc zlib gzip zstd lz4 bz2 lzma delta shuffle fixedscaleoffset quantize bitround packbits crc32 crc32c adler32 bytes transpose sharding_indexed'.split())
+_ZARR_CODECS = set(('blosc zlib gzip zstd lz4 bz2 lzma delta shuffle fixedscaleoffset quantize bitround packbits '
+                    'crc32 crc32c adler32 bytes transpose sharding_indexed').split())
 
 def _zarr_codecs(meta):
     "Names of all codecs, those inside of shards too."
@@ -205,24 +220,31 @@ def _open_zarr(path):
     at, axes = path, None
     if kind == 'group':
         many = (attrs.get('ome') or attrs).get('multiscales')
-        if not many: raise InputError('a Zarr group that is not OME-Zarr; give the folder of the array in it')
+        if not many:
+            raise InputError('a Zarr group that is not OME-Zarr; give the folder of the array in it')
         at = path/many[0]['datasets'][0]['path']
-        if not at.resolve().is_relative_to(path.resolve()): raise InputError('it names an array outside of its folder')
+        if not at.resolve().is_relative_to(path.resolve()):
+            raise InputError('it names an array outside of its folder')
         kind, meta, _ = _zarr_meta(at)
         axes = ''.join((x['name'] if isinstance(x, dict) else x)[:1].upper() for x in many[0].get('axes') or 'tczyx')
     if kind != 'array': raise InputError('it holds no Zarr array')
-    told = [read_json(at/n) for n in ('zarr.json', '.zarray') if (at/n).is_file()]  # one version of the library reads this, another that
+    # one version of the library reads this, another that
+    told = [read_json(at/n) for n in ('zarr.json', '.zarray') if (at/n).is_file()]
     if bad := {c for m in told for c in _zarr_codecs(m)} - _ZARR_CODECS:
         raise InputError(f'its codec {shown(min(bad))} is not read; save it with blosc, zstd or gzip')
-    if meta.get('storage_transformers'): raise InputError('it asks for storage transformers, which are not read')
+    if meta.get('storage_transformers'):
+        raise InputError('it asks for storage transformers, which are not read')
     try: import zarr
-    except ImportError: raise InputError('reading Zarr needs the zarr package: pip install zarr') from None
+    except ImportError:
+        raise InputError('reading Zarr needs the zarr package: pip install zarr') from None
     z = zarr.open_array(str(at), mode='r')
-    if math.prod(z.chunks) > 2**28: raise InputError(f'its chunks of {z.chunks} are too large to be read in parts')
+    if math.prod(z.chunks) > 2**28:
+        raise InputError(f'its chunks of {z.chunks} are too large to be read in parts')
     lead = [i for i, x in enumerate(axes or '') if x in 'TZC' and z.shape[i] == 1]  # axes of length 1 are dropped
     shape, left = [n for i, n in enumerate(z.shape) if i not in lead], axes and ''.join(x for i, x in enumerate(axes) if i not in lead)
     if left and sorted(left) not in (['X', 'Y'], ['C', 'X', 'Y']):
-        raise InputError(f'its axes are {axes} {z.shape}; expected Y, X and channels: save one plane or time point a folder')
+        raise InputError(f'its axes are {axes} {z.shape}; expected Y, X and channels: save one plane or time '
+                         'point a folder')
     class View:
         def __getitem__(self, key):
             key = list(key)
@@ -250,7 +272,8 @@ def open_large(
         im = read_image(path)
     if im.axes not in ('YX', 'YXC'):
         raise InputError(f'{shown(im.path)}: it holds a volume (axes {im.axes}); cut it into slices first')
-    return _arrayed(lambda: im.array, im.array.shape, im.array.dtype, im.path, im.axes, spacing=im.spacing, unit=im.unit)
+    return _arrayed(lambda: im.array, im.array.shape, im.array.dtype, im.path, im.axes, spacing=im.spacing,
+                    unit=im.unit)
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #523cf6fa
 def to_input(
@@ -281,7 +304,8 @@ def _sample(im, preprocessing, limit):
     if a.dtype.kind == 'b': return a.view('u1')
     if a.dtype.kind != 'f': return a
     a = a[is_finite(a)]
-    if not a.size: raise InputError(f'{shown(im.path or "the image")}: none of its pixels is a finite number')
+    if not a.size:
+        raise InputError(f'{shown(im.path or "the image")}: none of its pixels is a finite number')
     return a
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #b5bfab5f
@@ -292,7 +316,8 @@ def global_scale(
 )->Preprocessing: # 'percentile' has become 'window', 'zscore' 'zscore_set', with the numbers of this image
     "The preprocessing that does to a tile what `preprocessing` does to the whole image."
     im = open_large(source)
-    with naming_file(im.path): to_input(im[:1, :1], replace(preprocessing, norm='dtype', low=None, high=None))
+    with naming_file(im.path):
+        to_input(im[:1, :1], replace(preprocessing, norm='dtype', low=None, high=None))
     if preprocessing.rgb8 and im.dtype != np.uint8:
         raise InputError('rgb8 squeezes by the extremes of the whole image; for tiles use preprocessing without it')
     if preprocessing.norm not in ('percentile', 'zscore'): return preprocessing
@@ -334,7 +359,8 @@ class Maps:
         with naming_file(path):
             self.shape, kind = (a := np.load(path, mmap_mode='r', allow_pickle=False)).shape, a.dtype
         if kind != np.uint16 or len(self.shape) != 3:
-            raise InputError(f'{shown(path)}: expected maps (K, H, W) of uint16 as predict_large writes them, got {kind} {self.shape}')
+            raise InputError(f'{shown(path)}: expected maps (K, H, W) of uint16 as predict_large writes them, '
+                             f'got {kind} {self.shape}')
     def __getitem__(self, key):
         with naming_file(self.path):
             return np.asarray(np.load(self.path, mmap_mode='r', allow_pickle=False)[key]).astype('f4')*np.float32(1/65535)
@@ -345,12 +371,14 @@ class Maps:
 def _on_disk(path, size):
     "A full disk is told in one line, if it can be before anything is written."
     try: Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise InputError(f'{shown(path)}: its folder cannot be made ({e.strerror})') from None
+    except OSError as e:
+        raise InputError(f'{shown(path)}: its folder cannot be made ({e.strerror})') from None
     full = f'{shown(path)}: no room on the disk for {size/1e9:.1f} GB; free some, or name a file elsewhere'
     if shutil.disk_usage(Path(path).parent).free < size: raise InputError(full)
     try: yield
     except OSError as e:
-        if e.errno in (errno.EFBIG, errno.ENOSPC, getattr(errno, 'EDQUOT', None)): raise InputError(full) from None
+        if e.errno in (errno.EFBIG, errno.ENOSPC, getattr(errno, 'EDQUOT', None)):
+            raise InputError(full) from None
         if e.errno in (errno.EACCES, errno.EROFS):
             raise InputError(f'{shown(path)}: cannot be written ({e.strerror})') from None
         raise
@@ -376,10 +404,12 @@ def _asked(predict, x, k):
     "The answer of `predict` to a batch, checked."
     got = np.asarray(predict(x))
     if got.ndim != 4 or got.shape[0] != len(x) or got.shape[2:] != x.shape[1:3] or k not in (None, got.shape[1]):
-        raise InputError(f"predict must return {(len(x), 'K' if k is None else k, *x.shape[1:3])} for a batch of {x.shape}; got {got.shape}")
+        raise InputError(f"predict must return {(len(x), 'K' if k is None else k, *x.shape[1:3])} for a batch of "
+                         f"{x.shape}; got {got.shape}")
     low, high = got.min(), got.max()
     if not (low >= -1e-3 and high <= 1.001):
-        raise InputError(f'predict must return numbers from 0 to 1, got {low:.3g} to {high:.3g}; does it lack its sigmoid or softmax?')
+        raise InputError(f'predict must return numbers from 0 to 1, got {low:.3g} to {high:.3g}; does it lack '
+                         'its sigmoid or softmax?')
     return got.astype('f4', copy=False)
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #de3faabb
@@ -400,7 +430,9 @@ def _bands(im, ask, preprocessing, tile, margin, batch):
     with progress(total=len(ys)*len(xs), desc='Tiles') as bar:
         for i, (y, high, y0, y1, wy) in enumerate(ys):
             rows = im[max(y, 0):min(y + high, h), :]
-            rows = np.pad(rows, ((max(-y, 0), max(y + high - h, 0)), (margin, max(xs[-1][0] + xs[-1][1] - w, 0)), (0, 0)), 'reflect')
+            rows = np.pad(rows,
+                          ((max(-y, 0), max(y + high - h, 0)), (margin, max(xs[-1][0] + xs[-1][1] - w, 0)), (0, 0)),
+                          'reflect')
             acc = None
             for j in range(0, len(xs), batch):
                 some = xs[j:j+batch]
@@ -438,7 +470,8 @@ def predict_large(
     _whole(1, tile=tile, batch=batch)
     _whole(0, margin=margin)
     if tile % 32 or tile <= 2*margin:
-        raise InputError(f'tile must be a multiple of 32 and more than twice the margin; got tile={tile}, margin={margin}')
+        raise InputError(f'tile must be a multiple of 32 and more than twice the margin; got tile={tile}, '
+                         f'margin={margin}')
     if out is not None and Path(out).suffix != '.npy':
         raise InputError(f'{shown(out)}: maps are written as .npy; give the file that ending')
     im = open_large(source)
@@ -448,7 +481,8 @@ def predict_large(
     first = next(bands)
     bands, n, (h, w, _) = itertools.chain([first], bands), len(first[1]), im.shape
     if out is None:
-        if 4*n*h*w > limit: raise InputError(f'the maps take {4*n*h*w/1e9:.1f} GB; name a file for them with out=')
+        if 4*n*h*w > limit:
+            raise InputError(f'the maps take {4*n*h*w/1e9:.1f} GB; name a file for them with out=')
         maps = np.empty((n, h, w), 'f4')
         for y, band in bands: maps[:, y:y+band.shape[1]] = band
         return (maps[:-1], maps[-1]) if tta else maps
@@ -471,7 +505,8 @@ def _agree(
     la, lb = (x[x > 0] for x in (np.unique(a[line]), np.unique(b[line])))
     lut = [np.zeros(int(x.max()) + 1, 'i4') for x in (a, b)]
     for t, l in zip(lut, (la, lb)): t[l] = np.arange(1, len(l) + 1)
-    table = np.bincount((lut[0][a]*(len(lb) + 1) + lut[1][b]).ravel(), minlength=(len(la) + 1)*(len(lb) + 1)).reshape(len(la) + 1, -1)
+    table = np.bincount((lut[0][a]*(len(lb) + 1) + lut[1][b]).ravel(),
+                        minlength=(len(la) + 1)*(len(lb) + 1)).reshape(len(la) + 1, -1)
     i, j = np.nonzero(2*table[1:, 1:] > np.minimum(table.sum(1)[1:, None], table.sum(0)[None, 1:]))
     return np.stack([la[i], lb[j]], 1).astype('i8')
 
@@ -479,9 +514,11 @@ def _agree(
 def _split(split_function, maps, shape):
     got = np.asarray(split_function(maps))
     if got.shape != shape or got.dtype.kind not in 'biu' or got.min() < 0:
-        raise InputError(f'split_function must return whole numbers from 0 of shape {shape}; got {got.dtype} {got.shape}')
+        raise InputError(f'split_function must return whole numbers from 0 of shape {shape}; got {got.dtype} '
+                         f'{got.shape}')
     if got.max() > got.size:
-        raise InputError(f'split_function must number objects 1, 2, … without large gaps; got number {got.max()} in {shape[0]}×{shape[1]} pixels')
+        raise InputError(f'split_function must number objects 1, 2, … without large gaps; got number {got.max()} '
+                         f'in {shape[0]}×{shape[1]} pixels')
     return got.astype('i4')
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #7984330c
@@ -543,7 +580,8 @@ def objects_large(
     import tifffile
     maps, out_path = Maps(maps) if isinstance(maps, (str, Path)) else maps, Path(out_path)
     _whole(1, tile=tile, margin=margin)
-    if tile < 2*margin: raise InputError(f'tile must be at least twice the margin; got tile={tile}, margin={margin}')
+    if tile < 2*margin:
+        raise InputError(f'tile must be at least twice the margin; got tile={tile}, margin={margin}')
     if len(maps.shape) != 3: raise InputError(f'maps must be (K, H, W), got {maps.shape}')
     if out_path.suffix.lower() not in ('.tif', '.tiff'):
         raise InputError(f'{shown(out_path)}: labels are written as TIFF; give the file the ending .tif')

