@@ -331,7 +331,7 @@ def totals(rows):
         x = np.array([o['loss_of_best'] or math.nan for o in f])
         if len(f): t.append(dict(finder=name, tasks=len(f), within_5_percent=int((x <= 1.05).sum()), within_10_percent=int((x <= 1.1).sum()), mean_where_all_answer=float(np.exp(np.mean([np.log(r['finders'][name]['loss_of_best']) for r in common]))) if common else None,
             n_where_all_answer=len(common), worst=float(np.nanmax(x)),
-            answers=sum(o['answers'] for o in f), config=SEEDS*len(f), steps=float(np.mean([o['steps'] for o in f])), seconds=sum(o['seconds'] or math.nan for o in f)))
+            answers=sum(o['answers'] for o in f), asked=SEEDS*len(f), steps=float(np.mean([o['steps'] for o in f])), seconds=sum(o['seconds'] or math.nan for o in f)))
     return t
 
 def draw(rows):

@@ -29,6 +29,26 @@ def _task(values):
 # %% ../../nbs/data/04_datasets.ipynb #c08a2a7a
 def _n(n, what): return f'{n} {what}' if n == 1 else f'{n} {what}s'
 
+# %% ../../nbs/data/04_datasets.ipynb #76864132
+def _numbers(values, where):
+    bad = None
+    try: x = np.array([float(v) for v in values])
+    except ValueError as e: bad = e
+    if bad or not np.isfinite(x).all():
+        raise InputError(f"{shown(where)}: targets must be finite numbers for task='number' "
+                         f"({shown(bad or 'NaN or infinite')}); mend them or use task='class'")
+    return x
+
+# %% ../../nbs/data/04_datasets.ipynb #74af49b9
+SPLIT_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test',
+                   testing='test')
+
+def _split_name(s, where):
+    if s == '': return np.nan
+    if s.lower() not in SPLIT_NAMES:
+        raise InputError(f'{shown(where)}: split must be train, valid or test, got {shown(s)!r}')
+    return SPLIT_NAMES[s.lower()]
+
 # %% ../../nbs/data/04_datasets.ipynb #56e7ae9c
 def build_table(
     rows:list, # (image, target, group, split) of text; '' is missing
@@ -60,25 +80,19 @@ def build_table(
     t.attrs = dict(name=Path(root).name, root=str(root), task=task)
     return t.drop(columns=[c for c in ('group', 'split') if t[c].isna().all()])
 
-# %% ../../nbs/data/04_datasets.ipynb #76864132
-def _numbers(values, where):
-    bad = None
-    try: x = np.array([float(v) for v in values])
-    except ValueError as e: bad = e
-    if bad or not np.isfinite(x).all():
-        raise InputError(f"{shown(where)}: targets must be finite numbers for task='number' "
-                         f"({shown(bad or 'NaN or infinite')}); mend them or use task='class'")
-    return x
-
-# %% ../../nbs/data/04_datasets.ipynb #74af49b9
-SPLIT_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test',
-                   testing='test')
-
-def _split_name(s, where):
-    if s == '': return np.nan
-    if s.lower() not in SPLIT_NAMES:
-        raise InputError(f'{shown(where)}: split must be train, valid or test, got {shown(s)!r}')
-    return SPLIT_NAMES[s.lower()]
+# %% ../../nbs/data/04_datasets.ipynb #1c512675
+def find_group(
+    pattern:str, # Regular expression
+    name:str, # Path of an image below its folder
+)->str: # The (matching) group of the expression, or the whole match
+    "The group that a file's name tells; `InputError` where the expression finds nothing."
+    try: m = re.search(pattern, name)
+    except re.error as e:
+        raise InputError(f'group={shown(pattern)!r}: not a regular expression ({e})') from None
+    if not m:
+        raise InputError(f'{shown(name)}: group={shown(pattern)!r} finds nothing in it; the pattern must fit '
+                         'every path')
+    return m.group(m.lastindex or 0)
 
 # %% ../../nbs/data/04_datasets.ipynb #235e47d6
 def _folder_rows(folder, group):
@@ -95,20 +109,6 @@ def _folder_rows(folder, group):
                      as_utf8(find_group(group, p.relative_to(folder).as_posix())) if group else '',
                      r[0] if has_split else ''))
     return rows
-
-# %% ../../nbs/data/04_datasets.ipynb #1c512675
-def find_group(
-    pattern:str, # Regular expression
-    name:str, # Path of an image below its folder
-)->str: # The (matching) group of the expression, or the whole match
-    "The group that a file's name tells; `InputError` where the expression finds nothing."
-    try: m = re.search(pattern, name)
-    except re.error as e:
-        raise InputError(f'group={shown(pattern)!r}: not a regular expression ({e})') from None
-    if not m:
-        raise InputError(f'{shown(name)}: group={shown(pattern)!r} finds nothing in it; the pattern must fit '
-                         'every path')
-    return m.group(m.lastindex or 0)
 
 # %% ../../nbs/data/04_datasets.ipynb #0b6f6361
 def _csv_rows(path, columns, limit=2**28):
