@@ -489,16 +489,6 @@ def _dicom_meta(ds):
         m['window'] = (c - w/2, c + w/2)
     return m
 
-# %% ../../nbs/data/00_formats.ipynb #0ac98c95
-def _read_dicom(raw, limit):
-    ds = _dataset(raw, limit)
-    planes, meta = _planes(ds, limit), _dicom_meta(ds)
-    p, position, _, size, _ = planes[0]
-    if len(planes) == 1: return p, 'YXC'[:p.ndim], size, 'mm', (), meta
-    if position is None:
-        return np.stack([q[0] for q in planes]), 'ZYXC'[:p.ndim+1], None, None, (), meta
-    return _stack(planes, meta)
-
 # %% ../../nbs/data/00_formats.ipynb #8859e87e
 def _stack(planes, meta):
     "Planes with their places (DICOM's patient coordinates, mm, LPS) as one volume in RAS."
@@ -520,6 +510,16 @@ def _stack(planes, meta):
     affine[:2] *= -1
     a, spacing = _canonical(np.swapaxes(np.stack([p[0] for p in planes]), 0, 2), affine)
     return a, 'ZYXC'[:a.ndim], spacing, 'mm', (), {**meta, 'orientation': 'RAS'}
+
+# %% ../../nbs/data/00_formats.ipynb #0ac98c95
+def _read_dicom(raw, limit):
+    ds = _dataset(raw, limit)
+    planes, meta = _planes(ds, limit), _dicom_meta(ds)
+    p, position, _, size, _ = planes[0]
+    if len(planes) == 1: return p, 'YXC'[:p.ndim], size, 'mm', (), meta
+    if position is None:
+        return np.stack([q[0] for q in planes]), 'ZYXC'[:p.ndim+1], None, None, (), meta
+    return _stack(planes, meta)
 
 # %% ../../nbs/data/00_formats.ipynb #1f13a8ad
 def _read_series(folder, limit):

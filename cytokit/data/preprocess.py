@@ -453,6 +453,10 @@ def _resample(a, old, new):
     a = ndimage.gaussian_filter(fill_not_finite(a.astype('f4')), [0 if z >= 1 else .5*(1/z - 1) for z in zoom])
     return ndimage.zoom(a, zoom, order=1, mode='nearest', grid_mode=True)
 
+# %% ../../nbs/data/01_preprocess.ipynb #5e0a5b5a
+def _stem(path):
+    return re.sub(r'(\.nii)?\.[^.]*$', '', Path(path).name, flags=re.I) or Path(path).name
+
 # %% ../../nbs/data/01_preprocess.ipynb #0594bde5
 def patient_of(
     image, # An `Image`, or a path
@@ -464,10 +468,6 @@ def patient_of(
         m = re.search(r'(?<![a-z])(sub-[a-z0-9]+|(?:subj(?:ect)?|patient|pat|case|pid)[-_ ]?\d+)', name, re.I)
         if m: return m[0]
     return f'{path.parent.name}/{_stem(path)}'
-
-# %% ../../nbs/data/01_preprocess.ipynb #5e0a5b5a
-def _stem(path):
-    return re.sub(r'(\.nii)?\.[^.]*$', '', Path(path).name, flags=re.I) or Path(path).name
 
 # %% ../../nbs/data/01_preprocess.ipynb #1243a5fb
 def cut_volume(
