@@ -24,7 +24,8 @@ class Classical:
     channel:int|None=None # Channel looked at; None for their mean
     feature:str='smooth' # 'smooth': blurred brightness; 'std': local standard deviation
     sigma:float=1. # Standard deviation of the blur, or of the window, in pixels
-    polarity:str='bright' # Objects are 'bright', 'dark', or 'auto': the smaller side of Otsu's threshold; without a meaning for 'std'
+    # Objects are 'bright', 'dark', or 'auto': the smaller side of Otsu's threshold; without a meaning for 'std'
+    polarity:str='bright'
     factor:float=1. # Threshold: 0 the median of the background, 1 Otsu's (1979)
     local:float=0. # If above 0: also brighter than the mean around, of this standard deviation in pixels
     fill_holes:int|None=None # As in `Split`
@@ -36,32 +37,40 @@ class Classical:
     clear_border:bool=False # Drop objects that touch the rim of the image
 
     def __post_init__(self):
-        for k, names in (('feature', ('smooth', 'std')), ('polarity', ('bright', 'dark', 'auto'))): must(getattr(self, k) in names, k, f'one of {", ".join(names)}', getattr(self, k))
-        check_at_least(0, sigma=self.sigma, factor=self.factor, local=self.local, open=self.open, min_area=self.min_area, smooth=self.smooth or 0, fill_holes=self.fill_holes or 0)
+        for k, names in (('feature', ('smooth', 'std')), ('polarity', ('bright', 'dark', 'auto'))):
+            must(getattr(self, k) in names, k, f'one of {", ".join(names)}', getattr(self, k))
+        check_at_least(0, sigma=self.sigma, factor=self.factor, local=self.local, open=self.open,
+                       min_area=self.min_area, smooth=self.smooth or 0, fill_holes=self.fill_holes or 0)
 
 # %% ../../nbs/segmentation/04_classical.ipynb #ddd67abb
 def _contrast(image, p):
     "The feature (H, W), 0 at the median of the background, 1 at Otsu's threshold."
     from skimage.filters import threshold_otsu
     x = np.asarray(image, 'f4')
-    if x.ndim == 3 and p.channel is not None and not -x.shape[2] <= p.channel < x.shape[2]: raise InputError(f'channel: the image has {x.shape[2]}, there is none of number {p.channel}')
+    if x.ndim == 3 and p.channel is not None and not -x.shape[2] <= p.channel < x.shape[2]:
+        raise InputError(f'channel: the image has {x.shape[2]}, there is none of number {p.channel}')
     if x.ndim == 3: x = x.mean(-1) if p.channel is None else x[..., p.channel]
-    if not np.isfinite(x.sum(dtype='f8')): raise InputError('image: holds NaN or infinite values; set them to a number first')
+    if not np.isfinite(x.sum(dtype='f8')):
+        raise InputError('image: holds NaN or infinite values; set them to a number first')
     x = x - x.mean()
     f = ndi.gaussian_filter(x, p.sigma, truncate=3)
-    if p.feature == 'std': f = np.sqrt(np.maximum(ndi.gaussian_filter(x*x, p.sigma, truncate=3) - f*f, 0))
+    if p.feature == 'std':
+        f = np.sqrt(np.maximum(ndi.gaussian_filter(x*x, p.sigma, truncate=3) - f*f, 0))
     v = f.ravel()[::1 + f.size//2**16]
     v = np.clip(v, *np.percentile(v, [.1, 99.9]))
     if not v.max() > v.min(): return np.zeros_like(f)
     t = threshold_otsu(v)
-    if p.feature == 'smooth' and (p.polarity == 'dark' or p.polarity == 'auto' and (f > t).mean() > .5): f, v, t = -f, -v, -t
+    if p.feature == 'smooth' and (p.polarity == 'dark' or p.polarity == 'auto' and (f > t).mean() > .5):
+        f, v, t = -f, -v, -t
     low = np.median(v[v <= t])
     return (f - low)/np.float32(max(t - low, 1e-9))
 
+# %% ../../nbs/segmentation/04_classical.ipynb #2cf16ca5
 def _above(z, p):
     fg = z > p.factor
     return fg & (z > ndi.gaussian_filter(z, p.local, truncate=2)) if p.local else fg
 
+# %% ../../nbs/segmentation/04_classical.ipynb #e7a9e89b
 def _shrunk(fg, n):
     "The mask moved in by n pixels (out, if negative), by turns over sides and corners; the image goes on beyond its rim."
     if n < 0: return ~_shrunk(~fg, -n)
@@ -71,12 +80,14 @@ def _shrunk(fg, n):
         fg = v[:, :-2] & v[:, 1:-1] & v[:, 2:] if i % 2 else v[:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:]
     return fg
 
+# %% ../../nbs/segmentation/04_classical.ipynb #54592a7b
 def _opened(fg, p):
     if not (p.open or p.shrink): return fg
     holes = label_holes(fg, p.fill_holes)
     if holes is not None: fg = fg | (holes > 0)
     return _shrunk(_shrunk(fg, p.open + max(0, p.shrink)), -p.open - max(0, -p.shrink))
 
+# %% ../../nbs/segmentation/04_classical.ipynb #2a1dcc99
 def _divided(fg, p): return separate(prepare_foreground(_opened(fg, p), p, p.smooth is not None), p)
 
 # %% ../../nbs/segmentation/04_classical.ipynb #f24afaef
@@ -96,11 +107,13 @@ class _Bench:
         side = int((2**21/len(self.places))**.5)
         middle = lambda a: a[tuple(slice(max(0, (n - side)//2), max(0, (n - side)//2) + side) for n in a.shape[:2])]
         self.images, truths = [middle(images[i]) for i in self.places], [middle(truths[i]) for i in self.places]
-        self.scores = dict(dice=score_function(truths, lambda t, p: dice(t > 0, p > 0)), score=score_function(truths, score))
+        self.scores = dict(dice=score_function(truths, lambda t, p: dice(t > 0, p > 0)),
+                           score=score_function(truths, score))
         self.made, self.rows = {}, {}
     def contrast(self, p):
         key = p.channel, p.feature, p.sigma, p.polarity
-        if key not in self.made: self.made = dict(list(self.made.items())[-2:]) | {key: [_contrast(x, p) for x in self.images]}
+        if key not in self.made:
+            self.made = dict(list(self.made.items())[-2:]) | {key: [_contrast(x, p) for x in self.images]}
         return self.made[key]
     def labels(self, p): return [_divided(_above(z, p), p) for z in self.contrast(p)]
     def __call__(self, by, p, areas=(0,)):
@@ -127,8 +140,10 @@ def fit_classical(
     n = {x.shape[2] if x.ndim == 3 else 1 for x in bench.images}
     channels = [None, *range(min(n))] if len(n) == 1 and min(n) > 1 else [None]
     start = Classical(open=1, smooth=None, fill_holes=choose_fill_holes(truths))
-    a = bench.sweep('dice', start, channel=channels, polarity=['bright', 'dark', 'auto'], sigma=[1., 2.], factor=[.5, 1.])
-    b = bench.sweep('dice', replace(start, feature='std', shrink=2), channel=channels, sigma=[1., 2., 3.], factor=[.4, .7])
+    a = bench.sweep('dice', start, channel=channels, polarity=['bright', 'dark', 'auto'], sigma=[1., 2.],
+                    factor=[.5, 1.])
+    b = bench.sweep('dice', replace(start, feature='std', shrink=2), channel=channels, sigma=[1., 2., 3.],
+                    factor=[.4, .7])
     p = max(a, b, key=lambda p: bench('dice', p)[0])
     p = bench.sweep('dice', p, factor=[.2, .3, .45, .6, .8, 1., 1.3, 1.8], local=times(d, 0, 1, 2))
     p = bench.sweep('dice', p, open=[0, 1, 2, 3], shrink=[-1, 0, 1, 2])

@@ -35,9 +35,11 @@ LOSSES = ('bce', 'dice', 'bce+dice', 'focal', 'boundary')
 class SegmentSettings:
     "All that is asked of one training; JSON-able."
     preset:str|None=None       # A plain UNet of this size, one of `PRESETS`; None: a UNet on an encoder
-    encoder:str|None=None      # timm's name of a network for the encoder; None: as the weights say, without any 'textures'
+    # timm's name of a network for the encoder; None: as the weights say, without any 'textures'
+    encoder:str|None=None
     weights:str|None=None      # Of the encoder: a safetensors file, a folder, 'imagenet', 'textures', 'hub' or 'random'
-    target:str|None=None       # 'foreground', 'border', 'distance' or 'classes'; None: 'classes' for labels of classes, otherwise 'distance'
+    # 'foreground', 'border', 'distance' or 'classes'; None: 'classes' for labels of classes, otherwise 'distance'
+    target:str|None=None
     loss:str='bce+dice'        # One of `LOSSES`
     epochs:int=30              # Rounds; each sees about as many pixels as the training images have
     seconds:float|None=None    # Budget of time instead of `epochs`, for all of it: reading, training, thresholds, scores and baseline; at least one epoch
@@ -49,15 +51,21 @@ class SegmentSettings:
     augment:str='cells'        # One of `cytokit.training.loaders.AUGMENTATIONS`
     balance:bool=True          # Weigh rare classes up; only for the target 'classes'
     patience:int|None=None     # Stop after so many epochs without a lower validation loss, and go back to the best
-    precision:str='auto'       # 'float32' or 'bfloat16' inside the convolutions; 'auto': what this machine computes faster
+    # 'float32' or 'bfloat16' inside the convolutions; 'auto': what this machine computes faster
+    precision:str='auto'
 
     def __post_init__(self):
         def need(ok, name, what):
             if not ok: raise InputError(f'{name} must be {what}, got {getattr(self, name)!r}')
-        for k, known in (('preset', (None, *PRESETS)), ('loss', LOSSES), ('augment', AUGMENTATIONS), ('precision', ('auto', *PRECISIONS)), ('target', (None, 'foreground', 'border', 'distance', 'classes'))):
+        for k, known in (('preset', (None, *PRESETS)), ('loss', LOSSES), ('augment', AUGMENTATIONS),
+                         ('precision', ('auto', *PRECISIONS)),
+                         ('target', (None, 'foreground', 'border', 'distance', 'classes'))):
             need(getattr(self, k) in known, k, f'one of {", ".join(str(o) for o in known if o)}')
-        if not (self.preset or self.encoder or self.weights): object.__setattr__(self, 'encoder', 'textures')
-        if self.preset and (self.encoder or self.weights): raise InputError(f'preset={self.preset} is a plain UNet without encoder and weights; leave out one or the other')
+        if not (self.preset or self.encoder or self.weights):
+            object.__setattr__(self, 'encoder', 'textures')
+        if self.preset and (self.encoder or self.weights):
+            raise InputError(f'preset={self.preset} is a plain UNet without encoder and weights; leave out one '
+                             'or the other')
         check_numbers(self)
         need(isinstance(self.patch, int) and 32 <= self.patch <= 4096, 'patch', 'a whole number from 32 to 4096 pixels')
         most = 2**26//self.patch**2
@@ -68,10 +76,12 @@ def _soft_dice_loss(p, y):
     inter, total = (p*y).sum((2, 3)), (p + y).sum((2, 3))
     return 1 - ((2*inter + 1)/(total + 1)).mean()  # the 1 makes an empty map right when its target is empty
 
+# %% ../../nbs/segmentation/05_fit.ipynb #1106d3ef
 def _rim(y):
     "1 where the foreground changes within two pixels."
     return F.max_pool2d(y, 5, 1, 2) + F.max_pool2d(-y, 5, 1, 2)
 
+# %% ../../nbs/segmentation/05_fit.ipynb #a21ec880
 def segment_loss(
     scores:torch.Tensor, # (N, K, H, W) float32, before sigmoid or softmax
     y:torch.Tensor, # (N, K, H, W) float32, 0 to 1; for classes they sum to 1
@@ -80,11 +90,16 @@ def segment_loss(
     weight:torch.Tensor|None=None, # (K,) weights of the classes
 )->torch.Tensor: # One number, float32
     "What training makes small."
-    if classes: p, each = scores.softmax(1), -(y*scores.log_softmax(1)*(1 if weight is None else weight[:, None, None])).sum(1, keepdim=True)
-    else: p, each = scores.sigmoid(), F.binary_cross_entropy_with_logits(scores, y, reduction='none')
-    if kind == 'focal': each = each*(1 - (p*y).sum(1, keepdim=True) if classes else (p - y).abs())**2
+    if classes:
+        p, each = scores.softmax(1), -(y*scores.log_softmax(1)*(1 if weight is None
+                                                                else weight[:, None, None])).sum(1, keepdim=True)
+    else:
+        p, each = scores.sigmoid(), F.binary_cross_entropy_with_logits(scores, y, reduction='none')
+    if kind == 'focal':
+        each = each*(1 - (p*y).sum(1, keepdim=True) if classes else (p - y).abs())**2
     if kind == 'boundary': each = each*(1 + 4*_rim(y).amax(1, keepdim=True))
-    some = slice(1, None) if classes else slice(1)  # Dice makes yes or no of everything: for foreground and classes, not for a distance
+    # Dice makes yes or no of everything: for foreground and classes, not for a distance
+    some = slice(1, None) if classes else slice(1)
     dice = _soft_dice_loss(p[:, some], y[:, some]) if 'dice' in kind else 0.
     if kind == 'dice': return dice if classes or y.shape[1] == 1 else dice + each[:, 1:].mean()
     return each.mean() + dice
@@ -97,7 +112,8 @@ class _Rounds(EpochRecorder):
         super().after_batch()
         if self.training and self.iter < 4: self.seen = [*(self.seen if self.iter else []), self.x]
     def look(self):
-        p, y = ((o.argmax(1) > 0 if self.s.target == 'classes' else o[:, 0] > t).flatten(1).float() for o, t in ((self.pred.detach(), 0.), (self.y, .5)))
+        p, y = ((o.argmax(1) > 0 if self.s.target == 'classes' else o[:, 0] > t).flatten(1).float()
+                for o, t in ((self.pred.detach(), 0.), (self.y, .5)))
         self.scores += ((2*(p*y).sum(1) + 1e-6)/((p + y).sum(1) + 1e-6)).tolist()
     def judged(self): return dict(dice=float(np.mean(self.scores)))
     def after_train(self):
@@ -111,14 +127,18 @@ def _seconds_of_a_step(learn):
     t = time.perf_counter()
     for (x, y), _ in zip(dls.train, range(6)):
         learn.loss_func(model(x.to(device)), y.to(device)).backward()
-        opt.step(); opt.zero_grad()
-        times.append(time.perf_counter() - t); t = time.perf_counter()
+        opt.step()
+        opt.zero_grad()
+        times.append(time.perf_counter() - t)
+        t = time.perf_counter()
     return float(np.median(times[1:] or times))
 
+# %% ../../nbs/segmentation/05_fit.ipynb #0ed58338
 def _epoch_steps(n, left, step, look):
     "Steps an epoch: `n`, or fewer where an epoch would take more than a quarter of the seconds that are left."
     return n if left is None else int(np.clip(left/4/step - look, min(8, n), n))
 
+# %% ../../nbs/segmentation/05_fit.ipynb #39ec4176
 def _begun_with(path):
     "Steps an epoch of the training that a checkpoint belongs to; None without one."
     return read_checkpoint(path)[0].get('epoch_steps') if path and Path(path).exists() else None
@@ -131,8 +151,10 @@ def make_network(
 ): # A `cytokit.segmentation.unet.Segmenter`
     "The UNet that settings ask for."
     if s.preset: return unet(n_in, n_out, s.preset)
-    return encoder_unet(n_in, n_out, None if s.encoder == 'textures' else s.encoder, s.weights or ('textures' if s.encoder == 'textures' else None))
+    return encoder_unet(n_in, n_out, None if s.encoder == 'textures' else s.encoder,
+                        s.weights or ('textures' if s.encoder == 'textures' else None))
 
+# %% ../../nbs/segmentation/05_fit.ipynb #3dd6d815
 def fit_segmenter(
     pixels, # `cytokit.segmentation.patches.Pixels`
     train, # Images to train on
@@ -151,13 +173,15 @@ def fit_segmenter(
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model = make_network(s, pixels.channels, n_out).to(device, memory_format=torch.channels_last)
     model.precision = best_precision(s.precision)
-    dls = DataLoaders(PatchLoader(pixels, train, s.patch, s.batch_size, s.steps, True, s.augment, seed=s.seed), PatchLoader(pixels, valid, 2*s.patch, s.batch_size, train=False), device=device)
+    dls = DataLoaders(PatchLoader(pixels, train, s.patch, s.batch_size, s.steps, True, s.augment, seed=s.seed),
+                      PatchLoader(pixels, valid, 2*s.patch, s.batch_size, train=False), device=device)
     weight = None
     if s.target == 'classes' and s.balance:
         share = torch.from_numpy(np.mean([pixels.t[i].mean((0, 1)) for i in train], 0)/255).float()
         weight = (1/share.clamp(min=1e-4)**.5).to(device)
         weight = weight/(weight.cpu()*share).sum()
-    learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight), opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
+    learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight),
+                    opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
     learn.logger = lambda *a: None
     with keep_allocator_memory():
         step = _seconds_of_a_step(learn)
@@ -165,8 +189,12 @@ def fit_segmenter(
         left = None if clock.seconds is None else clock.seconds - clock.spent - after
         dls.train.steps = epoch_steps or _begun_with(path) or _epoch_steps(len(dls.train), left, step, look)
         epoch = step*(len(dls.train) + look)
-        def begin(): return dict(epochs=s.epochs, epoch_steps=len(dls.train), lr=lr, estimate_seconds=clock.spent + epoch*s.epochs + after if clock.seconds is None else clock.seconds, history=[])
-        state = fit_epochs(learn, s, path, begin, _Rounds, len(dls.train)*s.batch_size, desc=desc or 'segment', clock=clock, look=look, closing=after/step)
+        def begin():
+            return dict(epochs=s.epochs, epoch_steps=len(dls.train), lr=lr,
+                        estimate_seconds=clock.spent + epoch*s.epochs + after if clock.seconds is None
+                        else clock.seconds, history=[])
+        state = fit_epochs(learn, s, path, begin, _Rounds, len(dls.train)*s.batch_size, desc=desc or 'segment',
+                           clock=clock, look=look, closing=after/step)
     state['peak_mb'] = max(0, peak_memory() - held)/1e6 if held else None
     return model.cpu(), state
 
@@ -185,6 +213,7 @@ def predictor(
     predict.tiles = dict(tile=max(1024, 4*margin), margin=margin)
     return predict
 
+# %% ../../nbs/segmentation/05_fit.ipynb #db4e4672
 _BANDS = 2**21 # Pixels of a picture that is looked at in bands of its whole width
 
 def predict_maps(
@@ -195,7 +224,8 @@ def predict_maps(
     "The maps of an image that fits into memory."
     (h, w), margin = image.shape[:2], predict.tiles['margin']
     if tta or h*w > _BANDS:
-        with keep_allocator_memory(): return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
+        with keep_allocator_memory():
+            return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
     rows, bands = -(-h//max(1, h//max(512, 4*margin))//margin)*margin, []
     for y in range(0, h, rows):
         top = max(y - margin, 0)

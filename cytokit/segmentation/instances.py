@@ -31,26 +31,32 @@ def must(
     "Refuse an argument in one line."
     if not ok: raise InputError(f'{name}: expected {what}, got {shown(got)}')
 
+# %% ../../nbs/segmentation/03_instances.ipynb #6870da44
 def check_at_least(
     low:float, # Least value
     **values, # Arguments by name
 ):
     "Refuse arguments that are no finite numbers of `low` or more."
-    for k, v in values.items(): must(isinstance(v, (int, float, np.number)) and low <= v < np.inf, k, f'a number of {low} or more', v)
+    for k, v in values.items():
+        must(isinstance(v, (int, float, np.number)) and low <= v < np.inf, k, f'a number of {low} or more', v)
 
+# %% ../../nbs/segmentation/03_instances.ipynb #2af2950c
 @dataclass(frozen=True)
 class InstanceParams:
     "How maps become objects. All plain: `dataclasses.asdict` gives JSON, `Split(**d)` takes it back."
     threshold:float=.5 # Foreground is above this, 0 to 1
-    seed_threshold:float=0. # Objects whose seed map nowhere reaches this are dropped, 0 to 1; not used without a seed map
-    valley:float=.1 # Two peaks are two objects where the way between them falls by more than this share of the lower one, 0 to 1
+    # Objects whose seed map nowhere reaches this are dropped, 0 to 1; not used without a seed map
+    seed_threshold:float=0.
+    # Two peaks are two objects where the way between them falls by more than this share of the lower one, 0 to 1
+    valley:float=.1
     min_area:int=0 # Smallest object kept, in pixels
     fill_holes:int|None=None # Largest hole filled, in pixels; None for all, 0 for none
     clear_border:bool=False # Drop objects that touch the rim of the image
     smooth:float|None=1.5 # Blur of the seed map, or without one of the distance to the background, standard deviation in pixels; None: objects that touch stay one
 
     def __post_init__(self):
-        for k in ('threshold', 'seed_threshold', 'valley'): must(isinstance(v := getattr(self, k), (int, float)) and 0 <= v < 1, k, 'a number from 0 to below 1', v)
+        for k in ('threshold', 'seed_threshold', 'valley'):
+            must(isinstance(v := getattr(self, k), (int, float)) and 0 <= v < 1, k, 'a number from 0 to below 1', v)
         check_at_least(0, min_area=self.min_area, fill_holes=self.fill_holes or 0, smooth=self.smooth or 0)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #c54ef2b9
@@ -63,16 +69,21 @@ def label_holes(
     "Holes of at most `largest` pixels, joined over corners too."
     if largest == 0: return None
     h, n = ndi.label(~fg, _SQUARE)
-    drop = np.zeros(n + 1, bool); drop[0] = True
+    drop = np.zeros(n + 1, bool)
+    drop[0] = True
     for rim in (h[0], h[-1], h[:, 0], h[:, -1]): drop[rim] = True
     if largest is not None: drop |= np.bincount(h.ravel(), minlength=n + 1) > largest
     return None if drop.all() else np.where(drop, 0, np.arange(n + 1))[h]
 
+# %% ../../nbs/segmentation/03_instances.ipynb #3df327e2
 def _reopen(labels, holes):
     "Background again where a hole was shared by several objects."
-    at = np.flatnonzero(holes); h, l = holes.ravel()[at], labels.ravel()[at]
-    one = np.zeros(h.max() + 1, labels.dtype); one[h] = l
-    between = np.zeros(len(one), bool); between[h[one[h] != l]] = True
+    at = np.flatnonzero(holes)
+    h, l = holes.ravel()[at], labels.ravel()[at]
+    one = np.zeros(h.max() + 1, labels.dtype)
+    one[h] = l
+    between = np.zeros(len(one), bool)
+    between[h[one[h] != l]] = True
     labels.ravel()[at[between[h]]] = 0
     return labels
 
@@ -87,30 +98,37 @@ def prepare_foreground(
     if holes is not None: fg = fg | (holes > 0)
     return holes, *ndi.label(fg), ndi.distance_transform_edt(fg).astype('f4') if deep and not fg.all() else None
 
+# %% ../../nbs/segmentation/03_instances.ipynb #5a4c89c5
 def _highest(labels, n, height):
     "The highest point of each label 0…n."
     top, at = np.zeros(n + 1, height.dtype), np.flatnonzero(labels)
     np.maximum.at(top, labels.ravel()[at], height.ravel()[at])
     return top
 
+# %% ../../nbs/segmentation/03_instances.ipynb #b989e051
 def _basins(piece, n, height):
     "A number for each peak of `height` within the pieces 1…n, spread by watershed; how high it is; and two neighbours and the height of the pass between them, a row each, highest first."
     peaks, n_peaks = ndi.label((piece > 0) & (height == ndi.maximum_filter(height, 3)), _SQUARE)
-    of = np.zeros(n_peaks + 1, 'i4'); of[peaks] = piece
+    of = np.zeros(n_peaks + 1, 'i4')
+    of[peaks] = piece
     several = np.bincount(of[1:], minlength=n + 1) > 1
     passes = np.zeros((0, 3))
     if several.any():
         from skimage.segmentation import watershed
         inside = several[piece]
         piece = np.where(inside, n + watershed(-height, np.where(inside, peaks, 0), mask=inside), piece)
-        for a, b, x, y in ((piece[1:], piece[:-1], height[1:], height[:-1]), (piece[:, 1:], piece[:, :-1], height[:, 1:], height[:, :-1])):
+        for a, b, x, y in ((piece[1:], piece[:-1], height[1:], height[:-1]),
+                           (piece[:, 1:], piece[:, :-1], height[:, 1:], height[:, :-1])):
             k = (a != b) & (np.minimum(a, b) > n)
-            passes = np.concatenate([passes, np.stack([np.minimum(a[k], b[k]), np.maximum(a[k], b[k]), np.minimum(x[k], y[k])], 1)])
+            passes = np.concatenate([passes,
+                                     np.stack([np.minimum(a[k], b[k]), np.maximum(a[k], b[k]), np.minimum(x[k], y[k])],
+                                              1)])
         passes = passes[np.lexsort((-passes[:, 2], passes[:, 1], passes[:, 0]))]
         passes = passes[np.unique(passes[:, :2], axis=0, return_index=True)[1]]
         passes = passes[np.argsort(-passes[:, 2], kind='stable')]
     return piece, _highest(piece, n + n_peaks, height), passes
 
+# %% ../../nbs/segmentation/03_instances.ipynb #f3353588
 def _joined(top, passes, valley):
     "The number that stands for each basin when those are joined that no valley divides."
     top, of = top.copy(), np.arange(len(top))
@@ -123,6 +141,7 @@ def _joined(top, passes, valley):
         if a != b and height >= (1 - valley)*top[b]: of[b] = a
     return np.array([find(a) for a in of])
 
+# %% ../../nbs/segmentation/03_instances.ipynb #19bf56e0
 def _tidy(labels, keep=True, clear_border=False):
     "Objects not kept (a flag for each number) and cut ones dropped, the rest numbered 1…n."
     keep = (np.bincount(labels.ravel()) > 0) & keep
@@ -131,6 +150,7 @@ def _tidy(labels, keep=True, clear_border=False):
         for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]): keep[rim] = False
     return np.where(keep, np.cumsum(keep), 0).astype('i4')[labels]
 
+# %% ../../nbs/segmentation/03_instances.ipynb #2b241e82
 def _parts(ground, s, seed_map):
     "The basins of the blurred seed map or distance, see `_basins`; the pieces as they are where nothing is to be divided."
     _, piece, n, depth = ground
@@ -139,12 +159,14 @@ def _parts(ground, s, seed_map):
     if s.smooth is None: return piece, _highest(piece, n, height), ()
     return _basins(piece, n, ndi.gaussian_filter(height.astype('f4', copy=False), s.smooth, truncate=3))
 
+# %% ../../nbs/segmentation/03_instances.ipynb #c6a64e52
 def _whole(ground, parts, valley):
     "All objects, by the number of their highest basin."
     labels, top, passes = parts
     if len(passes): labels = _joined(top, passes, valley)[labels]
     return labels if ground[0] is None else _reopen(labels.copy(), ground[0])
 
+# %% ../../nbs/segmentation/03_instances.ipynb #37173dd9
 def separate(
     ground:tuple, # Of `prepare_foreground`
     s, # A `Split`
@@ -154,19 +176,26 @@ def separate(
     parts = _parts(ground, s, seed_map)
     labels = _whole(ground, parts, s.valley)
     keep = np.bincount(labels.ravel()) >= s.min_area
-    return _tidy(labels, keep if seed_map is None else keep & (parts[1][:len(keep)] >= s.seed_threshold), s.clear_border)
+    return _tidy(labels, keep if seed_map is None else keep & (parts[1][:len(keep)] >= s.seed_threshold),
+                 s.clear_border)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #8e97abee
 def _check_maps(maps, name='maps'):
     m = np.asarray(maps)
-    if m.ndim != 3 or not m.size: raise InputError(f'{name}: expected (K, H, W), at least one map and one pixel, got {m.shape}; give a single map as map[None]')
-    if m.dtype.kind not in 'fbiu': raise InputError(f'{name}: expected numbers in 0…1, got {m.dtype}')
+    if m.ndim != 3 or not m.size:
+        raise InputError(f'{name}: expected (K, H, W), at least one map and one pixel, got {m.shape}; give a '
+                         'single map as map[None]')
+    if m.dtype.kind not in 'fbiu':
+        raise InputError(f'{name}: expected numbers in 0…1, got {m.dtype}')
     low, high = m[:2].min(), m[:2].max()
     if not (low >= -1e-4 and high <= 1.0001):  # blended tiles may round a little beyond
-        if np.isnan(low): raise InputError(f'{name}: holds NaN; the network that made it has diverged, or its input holds NaN')
-        raise InputError(f'{name}: expected numbers in 0…1, got {low:.3g}…{high:.3g}; put the network\'s outputs through a sigmoid')
+        if np.isnan(low):
+            raise InputError(f'{name}: holds NaN; the network that made it has diverged, or its input holds NaN')
+        raise InputError(f'{name}: expected numbers in 0…1, got {low:.3g}…{high:.3g}; put the network\'s outputs '
+                         'through a sigmoid')
     return m
 
+# %% ../../nbs/segmentation/03_instances.ipynb #280899a4
 def separate_instances(
     maps, # (K, H, W) float32 in 0…1: foreground probability, then the seed map if there is one; further maps are not looked at
     split:'InstanceParams'=InstanceParams(), # Thresholds and the rest
@@ -174,16 +203,21 @@ def separate_instances(
     "Numbered objects from a network's maps."
     m = _check_maps(maps)
     seed_map = m[1] if len(m) > 1 else None
-    return separate(prepare_foreground(m[0] > split.threshold, split, seed_map is None and split.smooth is not None), split, seed_map)
+    return separate(prepare_foreground(m[0] > split.threshold, split, seed_map is None and split.smooth is not None),
+                    split, seed_map)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #7686809f
 def _labels(labels, name='labels'):
     a = np.asarray(labels)
-    if a.ndim != 2 or not a.size: raise InputError(f'{name}: expected (H, W), got {a.shape}; give one image at a time')
-    if a.dtype.kind not in 'biu': raise InputError(f'{name}: expected whole numbers, got {a.dtype}; 0 is background, every object has a number')
-    if a.dtype.kind == 'i' and a.min() < 0: raise InputError(f'{name}: expected 0 or more, got {a.min()}; 0 is background')
+    if a.ndim != 2 or not a.size:
+        raise InputError(f'{name}: expected (H, W), got {a.shape}; give one image at a time')
+    if a.dtype.kind not in 'biu':
+        raise InputError(f'{name}: expected whole numbers, got {a.dtype}; 0 is background, every object has a number')
+    if a.dtype.kind == 'i' and a.min() < 0:
+        raise InputError(f'{name}: expected 0 or more, got {a.min()}; 0 is background')
     return a
 
+# %% ../../nbs/segmentation/03_instances.ipynb #ef134495
 def check_image(
     image, # (H, W) or (H, W, C)
     labels:np.ndarray, # (H, W)
@@ -191,7 +225,9 @@ def check_image(
 )->np.ndarray: # The image as an array
     "Refuse an image that does not fit its labels."
     x = np.asarray(image)
-    if x.ndim not in (2, 3) or x.shape[:2] != labels.shape or x.dtype.kind not in 'biuf': raise InputError(f'{name}: expected numbers {labels.shape} or {(*labels.shape, "C")} like its labels, got {x.dtype} {x.shape}')
+    if x.ndim not in (2, 3) or x.shape[:2] != labels.shape or x.dtype.kind not in 'biuf':
+        raise InputError(f'{name}: expected numbers {labels.shape} or {(*labels.shape, "C")} like its labels, '
+                         f'got {x.dtype} {x.shape}')
     return x
 
 # %% ../../nbs/segmentation/03_instances.ipynb #83d030b7
@@ -216,6 +252,7 @@ def _colours(labels, reach=2):
     colour[far] = far % 5
     return colour
 
+# %% ../../nbs/segmentation/03_instances.ipynb #60124667
 def show_objects(
     image, # (H, W) or (H, W, C) numbers; shown from its 1st to its 99.8th percentile, as grey unless C is 3
     labels, # (H, W) whole numbers
@@ -231,7 +268,9 @@ def show_objects(
     ax.imshow(np.clip((x - low)/max(high - low, 1e-9), 0, 1), cmap='gray', vmin=0, vmax=1)
     c = np.where(a > 0, _colours(a)[a], -1)
     for k in range(c.max() + 1):
-        if (c == k).any(): ax.contour(np.pad(c == k, 1).astype('f4'), [.9], colors=_LINES[k % len(_LINES)], linewidths=1, extent=(-1.5, a.shape[1] + .5, -1.5, a.shape[0] + .5))
+        if (c == k).any():
+            ax.contour(np.pad(c == k, 1).astype('f4'), [.9], colors=_LINES[k % len(_LINES)], linewidths=1,
+                       extent=(-1.5, a.shape[1] + .5, -1.5, a.shape[0] + .5))
     ax.set(xlabel='x in pixels', ylabel='y in pixels')
     return ax
 
@@ -243,18 +282,24 @@ def check_truths(
     name:str, # Of `images`, for messages
 )->list: # (H, W) int32 labels, numbered 1…n
     "Refuse truths that do not fit their images, or hold no object."
-    if len(images) != len(truths) or not len(images): raise InputError(f'{name}: expected as many as there are truths, and at least one; got {len(images)} and {len(truths)}')
+    if len(images) != len(truths) or not len(images):
+        raise InputError(f'{name}: expected as many as there are truths, and at least one; got {len(images)} and '
+                         f'{len(truths)}')
     out = [relabel(_labels(t, f'truth {i}'))[0] for i, t in enumerate(truths)]
-    for i, (x, t) in enumerate(zip(images, out)): must(size(x) == t.shape, f'truth {i}', f'{size(x)} like the image', t.shape)
-    if not any(t.any() for t in out): raise InputError('truths: there is no object in any of them; nothing can be fitted')
+    for i, (x, t) in enumerate(zip(images, out)):
+        must(size(x) == t.shape, f'truth {i}', f'{size(x)} like the image', t.shape)
+    if not any(t.any() for t in out):
+        raise InputError('truths: there is no object in any of them; nothing can be fitted')
     return out
 
+# %% ../../nbs/segmentation/03_instances.ipynb #1ed1a339
 def object_areas(
     truths:list, # (H, W) labels
 )->np.ndarray: # Pixels of each object
     "Areas of all true objects; of the connected components, where a mask has a single number."
     return np.concatenate([np.bincount((t if t.max() > 1 else ndi.label(t)[0]).ravel())[1:] for t in truths])
 
+# %% ../../nbs/segmentation/03_instances.ipynb #e6b924df
 def choose_fill_holes(
     truths:list, # (H, W) labels
 )->int|None: # None: fill all; 0: none, where holes take more than a hundredth of what is drawn, as in nets and rings
@@ -266,6 +311,7 @@ def choose_fill_holes(
             if h is not None: holes += np.count_nonzero((h[1:-1, 1:-1] > 0) & (t[box] == 0))
     return 0 if holes > .01*sum(np.count_nonzero(t) for t in truths) else None
 
+# %% ../../nbs/segmentation/03_instances.ipynb #37141fb9
 def score_function(
     truths:list, # (H, W) labels
     score:Callable|None=None, # Function of truth and labels; None: mean AP, or Dice where there are no objects
@@ -276,11 +322,14 @@ def score_function(
         t = truths[place]
         if score: return [float(score(t, _tidy(p, k))) for k in keeps]
         o = overlap(t, p)
-        best = np.zeros(len(o.predicted)); np.maximum.at(best, o.j, o.iou)
+        best = np.zeros(len(o.predicted))
+        np.maximum.at(best, o.j, o.iou)
         found = [best[k[o.predicted]] for k in keeps]
-        return [np.mean([(b >= k).sum()/((b < k).sum() + len(o.truth)) for k in THRESHOLDS]) if len(b) + len(o.truth) else 1. for b in found]
+        return [np.mean([(b >= k).sum()/((b < k).sum() + len(o.truth)) for k in THRESHOLDS]) if len(b) + len(o.truth)
+                else 1. for b in found]
     return judge
 
+# %% ../../nbs/segmentation/03_instances.ipynb #9979eb39
 def large_enough(
     labels:np.ndarray, # (H, W) labels
     areas, # Several least areas in pixels
@@ -298,14 +347,17 @@ def tune_instances(
     "Choose threshold, blur, valley, seed threshold and smallest area on a validation set, and whether holes are filled: all, or none where the true objects have holes of more than 1 % of their area."
     maps = [_check_maps(m, f'maps {i}') for i, m in enumerate(maps_list)]
     truths = check_truths(maps, list(truth_list), lambda m: m.shape[1:], 'maps_list')
-    if len({len(m) > 1 for m in maps}) > 1: raise InputError('maps_list: some have a seed map and some have none; give all from one network')
+    if len({len(m) > 1 for m in maps}) > 1:
+        raise InputError('maps_list: some have a seed map and some have none; give all from one network')
     seeded, size, judge, rows, ground = len(maps[0]) > 1, np.median(object_areas(truths)), score_function(truths, score), {}, {}
     areas, high = [int(size*f) for f in (0, .02, .05, .1, .2)], (0., .2, .3, .4) if seeded else (0.,)
     fill, last, divide = choose_fill_holes(truths), list(product(areas, high)), score is not None or max(t.max() for t in truths) > 1
     valleys = (0., .05, .1, .2, .3) if divide else (InstanceParams().valley,)
     def attempt(t, u):
         s, scores = InstanceParams(t, fill_holes=fill, smooth=round(float(.1*size**.5*2**u), 3) if divide else None), []
-        if t not in ground: ground.clear(); ground[t] = [prepare_foreground(m[0] > t, s, divide and not seeded) for m in maps]
+        if t not in ground:
+            ground.clear()
+            ground[t] = [prepare_foreground(m[0] > t, s, divide and not seeded) for m in maps]
         for i, (g, m) in enumerate(zip(ground[t], maps)):
             parts, of = _parts(g, s, m[1] if seeded else None), []
             for v in valleys:
@@ -315,7 +367,8 @@ def tune_instances(
             scores.append(of)
         scores = np.mean(scores, 0)
         v, k = np.unravel_index(scores.argmax(), scores.shape)
-        rows[t, u] = dict(threshold=t, smooth=s.smooth, valley=valleys[v], seed_threshold=last[k][1], min_area=last[k][0], score=float(scores[v, k]))
+        rows[t, u] = dict(threshold=t, smooth=s.smooth, valley=valleys[v], seed_threshold=last[k][1],
+                          min_area=last[k][0], score=float(scores[v, k]))
     steps = [(k, 0) for k in (0, -.175, .175, -.35, .35)], [(0, -1), (0, 1), (0, -2)], [(.0875, 0), (-.0875, 0)], [(0, .5), (0, -.5)]
     best = lambda: max(rows, key=lambda k: rows[k]['score'])
     for moves in progress(steps if divide else steps[::2], 'split'):
@@ -328,15 +381,20 @@ def tune_instances(
 def _spacing(spacing, unit):
     "Rows and columns of a pixel in `unit`, and the unit; (1, 1) and 'px' without a spacing."
     if spacing is None:
-        must(unit in (None, 'px'), 'unit', "'px' where there is no spacing (give the size of a pixel, such as spacing=(0.5, 0.5))", unit)
+        must(unit in (None, 'px'), 'unit',
+             "'px' where there is no spacing (give the size of a pixel, such as spacing=(0.5, 0.5))", unit)
         return (1., 1.), 'px'
     s = np.asarray(spacing, float) if np.ndim(spacing) else np.full(2, spacing, float)
-    must(s.shape == (2,) and np.isfinite(s).all() and (s > 0).all(), 'spacing', 'the height and width of a pixel, above 0', spacing)
+    must(s.shape == (2,) and np.isfinite(s).all() and (s > 0).all(), 'spacing',
+         'the height and width of a pixel, above 0', spacing)
     must(unit not in (None, 'px', ''), 'unit', "the unit of the spacing, such as 'µm'", unit)
     return tuple(s.tolist()), str(unit)
 
-_MEASURES = dict(label='label', centroid='centroid', area='area', perimeter='perimeter', equivalent_diameter_area='diameter', axis_major_length='major_axis', axis_minor_length='minor_axis',
-    eccentricity='eccentricity', solidity='solidity', orientation='orientation', intensity_mean='mean', intensity_std='sd', intensity_min='min', intensity_max='max')
+# %% ../../nbs/segmentation/03_instances.ipynb #b905b03f
+_MEASURES = dict(label='label', centroid='centroid', area='area', perimeter='perimeter',
+                 equivalent_diameter_area='diameter', axis_major_length='major_axis', axis_minor_length='minor_axis',
+    eccentricity='eccentricity', solidity='solidity', orientation='orientation', intensity_mean='mean',
+    intensity_std='sd', intensity_min='min', intensity_max='max')
 
 def measure_objects(
     labels, # (H, W) whole numbers; gaps in the numbers do no harm
@@ -357,13 +415,16 @@ def measure_objects(
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # an object of one pixel has no hull
         t = pd.DataFrame(regionprops_table(l, x, properties=names, spacing=(s[0], s[0]) if square else s))
-    t = t.rename(columns={k: _column(k, unit) for k in t}).assign(label=numbers[1:], orientation_deg=lambda t: np.rad2deg(t.orientation_deg))
-    if not square: t.insert(t.columns.get_loc(f'area_{unit}' + '²'*(unit != 'px')) + 1, f'perimeter_{unit}', np.nan)
+    t = t.rename(columns={k: _column(k, unit) for k in t}).assign(label=numbers[1:],
+                                                                  orientation_deg=lambda t: np.rad2deg(t.orientation_deg))
+    if not square:
+        t.insert(t.columns.get_loc(f'area_{unit}' + '²'*(unit != 'px')) + 1, f'perimeter_{unit}', np.nan)
     rim = np.isin(np.arange(1, len(numbers)), np.concatenate([l[0], l[-1], l[:, 0], l[:, -1]]))
     t.insert(t.columns.get_loc('orientation_deg') + 1, 'touches_border', rim)
     t.attrs = dict(unit=unit, spacing=s)
     return t
 
+# %% ../../nbs/segmentation/03_instances.ipynb #093762fb
 def _column(name, unit):
     "The name of a column, with its unit."
     k, _, i = name.partition('-')
@@ -382,7 +443,8 @@ def write_labels(
     "Write labels as TIFF (OME, deflate), whole or not at all; `read_image` gives the same numbers and spacing."
     import tifffile
     path, a, (s, unit) = Path(path), _labels(labels), _spacing(spacing, unit)
-    if path.suffix.lower() not in ('.tif', '.tiff'): raise InputError(f'{shown(path)}: expected a name that ends in .tif or .tiff')
+    if path.suffix.lower() not in ('.tif', '.tiff'):
+        raise InputError(f'{shown(path)}: expected a name that ends in .tif or .tiff')
     unit = {'um': 'µm', 'μm': 'µm', 'micron': 'µm'}.get(unit, unit)
     per_cm = dict(nm=1e7, cm=1, mm=10, px=0) | {'µm': 1e4}
     must(unit in per_cm, 'unit', 'nm, µm, mm or cm', unit)
@@ -391,7 +453,9 @@ def write_labels(
     if unit != 'px':
         about |= dict(PhysicalSizeY=s[0], PhysicalSizeX=s[1], PhysicalSizeYUnit=unit, PhysicalSizeXUnit=unit)
         extra = dict(resolution=(per_cm[unit]/s[1], per_cm[unit]/s[0]), resolutionunit='CENTIMETER')
-    with atomic(path) as t: tifffile.imwrite(t, a.astype('u2' if a.max() < 2**16 else 'u4'), ome=True, compression='zlib', metadata=about, **extra)
+    with atomic(path) as t:
+        tifffile.imwrite(t, a.astype('u2' if a.max() < 2**16 else 'u4'), ome=True, compression='zlib', metadata=about,
+                         **extra)
     return path
 
 # %% ../../nbs/segmentation/03_instances.ipynb #d55819c0
@@ -399,7 +463,8 @@ def _rings(labels):
     "Outlines of every piece joined over sides: lists (label of the piece, number of the piece, corners (N, 2) as x, y, signed area: above 0 an outline, below 0 a hole)."
     from skimage.measure import label
     piece = label(labels, connectivity=1, background=0)
-    value = np.zeros(piece.max() + 1, 'i8'); value[piece] = labels
+    value = np.zeros(piece.max() + 1, 'i8')
+    value[piece] = labels
     p, w = np.pad(piece, 1).astype('i8'), labels.shape[1] + 1
     n, step = (labels.shape[0] + 1)*w, np.array([1, w, -1, -w])  # right, down, left, up
     parts = []
@@ -414,7 +479,8 @@ def _rings(labels):
         k = end*4 + (way + turn) % 4
         i = np.minimum(np.searchsorted(key, k), len(key) - 1)
         follow = np.where(key[i] == k, i, follow)
-    bends = np.zeros(len(key), bool); bends[follow[way != way[follow]]] = True
+    bends = np.zeros(len(key), bool)
+    bends[follow[way != way[follow]]] = True
     follow, bends, free, rings = follow.tolist(), bends.tolist(), [True]*len(key), []
     for i in range(len(key)):
         if not free[i]: continue
@@ -443,8 +509,11 @@ def write_geojson(
     def feature(l, pieces):
         c = list(pieces.values())
         geometry = dict(type='Polygon', coordinates=c[0]) if len(c) == 1 else dict(type='MultiPolygon', coordinates=c)
-        return dict(type='Feature', geometry=geometry, properties=dict(objectType='annotation', name=f'{name} {l}', label=l))
-    with atomic(path) as t: t.write_text(json.dumps(dict(type='FeatureCollection', features=[feature(*s) for s in sorted(shapes.items())]), ensure_ascii=False), encoding='utf-8')
+        return dict(type='Feature', geometry=geometry,
+                    properties=dict(objectType='annotation', name=f'{name} {l}', label=l))
+    with atomic(path) as t:
+        t.write_text(json.dumps(dict(type='FeatureCollection', features=[feature(*s) for s in sorted(shapes.items())]),
+                                ensure_ascii=False), encoding='utf-8')
     return Path(path)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #627ed88f

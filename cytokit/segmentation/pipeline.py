@@ -34,8 +34,10 @@ from ..training.fit import Clock, expect, make, new_run, read_run, reading, weig
 from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, predictor
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #b46b33b0
-_WHY = dict(mask_low_contrast='have outlines that the image does not show', mask_shifted='lie beside their image', mask_flipped='are turned or mirrored against their image',
-            mask_swapped='belong to another image', mask_duplicated='are the same for several images', mask_misfit='do not fit their image', mask_missing='are missing')
+_WHY = dict(mask_low_contrast='have outlines that the image does not show', mask_shifted='lie beside their image',
+            mask_flipped='are turned or mirrored against their image',
+            mask_swapped='belong to another image', mask_duplicated='are the same for several images',
+            mask_misfit='do not fit their image', mask_missing='are missing')
 
 def diagnose_flat_dice(
     history, # Rows of dicts or a table with train_loss and dice
@@ -46,29 +48,43 @@ def diagnose_flat_dice(
     h = pd.DataFrame(history)
     if len(h) < 3 or h['dice'].tail(3).max() > .4: return []
     from cytokit.quality.masks import check_masks
-    files = table[[Path(t).is_file() and Path(t).suffix.lower() not in ('.json', '.geojson', '.zip', '.roi') for t in table['target']]]
+    files = table[[Path(t).is_file() and Path(t).suffix.lower() not in ('.json', '.geojson', '.zip', '.roi')
+                   for t in table['target']]]
     out, n = [], len(files)
     if n:
-        found = check_masks(files[['image', 'target']].rename(columns=dict(target='mask')), desc='Looking for the reason')
+        found = check_masks(files[['image', 'target']].rename(columns=dict(target='mask')),
+                            desc='Looking for the reason')
         count = found.groupby('check')['file'].nunique()
-        if (e := int(count.get('mask_empty', 0))) > .3*n: out.append(f'{e} of {n} masks are empty: the cheapest answer is nothing. Leave most of them out, or draw what is missing.')
-        out += [f'{count[k]} of {n} masks {words}. Look at them: cytokit check IMAGES --masks MASKS --html page.html' for k, words in _WHY.items() if count.get(k, 0) > max(1, .1*n)]
+        if (e := int(count.get('mask_empty', 0))) > .3*n:
+            out.append(f'{e} of {n} masks are empty: the cheapest answer is nothing. Leave most of them out, or '
+                       'draw what is missing.')
+        out += [(f'{count[k]} of {n} masks {words}. Look at them: cytokit check IMAGES --masks MASKS --html '
+                 'page.html') for k, words in _WHY.items() if count.get(k, 0) > max(1, .1*n)]
     some = [load_pair(r)[1] > 0 for r in table.head(20).to_dict('records')]
     drawn, deep = sum(m.sum() for m in some), sum(ndimage.binary_erosion(m, np.ones((3, 3))).sum() for m in some)
-    if drawn and deep < .1*drawn: out.append('the masks are lines, one or two pixels wide: a pixel beside them is all wrong. Fill them, and learn areas.')
-    elif np.median([m.mean() for m in some]) < .02: out.append(f'objects cover {np.median([m.mean() for m in some]):.2%} of an image: smaller patches, and loss="bce+dice", show the network more of them.')
-    if not 3e-4 <= lr <= .05: out.append(f'the learning rate is {lr:g}; a UNet of this kind learns between 0.001 and 0.03.')
-    return out or ['no fault of the data was found; train longer, or look at the images beside their masks: cytokit segment view RUN']
+    if drawn and deep < .1*drawn:
+        out.append('the masks are lines, one or two pixels wide: a pixel beside them is all wrong. Fill them, '
+                   'and learn areas.')
+    elif np.median([m.mean() for m in some]) < .02:
+        out.append(f'objects cover {np.median([m.mean() for m in some]):.2%} of an image: smaller patches, and '
+                   'loss="bce+dice", show the network more of them.')
+    if not 3e-4 <= lr <= .05:
+        out.append(f'the learning rate is {lr:g}; a UNet of this kind learns between 0.001 and 0.03.')
+    return out or ['no fault of the data was found; train longer, or look at the images beside their masks: '
+                   'cytokit segment view RUN']
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #6c658bff
 def _prepare(source, masks, preprocessing, valid, seed, kind):
     table = source if isinstance(source, pd.DataFrame) else pairs(source, masks)
     if len(shared := table['target'][table['target'].duplicated()]) and Path(shared.iloc[0]).is_dir():
-        raise InputError(f'{shown(shared.iloc[0])}: this folder would be the mask of {(table["target"] == shared.iloc[0]).sum()} images; a mask is a file, or a folder of objects, of one image. For classes of images there is `cytokit train`')
+        raise InputError(f'{shown(shared.iloc[0])}: this folder would be the mask of '
+                         f'{(table["target"] == shared.iloc[0]).sum()} images; a mask is a file, or a folder of '
+                         'objects, of one image. For classes of images there is `cytokit train`')
     table = split_table(table, valid=valid, seed=seed)
     told, why = (kind, 'as asked') if kind else labels_kind(table)
     return table, told, why, mask_classes(table) if told == 'class' else None, fit_preprocessing(list(table.loc[table['split'] == 'train', 'image']), preprocessing or Preprocessing())
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #18881a29
 def segment(
     source, # A folder with images/ and masks/, one of images, a CSV, a COCO .json, or a table: see `cytokit.data.pairs.pairs`
     masks:str|Path|None=None, # The folder of masks, where `source` holds only images
@@ -83,22 +99,30 @@ def segment(
     begun = begun or time.perf_counter()
     s = SegmentSettings(**settings)
     table, kind, why, names, preprocessing = _prepare(source, masks, preprocessing, valid, s.seed, kind)
-    if s.target is None: s = replace(s, target='classes' if kind == 'class' else 'foreground' if kind == 'binary' else 'distance')
-    if (s.target == 'classes') != (kind == 'class'): raise InputError(f'target={s.target} does not go with labels of kind {kind}; leave it out, or say kind=')
-    with torch.random.fork_rng(devices=[]): body = make_network(s, preprocessing.channels, 2).body  # missing weights are told before anything is written
+    if s.target is None:
+        s = replace(s, target='classes' if kind == 'class' else 'foreground' if kind == 'binary' else 'distance')
+    if (s.target == 'classes') != (kind == 'class'):
+        raise InputError(f'target={s.target} does not go with labels of kind {kind}; leave it out, or say kind=')
+    with torch.random.fork_rng(devices=[]):
+        body = make_network(s, preprocessing.channels, 2).body  # missing weights are told before anything is written
     s = replace(s, precision=best_precision(s.precision, body, (preprocessing.channels, 128, 128)))
-    folder = new_run('segment', table, out, settings=asdict(s), preprocessing=asdict(preprocessing), kind=kind, why=why, classes=names, weights_digest=weights_digest(s))
+    folder = new_run('segment', table, out, settings=asdict(s), preprocessing=asdict(preprocessing), kind=kind,
+                     why=why, classes=names, weights_digest=weights_digest(s))
     with computing(read_run(folder)['threads']): return run_segment(folder, begun)
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #f0150c4d
 def _truth(labels, kind): return labels if kind == 'class' else to_instances(labels, kind)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #75e6f5e8
 def _thresholds(maps, truths, kind):
     "The `Split` that does best, and its table; binary labels are judged by Dice, and touching pieces stay one."
     return tune_instances([m[:1] for m in maps], [(t > 0).astype('i4') for t in truths]) if kind == 'binary' else tune_instances(maps, truths)
 
-def _objects_of(maps, split, kind): return maps.argmax(0).astype('i4') if kind == 'class' else separate_instances(maps[:1] if kind == 'binary' else maps, split)
+# %% ../../nbs/segmentation/06_pipeline.ipynb #63e7afd8
+def _objects_of(maps, split, kind):
+    return maps.argmax(0).astype('i4') if kind == 'class' else separate_instances(maps[:1] if kind == 'binary' else maps, split)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #ded63911
 class _Colours:
     "The class whose blurred colours are most like a pixel's."
     def __init__(self, images, truths):
@@ -112,8 +136,10 @@ class _Colours:
     def _seen(self, x):
         from scipy.ndimage import gaussian_filter
         return np.concatenate([gaussian_filter(x, (g, g, 0)) for g in (1, 4)], 2).reshape(x.shape[0]*x.shape[1], -1)
-    def __call__(self, x): return self.model.predict(self._seen(x)).reshape(x.shape[:2]).astype('i4')
+    def __call__(self, x):
+        return self.model.predict(self._seen(x)).reshape(x.shape[:2]).astype('i4')
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #9828e9b0
 def _baseline(images, truths, kind):
     "A function image -> labels fitted on training images, and its parameters where they are plain."
     if kind == 'class': return _Colours(images, truths), None
@@ -121,7 +147,8 @@ def _baseline(images, truths, kind):
     return lambda x: classical(x, p), asdict(p)
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #6cc79fde
-SCORES = dict(instance=('ap_50', 'mean_ap', 'pq', 'dice', 'count_error_abs'), binary=('dice', 'iou', 'ap_50', 'count_error_abs'))
+SCORES = dict(instance=('ap_50', 'mean_ap', 'pq', 'dice', 'count_error_abs'),
+              binary=('dice', 'iou', 'ap_50', 'count_error_abs'))
 SCORES['class'] = ('dice', 'iou')
 
 def _score(pairs, images, kind, n_classes=1):
@@ -132,24 +159,32 @@ def _score(pairs, images, kind, n_classes=1):
         return t, None
     return score_pixels([(a > 0, b > 0) for a, b in pairs], images), score_objects(pairs, images)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #c2e802d0
 def _size_table(pairs, images, kind):
     "A row an image and size of object; None for classes, which have no objects."
     return None if kind == 'class' else score_sizes(pairs, images)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #90f1c519
 def _who(table):
     "A name for each image, the path where names repeat; and the group of each name, if there are groups."
     images = [Path(p).name for p in table['image']]
     if len(set(images)) < len(images): images = list(table['image'])
     return images, dict(zip(images, table['group'])) if 'group' in table else None
 
-def _grouped(t, groups): return t if groups is None or t is None else t.assign(group=t['image'].map(groups))
+# %% ../../nbs/segmentation/06_pipeline.ipynb #84acffae
+def _grouped(t, groups):
+    return t if groups is None or t is None else t.assign(group=t['image'].map(groups))
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #ffecc4a0
 def _summary(tables, kind, groups):
     "Scores with intervals: {score: Interval}, of classes for each."
     pixels, objects = (_grouped(t, groups) for t in tables)
-    if kind == 'class': return {f'{k} of class {c}': score_interval(t, k, 'images') for k in SCORES['class'] for c, t in pixels.groupby('class')}
+    if kind == 'class':
+        return {f'{k} of class {c}': score_interval(t, k, 'images') for k in SCORES['class']
+                for c, t in pixels.groupby('class')}
     return {k: score_interval(pixels if k in ('dice', 'iou') else objects, k, 'images') for k in SCORES[kind]}
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #dd108e58
 def _main_score(tables, kind):
     "The table of the score that the conclusion is about, a row an image; its column, and its name in words."
     pixels, objects = tables
@@ -157,20 +192,24 @@ def _main_score(tables, kind):
     if kind == 'binary': return pixels, 'dice', 'Dice'
     return pixels.drop(columns='class').groupby('image', as_index=False, sort=False).sum(), 'dice', 'Dice over all classes'
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #dd360fae
 def _conclusion(net, baseline, kind, groups):
     (a, score, name), (b, _, _) = (_main_score(t, kind) for t in (net, baseline))
     d = replace(score_difference(_grouped(a, groups), _grouped(b, groups), score, 'images'), metric=name)
-    return d, conclusion(d, 'the UNet', 'the classical baseline') + (' A UNet that does not beat it is not needed.' if d.low <= 0 else '')
+    return d, conclusion(d, 'the UNet', 'the classical baseline') + (' A UNet that does not beat it is not needed.'
+                                                                     if d.low <= 0 else '')
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #c9d4f469
 def _traits(path, preprocessing):
     "The numbers of `cytokit.quality.novelty` of an image file, in its own intensities."
     return image_traits(read_plane(path, replace(preprocessing, channels=None))[0])
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #e991e9f1
 def _kinds(table, preprocessing):
     "The kind of each image of a table."
     if 'kind' in table: return [str(k) for k in table['kind']]
-    return [image_kind(t) for t in parallel_map(lambda p: _traits(p, preprocessing), table['image'], 'Looking at the images')]
+    return [image_kind(t)
+            for t in parallel_map(lambda p: _traits(p, preprocessing), table['image'], 'Looking at the images')]
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #9faf39a2
 def _part(by, part, tables, score, over, groups):
@@ -178,15 +217,19 @@ def _part(by, part, tables, score, over, groups):
     net, other = (_grouped(t, groups) for t in tables)
     i, baseline = score_interval(net, score, over), score_interval(other, score, over, 100).mean
     objects = int(net['n_truth'].sum()) if 'n_truth' in net else None
-    return dict(by=by, part=part, images=len(net), objects=objects, score=score, unet=i.mean, unet_low=i.low, unet_high=i.high, classical=baseline)
+    return dict(by=by, part=part, images=len(net), objects=objects, score=score, unet=i.mean, unet_low=i.low,
+                unet_high=i.high, classical=baseline)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #85e995c9
 def _by_kind(scored, kind, kinds, groups):
     "A row a kind of image; none where all are of one kind."
     if len(set(kinds)) < 2: return []
     tables, kinds = [_main_score(t, kind)[0] for t in scored], np.asarray(kinds)
     score = _main_score(scored[0], kind)[1]
-    return [_part('kind of image', k, [t[kinds == k] for t in tables], score, 'images', groups) for k in sorted(set(kinds))]
+    return [_part('kind of image', k, [t[kinds == k] for t in tables], score, 'images', groups)
+            for k in sorted(set(kinds))]
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #8cc162fe
 def _by_size(tables, groups):
     "A row a range of diameters in which there are true objects; none where all are in one."
     if tables[0] is None: return []
@@ -195,6 +238,7 @@ def _by_size(tables, groups):
     if len(sizes) < 2: return []
     return [_part('size of object', s, [t[t['size'] == s] for t in tables], 'ap_50', 'objects', groups) for s in sizes]
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #e1b2f7cd
 def _parts(scored, sizes, kind, kinds, groups):
     "What a mean over all images hides: rows of `_by_kind`, then of `_by_size`, from the scores and the tables of sizes of the UNet and of the classical baseline."
     return _by_kind(scored, kind, kinds, groups) + _by_size(sizes, groups)
@@ -207,7 +251,8 @@ def parts_text(
     def row(r):
         counts = {k: '' if r[k] is None else r[k] for k in ('images', 'objects')}
         interval = f'{r["unet"]:.3f} ({r["unet_low"]:.3f} to {r["unet_high"]:.3f})'
-        return {'by ' + r['by']: r['part'], **counts, 'score': r['score'], 'unet (95 % interval)': interval, 'classical': f'{r["classical"]:.3f}'}
+        return {'by ' + r['by']: r['part'], **counts, 'score': r['score'], 'unet (95 % interval)': interval,
+                'classical': f'{r["classical"]:.3f}'}
     tables = [pd.DataFrame([row(r) for r in parts if r['by'] == by]) for by in dict.fromkeys(r['by'] for r in parts)]
     return '\n'.join(t.to_string(index=False) for t in tables)
 
@@ -231,9 +276,11 @@ def _run_table(folder):
     "The pairs of a run, as its split.csv tells them."
     file = folder/'split.csv'
     table = read_table(file)
-    if table.attrs['task'] != 'mask': raise InputError(f'{shown(file)}: its targets are no masks; it was changed')
+    if table.attrs['task'] != 'mask':
+        raise InputError(f'{shown(file)}: its targets are no masks; it was changed')
     for part in ('train', 'valid'):
-        if 'split' not in table or part not in set(table['split']): raise InputError(f'{shown(file)}: no image is in {part}; it was changed')
+        if 'split' not in table or part not in set(table['split']):
+            raise InputError(f'{shown(file)}: no image is in {part}; it was changed')
     return table
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #1fccc422
@@ -242,10 +289,12 @@ def _after(maps, truths, images, kind, n_classes, split):
     pairs = list(zip(truths, [_objects_of(m, split, kind) for m in maps]))
     return _score(pairs, images, kind, n_classes), _size_table(pairs, images, kind)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #187debf1
 def _timed(f, *args):
     begun = time.perf_counter()
     return f(*args), time.perf_counter() - begun
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #34ad2cc3
 def _seconds_after(model, pixels, rows, truths, kind, n_classes, n=3):
     "Seconds that the thresholds, and all else that follows, will take: measured on `n` validation images of middle size with an untrained network, and with their blurred targets as its answer."
     some = sorted([k for k, t in enumerate(truths) if t.any()], key=lambda k: truths[k].size)
@@ -259,9 +308,11 @@ def _seconds_after(model, pixels, rows, truths, kind, n_classes, n=3):
     share = sum(t.size for t in truths)/sum(t.size for t in few)
     return chosen*share, (predicted + scored)*share
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #52897a91
 def _for_thresholds(truths, seed, seconds, clock, n=None):
     "Places of the validation images on which thresholds are chosen: of `n`, or of as many as a quarter of the budget has time for."
-    if n is None and clock.seconds is not None: n = max(8, int(len(truths)*clock.seconds/4/max(seconds, 1e-9)))
+    if n is None and clock.seconds is not None:
+        n = max(8, int(len(truths)*clock.seconds/4/max(seconds, 1e-9)))
     if n is None or n >= len(truths): return list(range(len(truths)))
     order = rng(seed, 'thresholds').permutation(len(truths))
     order = sorted(order, key=lambda k: not truths[k].any())  # one with objects at least
@@ -274,12 +325,14 @@ def _earlier(s, config):
     if config.get('replay') or 'repeats' not in config: return config.get('replay') or {}
     return read_json(Path(config['repeats'])/'result.json').get('replay') or {}
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #bc21ee69
 def _clock(s, earlier, begun):
     "The clock of a run; of a repeat the plan of then instead."
     clock = Clock(plan=earlier['plan']) if 'plan' in earlier else Clock(s.seconds)
     clock.begun = begun or clock.begun
     return clock
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #c9139f1f
 def _late(s, clock, epochs):
     "One sentence where a budget did not suffice."
     if clock.seconds is None or clock.spent <= 1.1*s.seconds + 2: return ''
@@ -319,7 +372,8 @@ def run_segment(
     truths = [_truth(load(i)[1], kind) for i in rows['valid']]
     images, groups = _who(table.iloc[rows['valid']])
 
-    baseline, recipe_of_rival, n_classical = _fit_baseline(load, rows['train'], kind, s.seed, clock, earlier.get('n_classical'))
+    baseline, recipe_of_rival, n_classical = _fit_baseline(load, rows['train'], kind, s.seed, clock,
+                                                           earlier.get('n_classical'))
     pairs_of_baseline = [(t, baseline(load(i)[0])) for t, i in zip(truths, rows['valid'])]
     other, other_sizes = _score(pairs_of_baseline, images, kind, n_classes), _size_table(pairs_of_baseline, images, kind)
     del pairs_of_baseline
@@ -330,25 +384,35 @@ def run_segment(
         before, (thresholds, rest) = clock.spent, _seconds_after(blank, pixels, rows['valid'], truths, kind, n_classes)
     chosen = _for_thresholds(truths, s.seed, thresholds, clock, earlier.get('n_thresholds'))
     after = 2 + 1.15*(thresholds*len(chosen)/len(truths) + rest)  # and the intervals, the conclusion, the files
-    model, info = fit_segmenter(pixels, rows['train'], rows['valid'], s, folder/'checkpoint.safetensors', f'{config["name"]}, UNet', clock, after, earlier.get('epoch_steps'))
+    model, info = fit_segmenter(pixels, rows['train'], rows['valid'], s, folder/'checkpoint.safetensors',
+                                f'{config["name"]}, UNet', clock, after, earlier.get('epoch_steps'))
     trained, epochs = clock.spent, len(info['history'])
     write_csv(folder/'history.csv', pd.DataFrame(info['history']))
     ask = predictor(model, kind == 'class')
     maps = [predict_maps(ask, load(i)[0]) for i in progress(rows['valid'], 'Predicting')]
     split = None if kind == 'class' else _thresholds([maps[k] for k in chosen], [truths[k] for k in chosen], kind)[0]
     net, sizes = _after(maps, truths, images, kind, n_classes, split)
-    write_csv(folder/'predictions.csv', net[0] if net[1] is None else net[1].merge(net[0][['image', 'dice', 'iou']], on='image'))
+    write_csv(folder/'predictions.csv',
+              net[0] if net[1] is None else net[1].merge(net[0][['image', 'dice', 'iou']], on='image'))
     parts = _parts((net, other), (sizes, other_sizes), kind, list(seen.loc[seen['split'] == 'valid', 'kind']), groups)
     difference, said = _conclusion(net, other, kind, groups)
     flat = diagnose_flat_dice(info['history'], table.iloc[rows['train']], info['lr'])
-    scores = {k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()} for k, t in (('unet', net), ('classical', other))}
-    save_model(folder, model, preprocessing=asdict(preprocessing), kind=kind, classes=names, split=split and asdict(split))
-    decided = dict(plan=info['plan'], epoch_steps=info['epoch_steps'], n_classical=n_classical, n_thresholds=len(chosen)) if s.seconds else None
+    scores = {k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()}
+              for k, t in (('unet', net), ('classical', other))}
+    save_model(folder, model, preprocessing=asdict(preprocessing), kind=kind, classes=names,
+               split=split and asdict(split))
+    decided = dict(plan=info['plan'], epoch_steps=info['epoch_steps'], n_classical=n_classical,
+                   n_thresholds=len(chosen)) if s.seconds else None
     seconds = dict(before=before, training=trained - before, after=clock.spent - trained, after_estimated=after)
-    write_json(folder/'result.json', dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=epochs, n_parameters=n_parameters(model), learning_rate=info['lr'],
-        estimate_seconds=info['estimate_seconds'], train_seconds=clock.spent, seconds_of=seconds, seconds_note=_late(s, clock, epochs), peak_mb=info['peak_mb'],
-        split=split and asdict(split), classical=recipe_of_rival, replay=decided, scores=scores, parts=parts, difference=asdict(difference), conclusion=said,
-        note='The thresholds of the UNet were chosen on the images that are scored here; a part that nobody saw is for `evaluate`.' if split else '', flat=flat))
+    write_json(folder/'result.json',
+               dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=epochs,
+                    n_parameters=n_parameters(model), learning_rate=info['lr'],
+        estimate_seconds=info['estimate_seconds'], train_seconds=clock.spent, seconds_of=seconds,
+        seconds_note=_late(s, clock, epochs), peak_mb=info['peak_mb'],
+        split=split and asdict(split), classical=recipe_of_rival, replay=decided, scores=scores, parts=parts,
+        difference=asdict(difference), conclusion=said,
+        note=('The thresholds of the UNet were chosen on the images that are scored here; a part that nobody saw '
+              'is for `evaluate`.') if split else '', flat=flat))
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
@@ -361,19 +425,26 @@ class Segmentation:
         folder, # A run folder made by `segment`
     ):
         self.folder, self.config = Path(folder), read_run(folder)
-        if self.config['verb'] != 'segment': raise InputError(f'{shown(folder)}: a run of `{self.config["verb"]}`; this needs one of `segment`')
-        if not (self.folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
+        if self.config['verb'] != 'segment':
+            raise InputError(f'{shown(folder)}: a run of `{self.config["verb"]}`; this needs one of `segment`')
+        if not (self.folder/'result.json').exists():
+            raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
         file = self.folder/'result.json'
         self.result = read_json(file)
-        expect(self.result, file, conclusion=str, kind=str, scores=dict, split=(dict, type(None)), classical=(dict, type(None)))
-        if self.result['kind'] not in SCORES: raise InputError(f'{shown(file)}: kind must be one of {", ".join(SCORES)}, got {shown(self.result["kind"])}')
+        expect(self.result, file, conclusion=str, kind=str, scores=dict, split=(dict, type(None)),
+               classical=(dict, type(None)))
+        if self.result['kind'] not in SCORES:
+            raise InputError(f'{shown(file)}: kind must be one of {", ".join(SCORES)}, got '
+                             f'{shown(self.result["kind"])}')
         with reading(file): self.table.to_string(float_format='{:.3f}'.format)
         self.history = read_csv(self.folder/'history.csv', numbers=('epoch', 'train_loss', 'valid_loss', 'dice'))
         self.conclusion, self.kind, self.names = self.result['conclusion'], self.result['kind'], self.config['classes']
         self.preprocessing = make(Preprocessing, self.config['preprocessing'], self.folder/'run.json')
         self.split = make(InstanceParams, self.result['split'], file) if self.result['split'] else None
         wrong = [k for k, v in (self.result['split'] or {}).items() if not isinstance(v, (int, float, type(None)))]
-        if wrong: raise InputError(f'{shown(file)}: {wrong[0]} of split must be a number, got {shown(repr(self.result["split"][wrong[0]]), 60)}; damaged')
+        if wrong:
+            raise InputError(f'{shown(file)}: {wrong[0]} of split must be a number, got '
+                             f'{shown(repr(self.result["split"][wrong[0]]), 60)}; damaged')
 
     @property
     def table(self)->pd.DataFrame:
@@ -386,7 +457,8 @@ class Segmentation:
         model, _ = load_model(self.folder)
         n_in, least = model.spec['n_in'], len(self.names) + 1 if self.kind == 'class' else 1
         if self.preprocessing.channels != n_in or model.spec['n_out'] < least:
-            raise InputError(f'{shown(self.folder)}: its network has {n_in} channels and {model.spec["n_out"]} maps, run.json says {self.preprocessing.channels} and at least {least}; damaged')
+            raise InputError(f'{shown(self.folder)}: its network has {n_in} channels and {model.spec["n_out"]} '
+                             f'maps, run.json says {self.preprocessing.channels} and at least {least}; damaged')
         model.precision = best_precision('auto', model.body, (n_in, 128, 128))
         return predictor(model.cuda() if torch.cuda.is_available() else model, self.kind == 'class')
 
@@ -395,7 +467,8 @@ class Segmentation:
         tta:bool=False, # Average the eight views of test-time augmentation; then also their disagreement
     ): # (K, H, W) float32 in 0…1; with `tta` also (H, W)
         "What the network says at each pixel."
-        return predict_maps(self.predictor, image if isinstance(image, np.ndarray) else load_unresized(image, self.preprocessing), tta)
+        return predict_maps(self.predictor,
+                            image if isinstance(image, np.ndarray) else load_unresized(image, self.preprocessing), tta)
 
     def objects(self,
         image, # As `maps` takes it
@@ -410,13 +483,15 @@ class Segmentation:
     ): # An `Evaluation`: table, conclusion, a row an image
         "Score the UNet and the classical baseline on other pairs."
         table = _run_table(self.folder) if source is None else source if isinstance(source, pd.DataFrame) else pairs(source, masks)
-        if source is None: table = table[table['split'] == ('test' if (table['split'] == 'test').any() else 'valid')]
+        if source is None:
+            table = table[table['split'] == ('test' if (table['split'] == 'test').any() else 'valid')]
         pairs_of = {'unet': [], 'classical': []}
         baseline = self._baseline()
         for r in progress(table.to_dict('records'), 'Scoring'):
             x, t = load_pair(r, self.preprocessing, self.kind, self.names)
             truth = _truth(t, self.kind)
-            for k, f in (('unet', self.objects), ('classical', baseline)): pairs_of[k].append((truth, f(x)))
+            for k, f in (('unet', self.objects), ('classical', baseline)):
+                pairs_of[k].append((truth, f(x)))
         return Evaluation(pairs_of, *_who(table), self.kind, len(self.names or [1]), _kinds(table, self.preprocessing))
 
     def _baseline(self):
@@ -425,7 +500,8 @@ class Segmentation:
             with reading(file): return classical(x, make(Classical, self.result['classical'], file))
         if self.result['classical']: return with_parameters
         table = _run_table(self.folder)
-        few = [load_pair(r, self.preprocessing, self.kind, self.names) for r in table[table['split'] == 'train'].head(40).to_dict('records')]
+        few = [load_pair(r, self.preprocessing, self.kind, self.names)
+               for r in table[table['split'] == 'train'].head(40).to_dict('records')]
         return _baseline([x for x, _ in few], [t for _, t in few], self.kind)[0]
 
     def predict(self,
@@ -437,7 +513,8 @@ class Segmentation:
         The table is written as images.csv: a `distance` above 1 means that an image lies outside what was trained on, and `outside` says in what (see `cytokit.quality.novelty`)."""
         out, rows, taken = Path(out), [], set()
         self.reference  # a damaged one is told before anything is written
-        if out.exists() and not out.is_dir(): raise InputError(f'{shown(out)}: is a file; give a folder to write into')
+        if out.exists() and not out.is_dir():
+            raise InputError(f'{shown(out)}: is a file; give a folder to write into')
         out.mkdir(parents=True, exist_ok=True)
         self.predictor  # a network that cannot be read is told once, and not of each image
         for p in progress([Path(p) for p in images], 'Predicting'):
@@ -455,7 +532,9 @@ class Segmentation:
         f = self.folder/'images.csv'
         if not f.exists(): return None
         try: return Reference(read_csv(f))
-        except (ValueError, OSError) as e: raise InputError(f'{shown(f)}: damaged ({shown(e, 160)}); delete it to predict without a comparison with the training images') from None
+        except (ValueError, OSError) as e:
+            raise InputError(f'{shown(f)}: damaged ({shown(e, 160)}); delete it to predict without a comparison '
+                             'with the training images') from None
 
     def _compare(self, image):
         "How a `LargeImage` compares with the training images: `distance`, and in what it lies `outside`."
@@ -466,25 +545,33 @@ class Segmentation:
         return dict(self._write_objects(im, path, to, tta), **self._compare(im))
 
     def _write_objects(self, im, path, to, tta):
-        if im.shape[0]*im.shape[1] > _LARGE and self.kind != 'class': return self._write_large(im, to, tta)
+        if im.shape[0]*im.shape[1] > _LARGE and self.kind != 'class':
+            return self._write_large(im, to, tta)
         raw = im[:, :]
         with naming_file(path): x = to_input(raw, self.preprocessing)
         maps, unsure = self.maps(x, True) if tta else (self.maps(x), None)
         labels = _objects_of(maps, self.split, self.kind)
         if tta:
-            with atomic(to.with_name(to.name + '_uncertainty.tif')) as t: tifffile.imwrite(t, unsure, compression='zlib')
+            with atomic(to.with_name(to.name + '_uncertainty.tif')) as t:
+                tifffile.imwrite(t, unsure, compression='zlib')
         size = im.spacing if im.spacing and im.unit else None
         write_labels(f := to.with_name(to.name + '_labels.tif'), labels, size, im.unit if size else None)
-        if self.kind == 'class': return dict({f'share_{n}': float((labels == k + 1).mean()) for k, n in enumerate(self.names)}, labels=str(f))
-        write_csv(to.with_name(to.name + '_objects.csv'), measure_objects(labels, raw if raw.shape[2] > 1 else raw[..., 0], size, im.unit if size else 'px'))
+        if self.kind == 'class':
+            return dict({f'share_{n}': float((labels == k + 1).mean()) for k, n in enumerate(self.names)},
+                        labels=str(f))
+        write_csv(to.with_name(to.name + '_objects.csv'),
+                  measure_objects(labels, raw if raw.shape[2] > 1 else raw[..., 0], size, im.unit if size else 'px'))
         write_geojson(to.with_name(to.name + '.geojson'), labels)
         return dict(objects=int(labels.max()), labels=str(f))
 
     def _write_large(self, image, to, tta):
         maps = to.with_name(to.name + '_maps.npy')
-        with keep_allocator_memory(): predict_large(image, self.predictor, preprocessing=self.preprocessing, batch=1, out=maps, tta=tta, **self.predictor.tiles)
+        with keep_allocator_memory():
+            predict_large(image, self.predictor, preprocessing=self.preprocessing, batch=1, out=maps, tta=tta,
+                          **self.predictor.tiles)
         f = to.with_name(to.name + '_labels.tif')
-        n = objects_large(maps, lambda m: _objects_of(m, self.split, self.kind), f, spacing=image.spacing if image.unit == 'µm' else None)
+        n = objects_large(maps, lambda m: _objects_of(m, self.split, self.kind), f,
+                          spacing=image.spacing if image.unit == 'µm' else None)
         maps.unlink()
         return dict(objects=n, labels=str(f))
 
@@ -493,14 +580,20 @@ class Segmentation:
         import matplotlib.pyplot as plt
         h, t = self.history, self.table
         fig, (a, b, c) = plt.subplots(1, 3, figsize=(11, 2.8), layout='constrained')
-        a.plot(h['epoch'], h['train_loss'], label='training'); a.plot(h['epoch'], h['valid_loss'], '--', label='validation')
-        a.set(xlabel='epoch', ylabel='loss'); a.legend()
-        b.plot(h['epoch'], h['dice'], '--', color='C1'); b.set(xlabel='epoch', ylabel='Dice of validation patches', ylim=(0, 1.02))
+        a.plot(h['epoch'], h['train_loss'], label='training')
+        a.plot(h['epoch'], h['valid_loss'], '--', label='validation')
+        a.set(xlabel='epoch', ylabel='loss')
+        a.legend()
+        b.plot(h['epoch'], h['dice'], '--', color='C1')
+        b.set(xlabel='epoch', ylabel='Dice of validation patches', ylim=(0, 1.02))
         t = t[~t['score'].str.startswith('count')]
         for k, (who, marker) in enumerate((('unet', 'o'), ('classical', 's'))):
             y = np.arange(len(t)) + .15*(1 - 2*k)
-            c.errorbar(t[who], y, xerr=[t[who] - t[f'{who}_low'], t[f'{who}_high'] - t[who]], fmt=marker, label=who, color=('#0072B2', '#D55E00')[k])
-        c.set(yticks=range(len(t)), yticklabels=t['score'].str.replace('_', ' '), xlim=(0, 1.02), xlabel='validation score, 95 % interval'); c.legend(fontsize=8, loc='lower left')
+            c.errorbar(t[who], y, xerr=[t[who] - t[f'{who}_low'], t[f'{who}_high'] - t[who]], fmt=marker, label=who,
+                       color=('#0072B2', '#D55E00')[k])
+        c.set(yticks=range(len(t)), yticklabels=t['score'].str.replace('_', ' '), xlim=(0, 1.02),
+              xlabel='validation score, 95 % interval')
+        c.legend(fontsize=8, loc='lower left')
         return show_once(fig)
 
     def view(self,
@@ -513,15 +606,20 @@ class Segmentation:
         key = 'ap_50' if self.kind == 'instance' else 'dice'
         scores = read_csv(self.folder/'predictions.csv', ['image'], [key], limit=2**28)
         scores = scores.groupby('image', sort=False)[key].mean().to_numpy()
-        if len(scores) != len(table): raise InputError(f'{shown(self.folder/"predictions.csv")}: has {len(scores)} images, split.csv {len(table)} for validation; damaged')
+        if len(scores) != len(table):
+            raise InputError(f'{shown(self.folder/"predictions.csv")}: has {len(scores)} images, split.csv '
+                             f'{len(table)} for validation; damaged')
         order = np.argsort(scores, kind='stable')
         picks = list(dict.fromkeys([*order[:n], *order[(len(order) - n)//2:][:n], *order[-n:]])) if len(order) > n else list(order)
-        fig, axs = plt.subplots(-(-len(picks)//n), n, figsize=(3.2*n, 3.3*-(-len(picks)//n)), squeeze=False, layout='constrained')
+        fig, axs = plt.subplots(-(-len(picks)//n), n, figsize=(3.2*n, 3.3*-(-len(picks)//n)), squeeze=False,
+                                layout='constrained')
         for ax in axs.flat: ax.axis('off')
         for ax, i in zip(axs.flat, picks):
             x, t = load_pair(table.iloc[i], self.preprocessing, self.kind, self.names)
-            show_pair(x, _truth(t, self.kind), ax, '#E69F00'); show_pair(x, self.objects(x), ax, '#56B4E9')
-            ax.set_title(f'{shown(Path(table["image"].iloc[i]).name[:24])}\n{key.replace("_", " ")} {scores[i]:.2f}', fontsize=8)
+            show_pair(x, _truth(t, self.kind), ax, '#E69F00')
+            show_pair(x, self.objects(x), ax, '#56B4E9')
+            ax.set_title((f'{shown(Path(table["image"].iloc[i]).name[:24])}\n{key.replace("_", " ")} '
+                          f'{scores[i]:.2f}'), fontsize=8)
         fig.suptitle('truth orange, UNet blue', fontsize=9)
         return show_once(fig)
 
@@ -532,14 +630,19 @@ class Segmentation:
 
     def _repr_html_(self): return _html(self)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #79d26a52
 def _html(scored):
     tables = [t.to_html(index=False, float_format='{:.3f}'.format) for t in (scored.table, scored.parts) if len(t)]
     return ''.join(tables) + f'<p>{scored.conclusion}</p>'
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #bcbe0f4e
 def _table(scores):
-    rows = [dict(score=k, **{f'{w}{e}': scores[w][k][f] for w in scores for e, f in (('', 'mean'), ('_low', 'low'), ('_high', 'high'))}) for k in scores['unet']]
+    rows = [dict(score=k,
+                 **{f'{w}{e}': scores[w][k][f] for w in scores
+                    for e, f in (('', 'mean'), ('_low', 'low'), ('_high', 'high'))}) for k in scores['unet']]
     return pd.DataFrame(rows)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #74baed68
 class Evaluation:
     "Scores of the UNet and the classical baseline on pairs."
     def __init__(self, pairs_of, images, groups, kind, n_classes, kinds):
@@ -548,7 +651,8 @@ class Evaluation:
         d, self.conclusion = _conclusion(self.scored['unet'], self.scored['classical'], kind, groups)
         sizes = [_size_table(v, images, kind) for v in pairs_of.values()]
         parts = _parts(list(self.scored.values()), sizes, kind, kinds, groups)
-        self.result = dict(images=len(images), kind=kind, scores=self.summary, parts=parts, difference=asdict(d), conclusion=self.conclusion)
+        self.result = dict(images=len(images), kind=kind, scores=self.summary, parts=parts, difference=asdict(d),
+                           conclusion=self.conclusion)
     @property
     def table(self)->pd.DataFrame:
         "A row a score, with 95 % intervals."
@@ -570,4 +674,5 @@ def outside_text(
     if not len(far): return ''
     names = ', '.join(f'{shown(Path(r.image).name, 60)} ({r.outside})' for r in far.head(n).itertuples())
     more = f', and {len(far) - n} more' if len(far) > n else ''
-    return f'{len(far)} of {len(table)} images lie outside what was trained on; look before their objects are believed: {names}{more}.'
+    return (f'{len(far)} of {len(table)} images lie outside what was trained on; look before their objects are '
+            f'believed: {names}{more}.')

@@ -23,6 +23,7 @@ def _pad(x, step):
     b, r = -h % step, -w % step
     return F.pad(x, (0, r, 0, b), 'reflect' if b < h and r < w else 'replicate') if b or r else x
 
+# %% ../../nbs/segmentation/01_unet.ipynb #9dd21e98
 class Segmenter(nn.Module):
     "A body that makes one map per output of images (N, C, H, W), at their own size; raw scores (logits), float32."
     def __init__(self,
@@ -34,9 +35,11 @@ class Segmenter(nn.Module):
         self.body, self.step, self.spec, self.precision = body, step, spec, 'float32'
     def forward(self, x):
         n, (h, w) = self.spec['n_in'], x.shape[-2:]
-        if x.ndim != 4 or x.shape[1] != n: raise InputError(f'x must be a batch of images (N, {n}, H, W); got {tuple(x.shape)}')
+        if x.ndim != 4 or x.shape[1] != n:
+            raise InputError(f'x must be a batch of images (N, {n}, H, W); got {tuple(x.shape)}')
         half = torch.autocast(x.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
-        with half: return self.body(_pad(x, self.step).contiguous(memory_format=torch.channels_last))[..., :h, :w].float()
+        with half:
+            return self.body(_pad(x, self.step).contiguous(memory_format=torch.channels_last))[..., :h, :w].float()
 
 # %% ../../nbs/segmentation/01_unet.ipynb #6f8ed6cb
 class _Floor(nn.Module):
@@ -46,8 +49,10 @@ class _Floor(nn.Module):
         conv = lambda i, o: [nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o)]
         self.net = nn.Sequential(*conv(i, o), nn.ReLU(inplace=True), *conv(o, o))
         self.skip = (nn.Identity() if i == o else nn.Conv2d(i, o, 1)) if residual else None
-    def forward(self, x): return F.relu(self.net(x) + self.skip(x) if self.skip else self.net(x), inplace=True)
+    def forward(self, x):
+        return F.relu(self.net(x) + self.skip(x) if self.skip else self.net(x), inplace=True)
 
+# %% ../../nbs/segmentation/01_unet.ipynb #b45c8fc6
 class _Up(nn.Module):
     "Fewer channels, twice the size, plus what the encoder saw there: the last of `seen`, which is then forgotten."
     def __init__(self, i, o, residual):
@@ -58,9 +63,11 @@ class _Up(nn.Module):
         x = F.interpolate(self.less(x), scale_factor=2., mode='nearest').add_(s)
         del s
         if self.floor.skip: return self.floor(x)
-        for layer in self.floor.net: x = layer(x)  # a call of `floor` would hold its input to the end
+        for layer in self.floor.net:
+            x = layer(x)  # a call of `floor` would hold its input to the end
         return F.relu(x, inplace=True)
 
+# %% ../../nbs/segmentation/01_unet.ipynb #8de78590
 class _UNet(nn.Module):
     def __init__(self, n_in, n_out, width, depth, fold, residual):
         super().__init__()
@@ -90,12 +97,15 @@ def unet(
     residual:bool=False, # Add the input of each floor to its output
 )->'Segmenter': # Random weights, from torch's generator
     "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and pixel unshuffle."
-    if preset not in PRESETS: raise InputError(f'preset must be one of {", ".join(PRESETS)}; got {shown(preset)}')
+    if preset not in PRESETS:
+        raise InputError(f'preset must be one of {", ".join(PRESETS)}; got {shown(preset)}')
     p = dict(fold=2) | PRESETS[preset]
     width, depth, fold = check_whole('width', width or p['width'], 16, 512), check_whole('depth', depth or p['depth'], 1, 6), check_whole('fold', fold or p['fold'], 1, 4)
     if width % 16: raise InputError(f'width must be a multiple of 16; got {width}')
-    spec = dict(kind='unet', n_in=check_whole('n_in', n_in, 1, 4096), n_out=check_whole('n_out', n_out, 1, 4096), width=width, depth=depth, fold=fold, residual=bool(residual))
-    return Segmenter(_UNet(*[spec[k] for k in ('n_in', 'n_out', 'width', 'depth', 'fold', 'residual')]), fold*2**depth, spec)
+    spec = dict(kind='unet', n_in=check_whole('n_in', n_in, 1, 4096), n_out=check_whole('n_out', n_out, 1, 4096),
+                width=width, depth=depth, fold=fold, residual=bool(residual))
+    return Segmenter(_UNet(*[spec[k] for k in ('n_in', 'n_out', 'width', 'depth', 'fold', 'residual')]), fold*2**depth,
+                     spec)
 
 # %% ../../nbs/segmentation/01_unet.ipynb #b406c8f1
 def reach(
@@ -112,16 +122,23 @@ class _OnEncoder(nn.Module):
     def __init__(self, arch, n_in, n_out, width, mean, std, padding):
         super().__init__()
         import timm
-        try: self.encoder = timm.create_model(arch, features_only=True, in_chans=max(3, n_in), pretrained=False, **(dict(pad_type='same') if padding else {}))
-        except (RuntimeError, AttributeError, TypeError): raise InputError(f'encoder {shown(arch)} gives no features floor by floor; use a convolutional one, such as resnet18 or mobilenetv2_100') from None
+        try:
+            self.encoder = timm.create_model(arch, features_only=True, in_chans=max(3, n_in), pretrained=False,
+                                             **(dict(pad_type='same') if padding else {}))
+        except (RuntimeError, AttributeError, TypeError):
+            raise InputError(f'encoder {shown(arch)} gives no features floor by floor; use a convolutional one, '
+                             'such as resnet18 or mobilenetv2_100') from None
         c, r = self.encoder.feature_info.channels(), self.encoder.feature_info.reduction()
-        if r != [2**k for k in range(1, len(r) + 1)]: raise InputError(f'encoder {shown(arch)} does not halve the picture floor by floor (it gives 1/{", 1/".join(map(str, r))}); use a convolutional one, such as resnet18')
+        if r != [2**k for k in range(1, len(r) + 1)]:
+            raise InputError(f'encoder {shown(arch)} does not halve the picture floor by floor (it gives '
+                             f'1/{", 1/".join(map(str, r))}); use a convolutional one, such as resnet18')
         w = [max(width, min(n, 256)) for n in c]
         self.side = nn.ModuleList([nn.Conv2d(a, b, 1) for a, b in zip(c[:-1], w)])
         self.up = nn.ModuleList([_Up(i, o, False) for i, o in zip([c[-1], *w[-2:0:-1]], w[-2::-1])])
         self.head = nn.Conv2d(w[0], n_out*4, 1)
         n = max(3, n_in)
-        mean, std = (torch.tensor([v[k % 3] for k in range(n)], dtype=torch.float32)[None, :, None, None] for v in (mean, std))
+        mean, std = (torch.tensor([v[k % 3] for k in range(n)], dtype=torch.float32)[None, :, None, None]
+                     for v in (mean, std))
         self.register_buffer('scale', 1/std, persistent=False)
         self.register_buffer('shift', -mean/std, persistent=False)
     def forward(self, x):
@@ -130,9 +147,12 @@ class _OnEncoder(nn.Module):
         for up, side in zip(self.up, self.side[::-1]): x = up(x, seen, side)
         return F.pixel_shuffle(self.head(x), 2)
 
+# %% ../../nbs/segmentation/01_unet.ipynb #ea13feb4
 def build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, weights:dict|None=None, padding=''):
     timm_network(arch, 3, padding)  # timm knows it, or says so
-    spec = dict(kind='encoder-unet', arch=arch, n_in=check_whole('n_in', n_in, 1, 4096), n_out=check_whole('n_out', n_out, 1, 4096), width=width, mean=three_numbers('mean', mean), std=three_numbers('std', std), weights=weights, padding=padding)
+    spec = dict(kind='encoder-unet', arch=arch, n_in=check_whole('n_in', n_in, 1, 4096),
+                n_out=check_whole('n_out', n_out, 1, 4096), width=width, mean=three_numbers('mean', mean),
+                std=three_numbers('std', std), weights=weights, padding=padding)
     body = _OnEncoder(arch, n_in, n_out, width, spec['mean'], spec['std'], padding)
     return Segmenter(body, 2**len(body.encoder.feature_info.channels()), spec)
 
@@ -146,14 +166,16 @@ def encoder_unet(
 )->'Segmenter':
     "A UNet whose encoder is a timm network, pretrained or not."
     if str(weights) == 'random':
-        if not arch: raise InputError("arch must name a timm network, such as 'resnet18', when there are no weights to say it")
+        if not arch:
+            raise InputError("arch must name a timm network, such as 'resnet18', when there are no weights to say it")
         return build_encoder_unet(arch, n_in, n_out, width, weights='random')
     import timm
     path = find_weights(weights, arch)
     tensors, metadata = read_tensors(path)
     said = weight_settings(path, metadata)
     arch = arch or said.get('arch')
-    if not arch: raise InputError(f"{shown(path)}: does not say which network it is; give arch, such as 'resnet18'")
+    if not arch:
+        raise InputError(f"{shown(path)}: does not say which network it is; give arch, such as 'resnet18'")
     cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
     mean, std, padding = said.get('mean', cfg.mean if cfg else .5), said.get('std', cfg.std if cfg else .5), said.get('padding', '')
     model = build_encoder_unet(arch, n_in, n_out, width, mean, std, path.name, padding)
@@ -162,6 +184,7 @@ def encoder_unet(
     enc = model.body.encoder.state_dict()
     first = next(k for k, v in whole.items() if v.ndim == 4)
     load = {k: spread_filters(got[k], n_in) if k == first else got[k] for k in enc if k in got}
-    if lost := [k for k in enc if k not in load and not k.endswith('num_batches_tracked')]: raise InputError(f'{shown(path)}: tensor {shown(lost[0])} is missing for the encoder {arch}')
+    if lost := [k for k in enc if k not in load and not k.endswith('num_batches_tracked')]:
+        raise InputError(f'{shown(path)}: tensor {shown(lost[0])} is missing for the encoder {arch}')
     model.body.encoder.load_state_dict(load, strict=False)
     return model
