@@ -23,9 +23,10 @@ from ..training.fit import DEFAULT_LR
 from ..training.loaders import load_arrays
 from ..hardware import held_memory, keep_allocator_memory
 from ..training.fit import (METHODS as NETWORKS, Settings, start_training, method_preprocessing, check_memory,
-                                  class_numbers, estimate, expect, fit, make, make_model, network_precision, new_run,
-                                  pin, prediction_table,
-                              prepare, read_run, reading, replay_of, resume, scores, weights_digest)
+                                  fit, make_model, network_precision, pin, prepare, replay_of, scores,
+                                  weights_digest)
+from ..training.runs import class_numbers, expect, make, new_run, prediction_table, read_run, reading, resume
+from ..training.budget import estimate
 from ..training.models import n_parameters
 
 # %% ../../nbs/evaluation/00_compare.ipynb #0664da03

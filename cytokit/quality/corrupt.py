@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin
 from scipy import ndimage as ndi
 from ..core import InputError, check_choice, check_whole, parallel_map, plain_cell, rng, safe_cell, shown
 from ..data.datasets import read_table, save_table, split_table
-from ..data.preprocess import read_image
+from ..data.formats import read_image
 
 # %% ../../nbs/quality/09_corrupt.ipynb #922c4d78
 def _like(plane, x):

@@ -30,7 +30,9 @@ from ..data.annotations import labels_kind, mask_classes, to_instances
 from ..data.pairs import load_pair, pairs, show_pair
 from .patches import load_pixels
 from .tiling import naming_file, to_input, objects_large, open_large, predict_large
-from ..training.fit import Clock, expect, make, new_run, read_run, reading, weights_digest
+from ..training.budget import Clock
+from ..training.runs import expect, make, new_run, read_run, reading
+from ..training.fit import weights_digest
 from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, predictor
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #b46b33b0

@@ -6,7 +6,9 @@ from PIL import Image as P, ImageOps
 from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from cytokit.core import InputError, rng, shown
-from cytokit.data.preprocess import Preprocessing, VolumePreprocessing, cut_volume, find_images, fit_preprocessing, load, read_image, resize, write_slices
+from cytokit.data.preprocess import (Preprocessing, VolumePreprocessing, cut_volume, find_images, fit_preprocessing,
+                                     load, resize, write_slices)
+from cytokit.data.formats import read_image
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 R = rng(0, 'odd')
@@ -432,7 +434,8 @@ def test_bombs_take_little_memory(tmp_path):
     (tmp_path/'jpeg_strip.tif').write_bytes(patch(raw, at + 5, '>HH', 65500, 65500))
     code = '''if True:
         import sys, re
-        from cytokit.data.preprocess import read_image, find_images
+        from cytokit.data.formats import read_image
+        from cytokit.data.preprocess import find_images
         for f in find_images(sys.argv[1]):
             try: read_image(f, 2**24); print('read', f.name)
             except ValueError as e: assert type(e).__name__ == 'InputError', e

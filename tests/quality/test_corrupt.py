@@ -5,8 +5,9 @@ import numpy as np, pandas as pd, pytest, tifffile
 from PIL import Image
 from cytokit.core import InputError, file_digest
 from cytokit.data.datasets import read_table
-from cytokit.data.preprocess import read_image
-from cytokit.data.synthetic import make_cells, make_texture
+from cytokit.data.formats import read_image
+from cytokit.data.synthetic import make_cells
+from cytokit.data.textures import make_texture
 from cytokit.quality.corrupt import FAULTS, key_path, score_findings, corrupt_dataset
 
 def a_set(root, suffix, n=16):
