@@ -20,26 +20,33 @@ def _check(targets, scores, weights=None):
     "Targets (N,), scores (N, K) and weights (B, N), checked."
     t, s = np.asarray(targets), np.asarray(scores)
     if t.ndim != 1 or not t.size or t.dtype.kind not in 'iub':
-        raise InputError(f'targets: expected (N,) integers, at least one, got {t.dtype} {t.shape}; give the number of each image\'s class')
+        raise InputError(f'targets: expected (N,) integers, at least one, got {t.dtype} {t.shape}; give the '
+                         'number of each image\'s class')
     if s.ndim != 2 or len(s) != len(t) or s.shape[1] < 2 or s.dtype.kind not in 'fiub':
-        raise InputError(f'scores: expected ({len(t)}, K) numbers with K of 2 or more, got {s.dtype} {s.shape}; give one row an image, one column a class')
+        raise InputError(f'scores: expected ({len(t)}, K) numbers with K of 2 or more, got {s.dtype} {s.shape}; '
+                         'give one row an image, one column a class')
     if not (ok := np.isfinite(s).all(1)).all():
-        raise InputError(f'scores: expected finite numbers, got NaN or infinity in {(~ok).sum()} of {len(s)} rows, first in row {ok.argmin()}; look at the training that made them')
+        raise InputError(f'scores: expected finite numbers, got NaN or infinity in {(~ok).sum()} of {len(s)} '
+                         f'rows, first in row {ok.argmin()}; look at the training that made them')
     if t.min() < 0 or t.max() >= s.shape[1]:
-        raise InputError(f'targets: expected 0 to {s.shape[1]-1} for {s.shape[1]} columns of scores, got {t.min()} to {t.max()}')
+        raise InputError(f'targets: expected 0 to {s.shape[1]-1} for {s.shape[1]} columns of scores, got '
+                         f'{t.min()} to {t.max()}')
     w = np.ones((1, len(t))) if weights is None else np.atleast_2d(np.asarray(weights, dtype=float))
     if w.ndim != 2 or w.shape[1] != len(t) or not np.isfinite(w).all() or w.min(initial=0) < 0:
         raise InputError(f'weights: expected ({len(t)},) or (B, {len(t)}) numbers of 0 or more, got {w.shape}')
     return t.astype(int), s, w
 
+# %% ../../nbs/metrics/00_classification.ipynb #e8967da9
 def _shape(x, weights):
     "One number for no or one row of weights, else one a row."
     return x if np.ndim(weights) == 2 else x[0]
 
+# %% ../../nbs/metrics/00_classification.ipynb #e3128db2
 def _ratio(a, b):
     "a / b, NaN where b is 0."
     return np.divide(a, b, out=np.full(np.broadcast_shapes(np.shape(a), np.shape(b)), np.nan), where=np.asarray(b) > 0)
 
+# %% ../../nbs/metrics/00_classification.ipynb #9fc7af39
 def _mean(x):
     "Mean over the last axis of what is not NaN; NaN where nothing is left."
     return _ratio(np.nansum(x, -1), (~np.isnan(x)).sum(-1))
@@ -68,6 +75,7 @@ def accuracy(
     c = confusion(targets, scores, weights)
     return _ratio(np.trace(c, axis1=-2, axis2=-1), c.sum((-2, -1)))[()]
 
+# %% ../../nbs/metrics/00_classification.ipynb #61d798aa
 def balanced_accuracy(
     targets, # (N,) integers from 0 to K-1
     scores, # (N, K)
@@ -77,6 +85,7 @@ def balanced_accuracy(
     c = confusion(targets, scores, weights)
     return _mean(_ratio(np.diagonal(c, axis1=-2, axis2=-1), c.sum(-1)))[()]
 
+# %% ../../nbs/metrics/00_classification.ipynb #58b76061
 def macro_f1(
     targets, # (N,) integers from 0 to K-1
     scores, # (N, K)
@@ -99,7 +108,8 @@ def auc(
     for k in np.unique(t):
         m, x = t == k, s[:, k]
         o = np.flatnonzero(~m)[x[~m].argsort()]
-        below = np.concatenate([np.zeros((1, w.shape[1])), w[o].cumsum(0)])  # weight of the rest, from its lowest score up
+        # weight of the rest, from its lowest score up
+        below = np.concatenate([np.zeros((1, w.shape[1])), w[o].cumsum(0)])
         lower, tied = (below[x[o].searchsorted(x[m], side)] for side in ('left', 'right'))
         areas.append(_ratio((w[m]*(lower + tied)).sum(0)/2, w[m].sum(0)*below[-1]))
     return _shape(_mean(np.stack(areas, -1)), weights)
@@ -108,7 +118,9 @@ def auc(
 def _check_probabilities(targets, scores, weights):
     t, s, w = _check(targets, scores, weights)
     if s.min() < 0 or np.abs(s.sum(1) - 1).max() > 1e-3:
-        raise InputError(f'scores: expected probabilities, each row adding up to 1, got a smallest value of {s.min():.3g} and sums from {s.sum(1).min():.3g} to {s.sum(1).max():.3g}; apply softmax first')
+        raise InputError('scores: expected probabilities, each row adding up to 1, got a smallest value of '
+                         f'{s.min():.3g} and sums from {s.sum(1).min():.3g} to {s.sum(1).max():.3g}; apply '
+                         'softmax first')
     return t, s.astype(float), w
 
 # %% ../../nbs/metrics/00_classification.ipynb #c26c9bc3
@@ -121,6 +133,7 @@ def log_loss(
     t, s, w = _check_probabilities(targets, scores, weights)
     return _shape(_ratio(w @ -np.log(s[np.arange(len(t)), t].clip(1e-7)), w.sum(1)), weights)
 
+# %% ../../nbs/metrics/00_classification.ipynb #23d577c2
 def calibration_error(
     targets, # (N,) integers from 0 to K-1
     scores, # Probabilities, (N, K), rows adding up to 1
@@ -149,10 +162,12 @@ def number_groups(
     missing = lambda v: v is None or not isinstance(v, str) and str(v) in ('nan', 'NaT', '<NA>')
     return np.unique([f'{i} ' if missing(v) else f' {v}' for i, v in enumerate(g)], return_inverse=True)[1]
 
+# %% ../../nbs/metrics/00_classification.ipynb #a3d6c7df
 def _strata(targets, g):
     "Number of each group's stratum, (G,)."
     low, high = np.full(g.max() + 1, targets.max()), np.zeros(g.max() + 1, int)
-    np.minimum.at(low, g, targets); np.maximum.at(high, g, targets)
+    np.minimum.at(low, g, targets)
+    np.maximum.at(high, g, targets)
     k = np.where(low == high, low, -1)
     k[np.isin(k, np.flatnonzero(np.bincount(k + 1) == 1) - 1)] = -1
     names, counts = np.unique(k, return_counts=True)
@@ -169,9 +184,11 @@ def draw_groups(
     w = np.ones((n, len(strata)))
     for h in np.unique(strata):
         m = np.flatnonzero(strata == h)
-        if len(m) > 1: w[:, m] = r.multinomial(len(m) - 1, np.full(len(m), 1/len(m)), size=n)*len(m)/(len(m) - 1)
+        if len(m) > 1:
+            w[:, m] = r.multinomial(len(m) - 1, np.full(len(m), 1/len(m)), size=n)*len(m)/(len(m) - 1)
     return w
 
+# %% ../../nbs/metrics/00_classification.ipynb #7df89dd4
 def _replicates(targets, scores, g, strata, metric, n_boot, seed):
     "The metric of each resample and each row of scores, (n_boot, S)."
     r, step = rng(seed, 'bootstrap'), max(1, 4_000_000//(len(targets) + scores.shape[2]**2))
@@ -195,8 +212,10 @@ def wilson(
     spread = (at - low)*(high - at if high < np.inf else 1)
     if half == np.inf or spread <= 0: return low, high
     k = half**2/spread
-    if high < np.inf: a, b, c = 1 + k, mean + k*(low + high)/2, mean**2 + k*low*high  # (x - mean)² = k (x - low)(high - x)
-    else: a, b, c = 1, mean + k/2, mean**2 + k*low                                    # (x - mean)² = k (x - low)
+    if high < np.inf:
+        a, b, c = 1 + k, mean + k*(low + high)/2, mean**2 + k*low*high  # (x - mean)² = k (x - low)(high - x)
+    else:
+        a, b, c = 1, mean + k/2, mean**2 + k*low                                    # (x - mean)² = k (x - low)
     root = max(b*b - a*c, 0)**.5
     return float(max((b - root)/a, low)), float(min((b + root)/a, high))
 
@@ -231,16 +250,20 @@ def interval_note(
         + [f'class {k} comes from {c} of the {word} only' for k, c in rare[:3]]
         + ['one seed: the noise between seeds is not in the interval']*(n_seeds == 1))
 
+# %% ../../nbs/metrics/00_classification.ipynb #9736da64
 def _n_images(metric, targets):
     "How many images a metric rests on: all, or where it averages over classes, fewer when some are rare."
-    n = np.bincount(targets); n = n[n > 0]
+    n = np.bincount(targets)
+    n = n[n > 0]
     return n.sum() if metric == 'accuracy' else len(n)**2/(1/n).sum()
 
+# %% ../../nbs/metrics/00_classification.ipynb #4c0009e2
 def _half_width(metric, targets, strata, point, reps):
     "Half the 95 % interval of the sum of the methods' means; `point` and `reps` hold (S,) and (B, S) of each method, with its sign."
     n = _n_images(metric, targets)
     s = [len(p) for p in point]
-    r = sum(r.mean(1) for r in reps); r = r[~np.isnan(r)]
+    r = sum(r.mean(1) for r in reps)
+    r = r[~np.isnan(r)]
     if strata.max() + 1 == len(strata) or not len(r): return np.inf
     vs = [p.var(ddof=1)/k if k > 1 else 0. for p, k in zip(point, s)]
     v = max(r.var() + sum(vs), 2/(n + 4)**2)
@@ -250,30 +273,38 @@ def _half_width(metric, targets, strata, point, reps):
 # %% ../../nbs/metrics/00_classification.ipynb #f6f7c15c
 def _check_method(targets, scores):
     s = np.asarray(scores)
-    if s.ndim != 3 or not len(s): raise InputError(f'scores: expected (S, N, K), seeds first, got {s.shape}; for one seed give scores[None]')
+    if s.ndim != 3 or not len(s):
+        raise InputError(f'scores: expected (S, N, K), seeds first, got {s.shape}; for one seed give scores[None]')
     for x in s: t = _check(targets, x)[0]
     return t, s
 
+# %% ../../nbs/metrics/00_classification.ipynb #7d41a738
 def _interval(targets, methods, groups, metric, n_boot, seed):
     "Interval of the first method's metric, less the second's if there is one."
-    if metric not in METRICS: raise InputError(f'metric: expected one of {", ".join(METRICS)}, got {shown(metric)}')
+    if metric not in METRICS:
+        raise InputError(f'metric: expected one of {", ".join(METRICS)}, got {shown(metric)}')
     if n_boot < 100: raise InputError(f'n_boot: expected 100 or more resamples, got {n_boot}')
     (t, _), *_ = checked = [_check_method(targets, a) for a in methods]
-    if len({s.shape[2] for _, s in checked}) > 1: raise InputError(f'scores: expected the same classes in both methods, got {" and ".join(str(s.shape[2]) for _, s in checked)} columns')
+    if len({s.shape[2] for _, s in checked}) > 1:
+        raise InputError('scores: expected the same classes in both methods, got '
+                         f'{" and ".join(str(s.shape[2]) for _, s in checked)} columns')
     g = number_groups(groups, len(t))
     strata = _strata(t, g)
     signs, cut = [1, -1][:len(methods)], len(checked[0][1])
     scores = np.concatenate([s for _, s in checked])
     raw = np.array([METRICS[metric](t, s) for s in scores])
-    if np.isnan(raw).any(): raise InputError(f'targets: expected images of two or more classes for {metric}, got class {t[0]} alone')
+    if np.isnan(raw).any():
+        raise InputError(f'targets: expected images of two or more classes for {metric}, got class {t[0]} alone')
     reps = _replicates(t, scores, g, strata, metric, n_boot, seed)
     part = lambda a: [sign*p for sign, p in zip(signs, np.split(a, [cut], axis=-1))]
     mean = float(sum(p.mean() for p in part(raw)))
     half = _half_width(metric, t, strata, part(raw), part(reps))
     n, bottom = _n_images(metric, t), 0. if len(methods) == 1 else -1.
-    low, high = wilson(mean, half, bottom, 1., at=(n*mean + 2*(bottom + 1))/(n + 4))  # a perfect score is judged as one with two more hits and misses
+    # a perfect score is judged as one with two more hits and misses
+    low, high = wilson(mean, half, bottom, 1., at=(n*mean + 2*(bottom + 1))/(n + 4))
     n_seeds = min(len(s) for _, s in checked)
-    return Interval(mean, low, high, tuple(raw.tolist()) if len(methods) == 1 else (), metric, len(t), len(strata), n_seeds, interval_note(t, g, n_seeds))
+    return Interval(mean, low, high, tuple(raw.tolist()) if len(methods) == 1 else (), metric, len(t), len(strata),
+                    n_seeds, interval_note(t, g, n_seeds))
 
 # %% ../../nbs/metrics/00_classification.ipynb #5b26ecd5
 def bootstrap(
@@ -287,6 +318,7 @@ def bootstrap(
     "A method's metric with an interval over groups and seeds: Student's t on their variance, in Wilson's form."
     return _interval(targets, [scores], groups, metric, n_boot, seed)
 
+# %% ../../nbs/metrics/00_classification.ipynb #374df123
 def paired_difference(
     targets, # Class of each image, (N,) integers from 0 to K-1
     scores_a, # First method's scores, (S, N, K)
@@ -309,12 +341,15 @@ def conclusion(
 )->str: # One sentence
     "The difference between two methods in one sentence that claims no more than its interval allows."
     d, a, b = difference, shown(name_a), shown(name_b)
-    if d.per_seed: raise InputError('difference: expected the result of paired_difference, got the interval of one method')
+    if d.per_seed:
+        raise InputError('difference: expected the result of paired_difference, got the interval of one method')
     if d.mean < 0: a, b, d = b, a, replace(d, mean=-d.mean, low=-d.high, high=-d.low)
     metric = d.metric.replace('_', ' ').replace('auc', 'AUC').replace('f1', 'F1')
     n = lambda x: f'{100*x + 0.:.{1 if min(abs(d.low), abs(d.high)) > .0005 else 3}f}'.replace('-', '−')
     data = f'{d.n_images} images' + (f' of {d.n_groups} {group}' if d.n_groups > 1 else ' of one group')*(d.n_groups < d.n_images) + f' and {d.n_seeds} seed' + 's'*(d.n_seeds > 1)
     note = f'; {d.note.replace("groups", group)}'*bool(d.note)
-    if d.low > 0: return f'{a} {"seems" if note else "is"} ahead of {b} by {n(d.mean)} {unit} of {metric} (95 % interval {n(d.low)} to {n(d.high)}, {data}){note}.'
+    if d.low > 0:
+        return (f'{a} {"seems" if note else "is"} ahead of {b} by {n(d.mean)} {unit} of {metric} (95 % interval '
+                f'{n(d.low)} to {n(d.high)}, {data}){note}.')
     return (f'No difference shown: {a} − {b} is {n(d.mean)} {unit} of {metric}, and the 95 % interval {n(d.low)} to {n(d.high)} contains 0; '
         f'with {data} a difference below about {n((d.high - d.low)/2)} {unit} cannot be seen{note}.')

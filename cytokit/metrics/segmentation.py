@@ -19,21 +19,32 @@ from .classification import Interval, draw_groups, number_groups, interval_note,
 # %% ../../nbs/metrics/02_segmentation.ipynb #97c5ef87
 def _checked(truth, predicted, soft=False):
     t, p = np.asarray(truth), np.asarray(predicted)
-    for name, a, kinds, what in (('truth', t, 'biu', 'whole numbers'), ('predicted', p, 'f' if soft else 'biu', 'probabilities (floats)' if soft else 'whole numbers')):
+    for name, a, kinds, what in (('truth', t, 'biu', 'whole numbers'),
+                                 ('predicted', p, 'f' if soft else 'biu',
+                                  'probabilities (floats)' if soft else 'whole numbers')):
         if a.dtype.kind not in kinds or not a.size:
             fix = 'soft_dice takes probabilities, dice and iou take labels' if a.dtype.kind in 'fiub' else 'give a label image as an array'
             raise InputError(f'{name}: expected {what}, one a pixel, got {a.dtype} {a.shape}; {fix}')
-        if a.dtype.kind == 'i' and a.min() < 0: raise InputError(f'{name}: expected labels of 0 (background) and above, got {a.min()}; give ignored pixels the label 0')
-    if t.shape != p.shape: raise InputError(f'predicted: expected the shape of truth, {t.shape}, got {p.shape}; compare at the size of the truth')
-    if soft and not (p.min() >= 0 and p.max() <= 1): raise InputError(f'predicted: expected probabilities from 0 to 1, got {p.min():.3g} to {p.max():.3g}; apply sigmoid first')
+        if a.dtype.kind == 'i' and a.min() < 0:
+            raise InputError(f'{name}: expected labels of 0 (background) and above, got {a.min()}; give ignored '
+                             'pixels the label 0')
+    if t.shape != p.shape:
+        raise InputError(f'predicted: expected the shape of truth, {t.shape}, got {p.shape}; compare at the size '
+                         'of the truth')
+    if soft and not (p.min() >= 0 and p.max() <= 1):
+        raise InputError(f'predicted: expected probabilities from 0 to 1, got {p.min():.3g} to {p.max():.3g}; '
+                         'apply sigmoid first')
     return t.ravel(), p.ravel()
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #903c71bb
 def _unique(x):
     "`np.unique` with its inverse, by counting where the numbers are small."
     if (top := int(x.max())) > 8*len(x) + 2**16: return np.unique(x, return_inverse=True)
-    seen = np.zeros(top + 1, bool); seen[x.astype(np.intp)] = True
+    seen = np.zeros(top + 1, bool)
+    seen[x.astype(np.intp)] = True
     return np.flatnonzero(seen), (seen.cumsum() - 1)[x.astype(np.intp)]
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #5f037840
 def _count(truth, predicted):
     "Labels of each, and of every pair that occurs: place in the one, place in the other, pixels."
     t, p = _checked(truth, predicted)
@@ -48,21 +59,31 @@ def _share(a, b, found):
     b = np.asarray(b, float)
     return np.where(b > 0, a/np.where(b > 0, b, 1), np.asarray(found) == 0)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #c35d740c
 def _pixel_counts(truth, predicted, n_classes):
     a, b, i, j, n = _count(truth, predicted)
     for name, x in (('truth', a), ('predicted', b)):
-        if x[-1] > n_classes: raise InputError(f'{name}: expected labels from 0 to {n_classes}, got {x[-1]}; give n_classes, or score objects with score_objects')
+        if x[-1] > n_classes:
+            raise InputError(f'{name}: expected labels from 0 to {n_classes}, got {x[-1]}; give n_classes, or '
+                             'score objects with score_objects')
     sums = np.zeros((n_classes + 1, 3), int)  # truth, predicted, common
-    for column, which, m in ((0, a[i], slice(None)), (1, b[j], slice(None)), (2, a[i], a[i] == b[j])): np.add.at(sums[:, column], which[m].astype(int), n[m])
+    for column, which, m in ((0, a[i], slice(None)), (1, b[j], slice(None)), (2, a[i], a[i] == b[j])):
+        np.add.at(sums[:, column], which[m].astype(int), n[m])
     return dict(zip(('truth', 'predicted', 'common'), sums[1:].T))
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #1d641468
 def _soft_counts(truth, probability):
     t, p = _checked(truth, probability, soft=True)
-    if t.max() > 1: raise InputError(f'truth: expected 0 and 1 for soft Dice, got {t.max()}; give (truth == class) with the probability of that class')
-    return dict(truth=np.array([np.count_nonzero(t)]), soft_predicted=p.sum(dtype=float, keepdims=True), soft_common=p[t > 0].sum(dtype=float, keepdims=True))
+    if t.max() > 1:
+        raise InputError(f'truth: expected 0 and 1 for soft Dice, got {t.max()}; give (truth == class) with the '
+                         'probability of that class')
+    return dict(truth=np.array([np.count_nonzero(t)]), soft_predicted=p.sum(dtype=float, keepdims=True),
+                soft_common=p[t > 0].sum(dtype=float, keepdims=True))
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #29284909
 def _pixel_scores(c):
-    if 'soft_common' in c: return dict(soft_dice=_share(2*c['soft_common'], c['truth'] + c['soft_predicted'], 0))
+    if 'soft_common' in c:
+        return dict(soft_dice=_share(2*c['soft_common'], c['truth'] + c['soft_predicted'], 0))
     both = c['truth'] + c['predicted']
     return dict(dice=_share(2*c['common'], both, both), iou=_share(c['common'], both - c['common'], both))
 
@@ -76,6 +97,7 @@ def dice(
     x = _pixel_scores(_pixel_counts(truth, predicted, n_classes))['dice']
     return x if n_classes > 1 else float(x[0])
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #3156ba5d
 def iou(
     truth, # Labels from 0 to n_classes, (H, W) integers
     predicted, # The same shape
@@ -85,6 +107,7 @@ def iou(
     x = _pixel_scores(_pixel_counts(truth, predicted, n_classes))['iou']
     return x if n_classes > 1 else float(x[0])
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #7751f766
 def soft_dice(
     truth, # 0 and 1, (H, W) integers or booleans
     probability, # From 0 to 1, (H, W) floats
@@ -109,6 +132,7 @@ class Overlap:
     @cached_property
     def iou(self): return self.common/self.union
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #7517cc37
 def overlap(
     truth, # Instance labels, (H, W) integers, 0 = background; gaps in the numbers do no harm
     predicted, # The same shape; its numbers need not agree with those of `truth`
@@ -129,6 +153,7 @@ def _clusters(i, j, n):
     order = c.argsort(kind='stable')
     return np.split(order, np.flatnonzero(np.diff(c[order])) + 1)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #5e710b86
 def _match(o, threshold):
     "Places in `o.i` of the pairs matched at an IoU of `threshold` or more."
     k = np.flatnonzero(o.iou >= threshold)
@@ -157,11 +182,13 @@ def match_objects(
     none = lambda x: np.full(len(x), -1)
     i, j, c = np.r_[o.i[k], missed, none(extra)], np.r_[o.j[k], none(missed), extra], np.r_[k, none(missed), none(extra)]
     at = lambda a, x: np.append(a.astype(int), 0)[x]
-    d = pd.DataFrame(dict(outcome=['matched']*len(k) + ['missed']*len(missed) + ['extra']*len(extra), truth=at(o.truth, i), predicted=at(o.predicted, j),
+    d = pd.DataFrame(dict(outcome=['matched']*len(k) + ['missed']*len(missed) + ['extra']*len(extra),
+                          truth=at(o.truth, i), predicted=at(o.predicted, j),
         truth_area=at(o.truth_area, i), predicted_area=at(o.predicted_area, j), common=at(o.common, c)))
     both = d.truth_area + d.predicted_area
     return d.assign(iou=d.common/(both - d.common), dice=2*d.common/both)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #ff33889e
 def _fraction(x):
     try: ok = 0 < float(x) <= 1
     except (TypeError, ValueError): ok = False
@@ -173,41 +200,54 @@ THRESHOLDS = (.5, .55, .6, .65, .7, .75, .8, .85, .9)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #bf33652c
 def _object_counts(o, thresholds):
-    c = dict(n_truth=len(o.truth), n_predicted=len(o.predicted)) | {f'tp_{100*t:g}': len(_match(o, t)) for t in thresholds}
+    c = dict(n_truth=len(o.truth), n_predicted=len(o.predicted)) | {f'tp_{100*t:g}': len(_match(o, t))
+                                                                    for t in thresholds}
     good = o.iou[o.iou > .5]
     order = np.lexsort((o.j, -o.iou, o.i))
     best = order[np.unique(o.i[order], return_index=True)[1]]  # of each true object that shares a pixel with any
     lost = o.truth_area.sum() - o.truth_area[o.i[best]].sum() + np.delete(o.predicted_area, o.j[best]).sum()
-    return c | dict(pq_tp=len(good), pq_iou=good.sum(), aji_common=o.common[best].sum(), aji_union=o.union[best].sum() + lost)
+    return c | dict(pq_tp=len(good), pq_iou=good.sum(), aji_common=o.common[best].sum(),
+                    aji_union=o.union[best].sum() + lost)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #b245e538
 def _object_scores(c):
     n, m = c['n_truth'], c['n_predicted']
     s, at = {}, [k[3:] for k in c if k.startswith('tp_')]
-    for name, part in dict(ap=lambda tp: n + m - tp, precision=lambda tp: m, recall=lambda tp: n, f1=lambda tp: (n + m)/2).items():
+    for name, part in dict(ap=lambda tp: n + m - tp, precision=lambda tp: m, recall=lambda tp: n,
+                           f1=lambda tp: (n + m)/2).items():
         s |= {f'{name}_{k}': _share(c[f'tp_{k}'], part(c[f'tp_{k}']), n + m) for k in at}
     if 'aji_union' not in c: return s  # objects of one size, see `score_sizes`
-    first = dict(mean_ap=np.mean([s[f'ap_{k}'] for k in at], 0), aji=_share(c['aji_common'], c['aji_union'], n + m), pq=_share(c['pq_iou'], (n + m)/2, n + m),
+    first = dict(mean_ap=np.mean([s[f'ap_{k}'] for k in at], 0), aji=_share(c['aji_common'], c['aji_union'], n + m),
+                 pq=_share(c['pq_iou'], (n + m)/2, n + m),
         sq=_share(c['pq_iou'], c['pq_tp'], n + m), rq=_share(c['pq_tp'], (n + m)/2, n + m))
-    return first | dict(count_error=m - n, count_error_abs=np.abs(m - n), count_error_rel=np.abs(m - n)/np.maximum(n, 1)) | s
+    return first | dict(count_error=m - n, count_error_abs=np.abs(m - n),
+                        count_error_rel=np.abs(m - n)/np.maximum(n, 1)) | s
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #bfed4413
-_COUNTS = ('n_truth', 'n_predicted', 'pq_tp', 'pq_iou', 'aji_common', 'aji_union', 'truth', 'predicted', 'common', 'soft_predicted', 'soft_common')
+_COUNTS = ('n_truth', 'n_predicted', 'pq_tp', 'pq_iou', 'aji_common', 'aji_union', 'truth', 'predicted', 'common',
+           'soft_predicted', 'soft_common')
 
-def _counts(table): return {k: table[k].to_numpy(float) for k in table.columns if k in _COUNTS or str(k).startswith('tp_')}
+def _counts(table):
+    return {k: table[k].to_numpy(float) for k in table.columns if k in _COUNTS or str(k).startswith('tp_')}
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #7410d8b2
 def _scores(c): return _object_scores(c) if 'n_truth' in c else _pixel_scores(c)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #2557ab81
 def _rows(pairs, images, count):
     "Counts of each pair as a table; an error names the image."
     rows, names = [], None if images is None else list(images)
     for i, pair in enumerate(pairs):
-        if names is not None and i >= len(names): raise InputError(f'images: expected a name for each pair, got {len(names)} for {i + 1} pairs or more')
+        if names is not None and i >= len(names):
+            raise InputError(f'images: expected a name for each pair, got {len(names)} for {i + 1} pairs or more')
         name = i if names is None else names[i]
         try:
-            if not isinstance(pair, (tuple, list)) or len(pair) != 2: raise InputError(f'expected a pair (truth, predicted), got {type(pair).__name__}')
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise InputError(f'expected a pair (truth, predicted), got {type(pair).__name__}')
             rows.append(pd.DataFrame(dict(image=name) | count(*pair)))
         except InputError as e: raise InputError(f'image {shown(name)}: {e}') from None
-    if not rows or (names is not None and len(names) != i + 1): raise InputError(f'pairs: expected one or more (truth, predicted), and as many as images, got {len(rows)}')
+    if not rows or (names is not None and len(names) != i + 1):
+        raise InputError(f'pairs: expected one or more (truth, predicted), and as many as images, got {len(rows)}')
     return pd.concat(rows, ignore_index=True)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #dd147c5b
@@ -218,11 +258,14 @@ def score_objects(
 )->pd.DataFrame: # A row an image: image, scores as above, and their counts (`tp_50`: matches at IoU 0.5)
     "Score the objects of a set, image by image."
     thresholds = [_fraction(t) for t in thresholds]
-    if not thresholds: raise InputError('thresholds: expected one IoU or more, such as (.5, .75), got none')
+    if not thresholds:
+        raise InputError('thresholds: expected one IoU or more, such as (.5, .75), got none')
     t = _rows(pairs, images, lambda a, b: {k: [v] for k, v in _object_counts(overlap(a, b), thresholds).items()})
     c = _counts(t)
-    return pd.concat([t[['image', 'n_truth', 'n_predicted']], pd.DataFrame(_scores(c)), t.drop(columns=['image', 'n_truth', 'n_predicted'])], axis=1)
+    return pd.concat([t[['image', 'n_truth', 'n_predicted']], pd.DataFrame(_scores(c)),
+                      t.drop(columns=['image', 'n_truth', 'n_predicted'])], axis=1)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #d799228f
 def score_pixels(
     pairs, # Pairs (truth, predicted): labels from 0 to n_classes and the same; or 0/1 and probabilities (floats)
     images:list|None=None, # Name of each image; None for 0, 1, …
@@ -231,29 +274,40 @@ def score_pixels(
     "Score the pixels of a set, image by image and class by class."
     def count(a, b):
         soft = np.asarray(b).dtype.kind == 'f'
-        if soft and n_classes > 1: raise InputError('predicted: expected labels for several classes, got probabilities; score each class by itself')
+        if soft and n_classes > 1:
+            raise InputError('predicted: expected labels for several classes, got probabilities; score each '
+                             'class by itself')
         return {'class': np.arange(n_classes) + 1} | (_soft_counts(a, b) if soft else _pixel_counts(a, b, n_classes))
     t = _rows(pairs, images, count)
-    if t.isna().any(axis=None): raise InputError('predicted: some are labels and some are probabilities; score them apart')
-    return pd.concat([t[['image', 'class']], pd.DataFrame(_scores(_counts(t))), t.drop(columns=['image', 'class'])], axis=1)
+    if t.isna().any(axis=None):
+        raise InputError('predicted: some are labels and some are probabilities; score them apart')
+    return pd.concat([t[['image', 'class']], pd.DataFrame(_scores(_counts(t))), t.drop(columns=['image', 'class'])],
+                     axis=1)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #8eff1d43
 def _method(tables, score, over):
     "Tables of one method, one a seed, checked and in the order of their images."
     tables = [tables] if isinstance(tables, pd.DataFrame) else list(tables)
     if not tables or not all(isinstance(t, pd.DataFrame) and 'image' in t for t in tables):
-        raise InputError('table: expected what score_objects or score_pixels made, or a list of such tables, one a seed')
+        raise InputError('table: expected what score_objects or score_pixels made, or a list of such tables, '
+                         'one a seed')
     for t in tables:
         if not len(t): raise InputError('table: expected one row or more, got none')
         if (twice := t.image.duplicated()).any():
-            raise InputError(f'table: image {shown(t.image[twice].iloc[0])} has several rows; select a class first, such as table[table["class"] == 1]')
+            raise InputError(f'table: image {shown(t.image[twice].iloc[0])} has several rows; select a class '
+                             'first, such as table[table["class"] == 1]')
         c = _counts(t)
         ways = ('images', 'objects' if 'n_truth' in c else 'pixels')
-        if over not in ways: raise InputError(f"over: expected '{ways[0]}' (mean of each image's score) or '{ways[1]}' (counts summed first), got {shown(over)}")
-        if score not in (known := _scores(c)): raise InputError(f'score: expected one of {", ".join(known)}, got {shown(score)}')
-        if not np.isfinite(np.stack(list(c.values()))).all(): raise InputError('table: expected finite counts, got NaN or infinity; score the images again')
+        if over not in ways:
+            raise InputError(f"over: expected '{ways[0]}' (mean of each image's score) or '{ways[1]}' (counts "
+                             f"summed first), got {shown(over)}")
+        if score not in (known := _scores(c)):
+            raise InputError(f'score: expected one of {", ".join(known)}, got {shown(score)}')
+        if not np.isfinite(np.stack(list(c.values()))).all():
+            raise InputError('table: expected finite counts, got NaN or infinity; score the images again')
     return [t.sort_values('image', ignore_index=True) for t in tables]
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #2b12115f
 def _resampled(table, score, over, g, w):
     "The score of the set for each row of group weights `w` (B, G)."
     c = _counts(table)
@@ -261,6 +315,7 @@ def _resampled(table, score, over, g, w):
     c = {k: w @ np.bincount(g, v) for k, v in c.items()}
     return c['x']/c['n'] if over == 'images' else _scores(c)[score]
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #2c4af315
 def _half_width(point, reps, n_groups):
     "Half the 95 % interval of the sum of the methods; `point` and `reps` hold (S,) and (B, S) of each method, with its sign (see metrics)."
     group, seeds = sum(r.mean(1) for r in reps).var(), [(p.var(ddof=1)/len(p), len(p) - 1) for p in point if len(p) > 1]
@@ -274,23 +329,32 @@ def _range(score, n_methods):
     if not score.startswith('count'): return (0., 1.) if n_methods == 1 else (-1., 1.)
     return 0. if n_methods == 1 and score != 'count_error' else -np.inf, np.inf
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #27638845
 def _interval(methods, score, over, n_boot, seed):
     methods = [_method(a, score, over) for a in methods]
     first, every = methods[0][0], [t for a in methods for t in a]
-    if any(not t.image.equals(first.image) for t in every): raise InputError('table: expected the same images in all; score both methods on the same images')
+    if any(not t.image.equals(first.image) for t in every):
+        raise InputError('table: expected the same images in all; score both methods on the same images')
     groups = lambda t: t['group'] if 'group' in t else pd.Series(dtype=float)
-    if any(not groups(t).equals(groups(first)) for t in every): raise InputError('table: expected the same column group in all')
+    if any(not groups(t).equals(groups(first)) for t in every):
+        raise InputError('table: expected the same column group in all')
     if n_boot < 100: raise InputError(f'n_boot: expected 100 or more resamples, got {n_boot}')
     g = number_groups(first.get('group'), len(first))
     n, r, step = int(g.max()) + 1, rng(seed, 'overlap'), max(1, 4_000_000//(int(g.max()) + 1))
-    of = lambda w: [sign*np.stack([_resampled(t, score, over, g, w) for t in a], 1) for sign, a in zip((1, -1), methods)]
+    of = lambda w: [sign*np.stack([_resampled(t, score, over, g, w) for t in a], 1)
+                    for sign, a in zip((1, -1), methods)]
     point = [p[0] for p in of(np.ones((1, n)))]
-    reps = [np.concatenate(x) for x in zip(*(of(draw_groups(r, np.zeros(n, int), min(step, n_boot - i))) for i in range(0, n_boot, step)))]
+    reps = [np.concatenate(x)
+            for x in zip(*(of(draw_groups(r, np.zeros(n, int), min(step, n_boot - i)))
+                           for i in range(0, n_boot, step)))]
     mean, half = float(sum(p.mean() for p in point)), _half_width(point, reps, n)
     low, high = wilson(mean, half, *_range(score, len(methods)))
     n_seeds = min(map(len, methods))
-    note = '; '.join(filter(None, [interval_note(np.zeros(len(g), int), g, n_seeds), 'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
-    return Interval(mean, low, high, tuple(point[0].tolist()) if len(methods) == 1 else (), f'{score} over {over}', len(g), n, n_seeds, note)
+    note = '; '.join(filter(None,
+                            [interval_note(np.zeros(len(g), int), g, n_seeds),
+                             'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
+    return Interval(mean, low, high, tuple(point[0].tolist()) if len(methods) == 1 else (), f'{score} over {over}',
+                    len(g), n, n_seeds, note)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #ac22fc15
 def score_interval(
@@ -303,6 +367,7 @@ def score_interval(
     "The score of a set with an interval over images, or over groups of them: Student's t on their variance, in Wilson's form, so that it keeps to the range of the score."
     return _interval([table], score, over, n_boot, seed)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #66b1a431
 def score_difference(
     table_a, # First method: a table, or a list of tables, one a seed
     table_b, # Second method, on the same images
@@ -322,9 +387,11 @@ def ap_curve(
     "Scores of a set at each threshold of its table."
     (t,) = _method(table, 'mean_ap', over)
     c = _counts(t)
-    s = {k: np.mean(v) for k, v in (_scores(c) if over == 'images' else _scores({k: v.sum() for k, v in c.items()})).items()}
+    s = {k: np.mean(v)
+         for k, v in (_scores(c) if over == 'images' else _scores({k: v.sum() for k, v in c.items()})).items()}
     at = [k[3:] for k in c if k.startswith('tp_')]
-    return pd.DataFrame(dict(threshold=[float(k)/100 for k in at]) | {name: [s[f'{name}_{k}'] for k in at] for name in ('ap', 'precision', 'recall', 'f1')})
+    return pd.DataFrame(dict(threshold=[float(k)/100 for k in at]) | {name: [s[f'{name}_{k}'] for k in at]
+                                                                      for name in ('ap', 'precision', 'recall', 'f1')})
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #857ea340
 def _size_names(edges):
@@ -332,6 +399,7 @@ def _size_names(edges):
     between = [f'{a:g} to {b:g} px' for a, b in zip(edges, edges[1:])]
     return [f'under {edges[0]:g} px', *between, f'{edges[-1]:g} px and more']
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #f9eb8924
 def _sizes(area, edges):
     "The place of each object's range."
     return np.searchsorted(edges, 2*np.sqrt(area/np.pi), side='right')
@@ -345,13 +413,15 @@ def score_sizes(
 )->pd.DataFrame: # A row an image and size that occurs in it: image, size, n_truth, n_predicted, matches, and their ap, precision, recall, f1
     "Score the objects of each size, image by image; `score_interval` over 'objects' pools the rows of one size."
     edges = np.asarray(edges, float)
-    if edges.ndim != 1 or not len(edges) or not (np.diff(edges) > 0).all() or not edges[0] > 0: raise InputError(f'edges: expected diameters in pixels, rising, such as (12, 24, 40), got {shown(edges)}')
+    if edges.ndim != 1 or not len(edges) or not (np.diff(edges) > 0).all() or not edges[0] > 0:
+        raise InputError(f'edges: expected diameters in pixels, rising, such as (12, 24, 40), got {shown(edges)}')
     names, key = _size_names(edges), f'{100*_fraction(threshold):g}'
     def count(truth, predicted):
         o = overlap(truth, predicted)
         matched = _match(o, threshold)
         extra = np.setdiff1d(np.arange(len(o.predicted)), o.j[matched])
-        true, hit, made_up = (np.bincount(_sizes(a, edges), minlength=len(names)) for a in (o.truth_area, o.truth_area[o.i[matched]], o.predicted_area[extra]))
+        true, hit, made_up = (np.bincount(_sizes(a, edges), minlength=len(names))
+                              for a in (o.truth_area, o.truth_area[o.i[matched]], o.predicted_area[extra]))
         return {'size': names, 'n_truth': true, 'n_predicted': hit + made_up, f'tp_{key}': hit}
     t = _rows(pairs, images, count)
     t = t[t['n_truth'] + t['n_predicted'] > 0].reset_index(drop=True)
