@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from ..metrics import classification as metrics
+from ..metrics.intervals import conclusion
 from ..core import InputError, read_json, rng, show_once, shown, write_json
 from ..data.datasets import fold_table, read_csv, read_table, write_csv
 from ..data.preprocess import Preprocessing
@@ -235,7 +236,7 @@ def _summarise(folder, config, table, y, splits):
     if len(best) > 1:
         a, b = best[0]['name'], best[1]['name']
         d = diff(got[1., a][0], got[1., b][0])
-        difference, said = dict(methods=[a, b], **asdict(d)), re.sub(r'\bclass (\d+) comes', lambda m: f'class {shown(config["classes"][int(m[1])])} comes', metrics.conclusion(d, a, b))
+        difference, said = dict(methods=[a, b], **asdict(d)), re.sub(r'\bclass (\d+) comes', lambda m: f'class {shown(config["classes"][int(m[1])])} comes', conclusion(d, a, b))
     budget = config['settings']['seconds']
     if budget and not config['settings']['patience']:
         used = {a: [o['seconds'] for k, o in replay.items() if k.startswith(f'{a}_1_')] for a in config['methods']}

@@ -12,9 +12,8 @@ __all__ = ['THRESHOLDS', 'dice', 'iou', 'soft_dice', 'Overlap', 'overlap', 'matc
 from dataclasses import dataclass
 from functools import cached_property
 import numpy as np, pandas as pd
-from scipy.special import stdtrit
 from ..core import InputError, rng, shown
-from .classification import Interval, draw_groups, number_groups, interval_note, wilson
+from .intervals import Interval, make_interval, number_groups, resample_groups
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #97c5ef87
 def _checked(truth, predicted, soft=False):
@@ -315,46 +314,43 @@ def _resampled(table, score, over, g, w):
     c = {k: w @ np.bincount(g, v) for k, v in c.items()}
     return c['x']/c['n'] if over == 'images' else _scores(c)[score]
 
-# %% ../../nbs/metrics/02_segmentation.ipynb #2c4af315
-def _half_width(point, reps, n_groups):
-    "Half the 95 % interval of the sum of the methods; `point` and `reps` hold (S,) and (B, S) of each method, with its sign (see metrics)."
-    group, seeds = sum(r.mean(1) for r in reps).var(), [(p.var(ddof=1)/len(p), len(p) - 1) for p in point if len(p) > 1]
-    v = group + sum(a for a, _ in seeds)
-    spread = group**2/max(n_groups - 1, 1) + sum(a**2/k for a, k in seeds)
-    return stdtrit(max(1., v**2/max(spread, 1e-300)), .975)*v**.5 if n_groups > 1 else np.inf
-
 # %% ../../nbs/metrics/02_segmentation.ipynb #742a1f45
-def _range(score, n_methods):
+def _limits(score, n_methods):
     "Lowest and highest value of a score, or of a difference."
     if not score.startswith('count'): return (0., 1.) if n_methods == 1 else (-1., 1.)
-    return 0. if n_methods == 1 and score != 'count_error' else -np.inf, np.inf
+    lowest = 0. if n_methods == 1 and score != 'count_error' else -np.inf
+    return lowest, np.inf
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #27638845
-def _interval(methods, score, over, n_boot, seed):
-    methods = [_method(a, score, over) for a in methods]
-    first, every = methods[0][0], [t for a in methods for t in a]
-    if any(not t.image.equals(first.image) for t in every):
+def _groups(table):
+    "The groups of the images of a table; empty where it names none."
+    return table['group'] if 'group' in table else pd.Series(dtype=float)
+
+# %% ../../nbs/metrics/02_segmentation.ipynb #6058caf5
+def _check_same_images(tables):
+    "Refuse tables that cannot be paired: other images, or other groups of them."
+    first = tables[0]
+    if any(not t.image.equals(first.image) for t in tables):
         raise InputError('table: expected the same images in all; score both methods on the same images')
-    groups = lambda t: t['group'] if 'group' in t else pd.Series(dtype=float)
-    if any(not groups(t).equals(groups(first)) for t in every):
+    if any(not _groups(t).equals(_groups(first)) for t in tables):
         raise InputError('table: expected the same column group in all')
+
+# %% ../../nbs/metrics/02_segmentation.ipynb #84a485ee
+def _interval(methods, score, over, n_boot, seed):
+    "Interval of the first method's score, less the second's if there is one."
+    methods = [_method(tables, score, over) for tables in methods]
+    every = [table for tables in methods for table in tables]
+    _check_same_images(every)
     if n_boot < 100: raise InputError(f'n_boot: expected 100 or more resamples, got {n_boot}')
-    g = number_groups(first.get('group'), len(first))
-    n, r, step = int(g.max()) + 1, rng(seed, 'overlap'), max(1, 4_000_000//(int(g.max()) + 1))
-    of = lambda w: [sign*np.stack([_resampled(t, score, over, g, w) for t in a], 1)
-                    for sign, a in zip((1, -1), methods)]
-    point = [p[0] for p in of(np.ones((1, n)))]
-    reps = [np.concatenate(x)
-            for x in zip(*(of(draw_groups(r, np.zeros(n, int), min(step, n_boot - i)))
-                           for i in range(0, n_boot, step)))]
-    mean, half = float(sum(p.mean() for p in point)), _half_width(point, reps, n)
-    low, high = wilson(mean, half, *_range(score, len(methods)))
-    n_seeds = min(map(len, methods))
-    note = '; '.join(filter(None,
-                            [interval_note(np.zeros(len(g), int), g, n_seeds),
-                             'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
-    return Interval(mean, low, high, tuple(point[0].tolist()) if len(methods) == 1 else (), f'{score} over {over}',
-                    len(g), n, n_seeds, note)
+    g = number_groups(every[0].get('group'), len(every[0]))
+    n = int(g.max()) + 1
+    def measure(w): return np.stack([_resampled(t, score, over, g, w) for t in every], 1)
+    values = measure(np.ones((1, n)))[0]
+    reps = resample_groups(measure, np.zeros(n, int), n_boot, rng(seed, 'overlap'), n)
+    limits = _limits(score, len(methods))
+    one_class = np.zeros(len(g), int)
+    n_seeds = [len(tables) for tables in methods]
+    return make_interval(values, reps, n_seeds, limits, f'{score} over {over}', one_class, g, n - 1)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #ac22fc15
 def score_interval(
