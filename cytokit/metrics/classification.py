@@ -114,6 +114,7 @@ def auc(
 
 # %% ../../nbs/metrics/01_classification.ipynb #0cff847d
 def _check_probabilities(targets, scores, weights):
+    "Like `_check`, and the scores are probabilities."
     t, s, w = _check(targets, scores, weights)
     if s.min() < 0 or np.abs(s.sum(1) - 1).max() > 1e-3:
         raise InputError('scores: expected probabilities, each row adding up to 1, got a smallest value of '
@@ -234,5 +235,5 @@ def paired_difference(
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
 )->Interval: # First minus second, with its 95 % interval
-    "The difference between two methods on the same images, with an interval over groups (paired) and seeds (not paired)."
+    "The difference between two methods on the same images: paired over groups, not over seeds."
     return _interval(targets, [scores_a, scores_b], groups, metric, n_boot, seed)

@@ -93,7 +93,7 @@ def wilson(
     high:float=1., # Highest value that it can take; infinity for an error
     at:float|None=None, # Where `half` was measured, inside the range; None: at `mean`
 )->tuple[float, float]: # The ends of the interval, never outside `low` and `high`
-    "Student's interval made to fit the range of a score (Wilson 1927): every value is judged by the spread that belongs to it."
+    "Student's interval made to fit the range of a score (Wilson 1927): each value has the spread that belongs to it."
     at = mean if at is None else at
     if half < 1e-12: return mean, mean
     if low == -np.inf: return mean - half, mean + half
@@ -152,7 +152,7 @@ def make_interval(
     g:np.ndarray, # (N,) group numbers
     n_free:int, # Groups less one a stratum
     n_answers:float|None=None, # Right and wrong answers that the score rests on; None: it is another kind of score
-)->Interval: # Of the method, or of the first less the second
+)->'Interval': # Of the method, or of the first less the second
     "Mean and 95 % interval of one method, or of the difference between two."
     low, high = limits
     points = signed_parts(values, n_seeds)
@@ -185,7 +185,7 @@ def _data_words(d, group):
 
 # %% ../../nbs/metrics/00_intervals.ipynb #cf3224e8
 def conclusion(
-    difference:Interval, # From `paired_difference` or `score_difference`
+    difference:'Interval', # From `paired_difference` or `score_difference`
     name_a:str, # The first method
     name_b:str, # The second method
     unit:str='points', # What a hundredth of the metric is called

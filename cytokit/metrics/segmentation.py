@@ -17,12 +17,14 @@ from .intervals import Interval, make_interval, number_groups, resample_groups
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #97c5ef87
 def _checked(truth, predicted, soft=False):
+    "Both as flat arrays, checked; `soft`: `predicted` holds probabilities."
     t, p = np.asarray(truth), np.asarray(predicted)
     for name, a, kinds, what in (('truth', t, 'biu', 'whole numbers'),
                                  ('predicted', p, 'f' if soft else 'biu',
                                   'probabilities (floats)' if soft else 'whole numbers')):
         if a.dtype.kind not in kinds or not a.size:
-            fix = 'soft_dice takes probabilities, dice and iou take labels' if a.dtype.kind in 'fiub' else 'give a label image as an array'
+            fix = 'give a label image as an array'
+            if a.dtype.kind in 'fiub': fix = 'soft_dice takes probabilities, dice and iou take labels'
             raise InputError(f'{name}: expected {what}, one a pixel, got {a.dtype} {a.shape}; {fix}')
         if a.dtype.kind == 'i' and a.min() < 0:
             raise InputError(f'{name}: expected labels of 0 (background) and above, got {a.min()}; give ignored '
@@ -60,6 +62,7 @@ def _share(a, b, found):
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #c35d740c
 def _pixel_counts(truth, predicted, n_classes):
+    "Pixels of each class in the truth, in the prediction and in both."
     a, b, i, j, n = _count(truth, predicted)
     for name, x in (('truth', a), ('predicted', b)):
         if x[-1] > n_classes:
@@ -72,6 +75,7 @@ def _pixel_counts(truth, predicted, n_classes):
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #1d641468
 def _soft_counts(truth, probability):
+    "Sums of soft Dice: true pixels, probabilities, and those of true pixels."
     t, p = _checked(truth, probability, soft=True)
     if t.max() > 1:
         raise InputError(f'truth: expected 0 and 1 for soft Dice, got {t.max()}; give (truth == class) with the '
@@ -81,6 +85,7 @@ def _soft_counts(truth, probability):
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #29284909
 def _pixel_scores(c):
+    "Dice and IoU, or soft Dice, from counts `c` of pixels."
     if 'soft_common' in c:
         return dict(soft_dice=_share(2*c['soft_common'], c['truth'] + c['soft_predicted'], 0))
     both = c['truth'] + c['predicted']
@@ -90,7 +95,7 @@ def _pixel_scores(c):
 def dice(
     truth, # Labels from 0 to n_classes, (H, W) integers
     predicted, # The same shape
-    n_classes:int=1, # Classes beside the background
+    n_classes:int=1, # Classes without the background
 )->float|np.ndarray: # From 0 to 1; (n_classes,) for more than one class; 1 where both are empty
     "Hard Dice coefficient of one image (Dice 1945): twice the common pixels over the sum of both."
     x = _pixel_scores(_pixel_counts(truth, predicted, n_classes))['dice']
@@ -100,7 +105,7 @@ def dice(
 def iou(
     truth, # Labels from 0 to n_classes, (H, W) integers
     predicted, # The same shape
-    n_classes:int=1, # Classes beside the background
+    n_classes:int=1, # Classes without the background
 )->float|np.ndarray: # From 0 to 1; (n_classes,) for more than one class; 1 where both are empty
     "Hard intersection over union of one image (Jaccard 1912)."
     x = _pixel_scores(_pixel_counts(truth, predicted, n_classes))['iou']
@@ -111,7 +116,7 @@ def soft_dice(
     truth, # 0 and 1, (H, W) integers or booleans
     probability, # From 0 to 1, (H, W) floats
 )->float: # From 0 to 1
-    "Soft Dice coefficient of one image: probabilities take the place of predicted pixels, sums are not squared (Drozdzal et al. 2016)."
+    "Soft Dice of one image: probabilities in place of predicted pixels, sums not squared (Drozdzal et al. 2016)."
     return float(_pixel_scores(_soft_counts(truth, probability))['soft_dice'][0])
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #861ed792
@@ -145,10 +150,12 @@ def overlap(
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #630feeb3
 def _clusters(i, j, n):
-    "Pairs that share no object with another pair, and the clusters of those that do; (row, column) in, lists of places out."
+    "Places of the pairs (i, j) in clusters: pairs of two clusters share no object; i is below n."
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
-    c = connected_components(coo_array((np.ones(len(i)), (i, n + j)), shape=(n + j.max() + 1,)*2), directed=False)[1][i]
+    size = n + j.max() + 1
+    graph = coo_array((np.ones(len(i)), (i, n + j)), shape=(size, size))
+    c = connected_components(graph, directed=False)[1][i]
     order = c.argsort(kind='stable')
     return np.split(order, np.flatnonzero(np.diff(c[order])) + 1)
 
@@ -173,22 +180,27 @@ def match_objects(
     truth, # Instance labels, (H, W) integers, 0 = background
     predicted, # The same shape
     threshold:float=.5, # Least IoU of a match, above 0 and up to 1
-)->pd.DataFrame: # A row an object: outcome ('matched', 'missed', 'extra'), truth and predicted (labels, 0 for none), their areas and common pixels, iou, dice
-    "Which objects were found, missed or made up; one to one, as StarDist matches (Schmidt et al. 2018)."
+)->pd.DataFrame: # A row an object: outcome, truth and predicted (labels, 0 for none), areas, common pixels, iou, dice
+    "Which objects were 'matched', 'missed' or 'extra'; one to one, as StarDist matches (Schmidt et al. 2018)."
     o = overlap(truth, predicted)
     k = _match(o, _fraction(threshold))
-    missed, extra = (np.setdiff1d(np.arange(len(x)), y[k]) for x, y in ((o.truth, o.i), (o.predicted, o.j)))
-    none = lambda x: np.full(len(x), -1)
-    i, j, c = np.r_[o.i[k], missed, none(extra)], np.r_[o.j[k], none(missed), extra], np.r_[k, none(missed), none(extra)]
-    at = lambda a, x: np.append(a.astype(int), 0)[x]
-    d = pd.DataFrame(dict(outcome=['matched']*len(k) + ['missed']*len(missed) + ['extra']*len(extra),
-                          truth=at(o.truth, i), predicted=at(o.predicted, j),
-        truth_area=at(o.truth_area, i), predicted_area=at(o.predicted_area, j), common=at(o.common, c)))
+    missed = np.setdiff1d(np.arange(len(o.truth)), o.i[k])
+    extra = np.setdiff1d(np.arange(len(o.predicted)), o.j[k])
+    no_truth, no_predicted = np.full(len(extra), -1), np.full(len(missed), -1)
+    i = np.r_[o.i[k], missed, no_truth]
+    j = np.r_[o.j[k], no_predicted, extra]
+    c = np.r_[k, no_predicted, no_truth]
+    def at(values, places): return np.append(values.astype(int), 0)[places]   # place -1 holds 0
+    d = pd.DataFrame(dict(
+        outcome=['matched']*len(k) + ['missed']*len(missed) + ['extra']*len(extra),
+        truth=at(o.truth, i), predicted=at(o.predicted, j), truth_area=at(o.truth_area, i),
+        predicted_area=at(o.predicted_area, j), common=at(o.common, c)))
     both = d.truth_area + d.predicted_area
     return d.assign(iou=d.common/(both - d.common), dice=2*d.common/both)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #ff33889e
 def _fraction(x):
+    "A threshold of IoU as a number; refused outside of (0, 1]."
     try: ok = 0 < float(x) <= 1
     except (TypeError, ValueError): ok = False
     if not ok: raise InputError(f'threshold: expected an IoU above 0 and up to 1, got {shown(x)}')
@@ -199,8 +211,9 @@ THRESHOLDS = (.5, .55, .6, .65, .7, .75, .8, .85, .9)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #bf33652c
 def _object_counts(o, thresholds):
-    c = dict(n_truth=len(o.truth), n_predicted=len(o.predicted)) | {f'tp_{100*t:g}': len(_match(o, t))
-                                                                    for t in thresholds}
+    "Counts of one image that the scores of its objects are made of; `o` is its `Overlap`."
+    c = dict(n_truth=len(o.truth), n_predicted=len(o.predicted))
+    c |= {f'tp_{100*t:g}': len(_match(o, t)) for t in thresholds}
     good = o.iou[o.iou > .5]
     order = np.lexsort((o.j, -o.iou, o.i))
     best = order[np.unique(o.i[order], return_index=True)[1]]  # of each true object that shares a pixel with any
@@ -210,27 +223,32 @@ def _object_counts(o, thresholds):
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #b245e538
 def _object_scores(c):
+    "Scores of objects from their counts `c`: of one image, of each image, or of a set."
     n, m = c['n_truth'], c['n_predicted']
-    s, at = {}, [k[3:] for k in c if k.startswith('tp_')]
-    for name, part in dict(ap=lambda tp: n + m - tp, precision=lambda tp: m, recall=lambda tp: n,
-                           f1=lambda tp: (n + m)/2).items():
-        s |= {f'{name}_{k}': _share(c[f'tp_{k}'], part(c[f'tp_{k}']), n + m) for k in at}
+    at = [k[3:] for k in c if k.startswith('tp_')]
+    s = {f'ap_{k}': _share(c[f'tp_{k}'], n + m - c[f'tp_{k}'], n + m) for k in at}
+    for name, part in dict(precision=m, recall=n, f1=(n + m)/2).items():
+        s |= {f'{name}_{k}': _share(c[f'tp_{k}'], part, n + m) for k in at}
     if 'aji_union' not in c: return s  # objects of one size, see `score_sizes`
     first = dict(mean_ap=np.mean([s[f'ap_{k}'] for k in at], 0), aji=_share(c['aji_common'], c['aji_union'], n + m),
-                 pq=_share(c['pq_iou'], (n + m)/2, n + m),
-        sq=_share(c['pq_iou'], c['pq_tp'], n + m), rq=_share(c['pq_tp'], (n + m)/2, n + m))
-    return first | dict(count_error=m - n, count_error_abs=np.abs(m - n),
-                        count_error_rel=np.abs(m - n)/np.maximum(n, 1)) | s
+                 pq=_share(c['pq_iou'], (n + m)/2, n + m), sq=_share(c['pq_iou'], c['pq_tp'], n + m),
+                 rq=_share(c['pq_tp'], (n + m)/2, n + m))
+    errors = dict(count_error=m - n, count_error_abs=np.abs(m - n),
+                  count_error_rel=np.abs(m - n)/np.maximum(n, 1))
+    return first | errors | s
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #bfed4413
 _COUNTS = ('n_truth', 'n_predicted', 'pq_tp', 'pq_iou', 'aji_common', 'aji_union', 'truth', 'predicted', 'common',
            'soft_predicted', 'soft_common')
 
 def _counts(table):
+    "The columns of a table that hold counts: {name: (N,) floats}."
     return {k: table[k].to_numpy(float) for k in table.columns if k in _COUNTS or str(k).startswith('tp_')}
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #7410d8b2
-def _scores(c): return _object_scores(c) if 'n_truth' in c else _pixel_scores(c)
+def _scores(c):
+    "Scores of objects or of pixels, whichever `c` counts."
+    return _object_scores(c) if 'n_truth' in c else _pixel_scores(c)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #2557ab81
 def _rows(pairs, images, count):
@@ -268,8 +286,8 @@ def score_objects(
 def score_pixels(
     pairs, # Pairs (truth, predicted): labels from 0 to n_classes and the same; or 0/1 and probabilities (floats)
     images:list|None=None, # Name of each image; None for 0, 1, …
-    n_classes:int=1, # Classes beside the background
-)->pd.DataFrame: # A row an image and class: image, class, dice and iou (labels) or soft_dice (probabilities), and their counts in pixels
+    n_classes:int=1, # Classes without the background
+)->pd.DataFrame: # A row an image and class: image, class, dice and iou or soft_dice, and their counts in pixels
     "Score the pixels of a set, image by image and class by class."
     def count(a, b):
         soft = np.asarray(b).dtype.kind == 'f'
@@ -354,13 +372,13 @@ def _interval(methods, score, over, n_boot, seed):
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #ac22fc15
 def score_interval(
-    table, # From `score_objects` or `score_pixels` (rows of one class), with a column `group` where images belong together; or a list of such tables, one a seed
+    table, # From `score_objects` or `score_pixels` (rows of one class), `group` names patients; or a list, one a seed
     score:str, # A column of scores, such as 'ap_50', 'pq', 'dice'
-    over:str, # 'images': mean of each image's score (macro); 'objects' or 'pixels': counts summed over the set first (micro)
+    over:str, # 'images': mean of each image's score (macro); 'objects' or 'pixels': counts summed first (micro)
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
 )->Interval: # With its 95 % interval; its `metric` says over what
-    "The score of a set with an interval over images, or over groups of them: Student's t on their variance, in Wilson's form, so that it keeps to the range of the score."
+    "The score of a set with an interval over images, or over groups of them, inside the range of the score."
     return _interval([table], score, over, n_boot, seed)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #66b1a431
@@ -383,11 +401,11 @@ def ap_curve(
     "Scores of a set at each threshold of its table."
     (t,) = _method(table, 'mean_ap', over)
     c = _counts(t)
-    s = {k: np.mean(v)
-         for k, v in (_scores(c) if over == 'images' else _scores({k: v.sum() for k, v in c.items()})).items()}
+    scores = _scores(c) if over == 'images' else _scores({k: v.sum() for k, v in c.items()})
+    means = {k: np.mean(v) for k, v in scores.items()}
     at = [k[3:] for k in c if k.startswith('tp_')]
-    return pd.DataFrame(dict(threshold=[float(k)/100 for k in at]) | {name: [s[f'{name}_{k}'] for k in at]
-                                                                      for name in ('ap', 'precision', 'recall', 'f1')})
+    columns = {name: [means[f'{name}_{k}'] for k in at] for name in ('ap', 'precision', 'recall', 'f1')}
+    return pd.DataFrame(dict(threshold=[float(k)/100 for k in at]) | columns)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #857ea340
 def _size_names(edges):
@@ -406,7 +424,7 @@ def score_sizes(
     images:list|None=None, # Name of each image; None for 0, 1, …
     edges=(12, 24, 40), # Diameters where a range ends and the next begins, in pixels, rising
     threshold:float=.5, # Least IoU of a match
-)->pd.DataFrame: # A row an image and size that occurs in it: image, size, n_truth, n_predicted, matches, and their ap, precision, recall, f1
+)->pd.DataFrame: # A row an image and size in it: image, size, n_truth, n_predicted, matches, ap, precision, recall, f1
     "Score the objects of each size, image by image; `score_interval` over 'objects' pools the rows of one size."
     edges = np.asarray(edges, float)
     if edges.ndim != 1 or not len(edges) or not (np.diff(edges) > 0).all() or not edges[0] > 0:
