@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, images that could be either, files that look like none of their class, and where annotators disagree.
+"""Labels that are probably wrong, images that could be either, files unlike all others of their class, and where annotators disagree.
 
 Docs: https://cytokit.github.io/cytokit/quality/labels.html.md"""
 
@@ -10,9 +10,9 @@ __all__ = ['MOST_SHARE', 'confident_joint', 'quick_features', 'quick_probabiliti
 
 # %% ../../nbs/quality/05_labels.ipynb #916704f0
 import numpy as np, pandas as pd
-from ..core import InputError, shown
-from .findings import finding, findings_table
-from .splits import ALL_FEATURES, join_rows, rank_features, out_of_fold
+from cytokit.core import InputError, shown
+from cytokit.quality.findings import finding, findings_table
+from cytokit.quality.splits import ALL_FEATURES, join_rows, rank_features, out_of_fold
 
 # %% ../../nbs/quality/05_labels.ipynb #a23ac904
 def _confident(y, p):
@@ -98,39 +98,6 @@ def _outlier_scores(x, y):
         z[i] = (d - np.median(d))/max(1.4826*np.median(np.abs(d - np.median(d))), 1e-6)
     return z
 
-# %% ../../nbs/quality/05_labels.ipynb #c5798a7a
-def label_findings(
-    table:pd.DataFrame, # Of `read_table`, task 'class'
-    probabilities, # (N, K) out of fold, in the order of the table; rows of NaN are left out
-    names, # The K names of the classes, in the order of the columns
-    features:np.ndarray|None=None, # (N, d) for outliers, such as `quick_features`; None: not looked for
-)->pd.DataFrame: # Findings, columns `COLUMNS`; the value of a wrong label is the confidence in it
-    "Suspicious labels. The suggested class stands in `group`."
-    names, p = [str(n) for n in names], np.asarray(probabilities, float)
-    if p.ndim != 2 or p.shape != (len(table), len(names)):
-        raise InputError(f'probabilities: expected ({len(table)}, {len(names)}), a row an image and a column a '
-                         f'name, got {p.shape}')
-    unknown = sorted(set(table.target.map(str)) - set(names))
-    if unknown:
-        raise InputError(f'names: the class {shown(unknown[0])!r} of the table is not among them; give the names '
-                         'of the columns of probabilities')
-    all_y = np.array([names.index(str(v)) for v in table.target], int)
-    use = ~np.isnan(p).all(1) if len(p) else np.zeros(0, bool)
-    files, y, out = table.image.to_numpy()[use], all_y[use], []
-    if len(y):
-        y, p = _check_labels(y, p[use])
-        out += [*_wrong(files, y, p, names), *_ambiguous(files, y, p, names)]
-    if features is not None and len(table):
-        x = np.asarray(features, float)
-        if x.ndim != 2 or len(x) != len(table) or not np.isfinite(x).all():
-            raise InputError(f'features: expected ({len(table)}, d) finite numbers, got {x.shape}')
-        z = _outlier_scores(x, all_y)
-        out += [finding(table.image.iloc[i], 'label_outlier', (
-            f'it is unlike the others of class {shown(names[all_y[i]])!r} (robust score {z[i]:.1f} of the '
-            'distance to its nearest)'), z[i], 6, 0, group=names[all_y[i]])
-                for i in np.flatnonzero(z > 6)]
-    return findings_table(out)
-
 # %% ../../nbs/quality/05_labels.ipynb #b296ba14
 # Of images with such a probability that carry the label: a higher share is no reason to doubt one of them
 MOST_SHARE = .05
@@ -163,13 +130,46 @@ def _wrong(files, y, p, names):
 
 # %% ../../nbs/quality/05_labels.ipynb #a11acd32
 def _ambiguous(files, y, p, names):
-    if np.mean(p.argmax(1) == y) < .9: return  # a classifier that is often in doubt tells of itself
+    if np.mean(p.argmax(1) == y) < .9: return  # a classifier that is often in doubt only reports its own doubt
     o = np.argsort(-p, 1)
     n = np.arange(len(y))
     a, b = p[n, o[:, 0]], p[n, o[:, 1]]
     for i in np.flatnonzero((a - b < .1) & (a + b > .9)):
         yield finding(files[i], 'label_ambiguous',
                       f'{shown(names[o[i, 0]])!r} ({a[i]:.0%}) and {shown(names[o[i, 1]])!r} ({b[i]:.0%}) are as likely', a[i] - b[i], .1, group=names[o[i, 0 if o[i, 0] != y[i] else 1]])
+
+# %% ../../nbs/quality/05_labels.ipynb #c5798a7a
+def label_findings(
+    table:pd.DataFrame, # Of `read_table`, task 'class'
+    probabilities, # (N, K) out of fold, in the order of the table; rows of NaN are left out
+    names, # The K names of the classes, in the order of the columns
+    features:np.ndarray|None=None, # (N, d) for outliers, such as `quick_features`; None: not looked for
+)->pd.DataFrame: # Findings, columns `COLUMNS`; the value of a wrong label is the confidence in it
+    "Suspicious labels. The suggested class stands in `group`."
+    names, p = [str(n) for n in names], np.asarray(probabilities, float)
+    if p.ndim != 2 or p.shape != (len(table), len(names)):
+        raise InputError(f'probabilities: expected ({len(table)}, {len(names)}), a row an image and a column a '
+                         f'name, got {p.shape}')
+    unknown = sorted(set(table.target.map(str)) - set(names))
+    if unknown:
+        raise InputError(f'names: the class {shown(unknown[0])!r} of the table is not among them; give the names '
+                         'of the columns of probabilities')
+    all_y = np.array([names.index(str(v)) for v in table.target], int)
+    use = ~np.isnan(p).all(1) if len(p) else np.zeros(0, bool)
+    files, y, out = table.image.to_numpy()[use], all_y[use], []
+    if len(y):
+        y, p = _check_labels(y, p[use])
+        out += [*_wrong(files, y, p, names), *_ambiguous(files, y, p, names)]
+    if features is not None and len(table):
+        x = np.asarray(features, float)
+        if x.ndim != 2 or len(x) != len(table) or not np.isfinite(x).all():
+            raise InputError(f'features: expected ({len(table)}, d) finite numbers, got {x.shape}')
+        z = _outlier_scores(x, all_y)
+        out += [finding(table.image.iloc[i], 'label_outlier', (
+            f'it is unlike the others of class {shown(names[all_y[i]])!r} (robust score {z[i]:.1f} of the '
+            'distance to its nearest)'), z[i], 6, 0, group=names[all_y[i]])
+                for i in np.flatnonzero(z > 6)]
+    return findings_table(out)
 
 # %% ../../nbs/quality/05_labels.ipynb #3b6dac71
 def cohen_kappa(

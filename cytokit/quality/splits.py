@@ -13,10 +13,10 @@ import math, os, re
 from functools import lru_cache
 import numpy as np, pandas as pd
 from scipy.special import betaincinv
-from ..core import InputError, parallel_map, rng, shown
-from ..data.datasets import table_attrs, group_question
-from ..data.formats import hushed, read_image
-from .findings import finding, findings_table
+from cytokit.core import InputError, parallel_map, rng, shown
+from cytokit.data.datasets import table_attrs, group_question
+from cytokit.data.formats import hushed, read_image
+from cytokit.quality.findings import finding, findings_table
 
 # %% ../../nbs/quality/04_splits.ipynb #4f4f5e43
 def exact_interval(
@@ -62,7 +62,7 @@ def rank_features(
     t:pd.DataFrame, # Of `join_rows`
     names:list, # Columns; those that are not there are left out
 )->np.ndarray: # (n, features) float64
-    "Columns as normal scores of ranks: unit-free, outliers tamed, NaN in the middle; text as one column a value."
+    "Columns as normal scores of ranks: unit-free, without outliers, NaN in the middle; text as one column a value."
     from scipy.special import ndtri
     out = []
     for c in names:
@@ -91,7 +91,9 @@ _copy_of = dict(exact='', near=' (nearly the same pixels)', turned=' (turned or 
                 inverted=' (dark and bright exchanged)')
 
 def _certain(correlation):
-    return 'sure' if correlation >= .95 else 'possible' if correlation != correlation else 'likely'
+    "How certain it is that two images are the same, from the correlation of their pixels; NaN where unknown."
+    if correlation >= .95: return 'sure'
+    return 'possible' if np.isnan(correlation) else 'likely'
 
 # %% ../../nbs/quality/04_splits.ipynb #26854bc3
 def _same_images(pairs, of):
@@ -356,7 +358,7 @@ def _auc(p, y, unit, n=300):
     return float(auc(np.ones(len(y)))), *map(float, np.percentile(boot, [.5, 99.5]))
 
 # %% ../../nbs/quality/04_splits.ipynb #4e00f6bb
-def _told(t, names, y, unit):
+def _separability(t, names, y, unit):
     "Balanced accuracy, its interval and chance, for the families `names`; None if it cannot be tried."
     x, code = rank_features(t, names), pd.factorize(y, sort=True)[0]
     p = _simply(x, code, np.asarray(unit)) if len(set(code)) > 1 else None
@@ -379,12 +381,12 @@ def _many_sizes(t):
 
 # %% ../../nbs/quality/04_splits.ipynb #58857b21
 def _shortcut_findings(t):
-    "One finding, of all families of measurements that tell the classes."
+    "One finding, of all families of measurements from which the class can be told."
     t = _thin(t, t.target).reset_index(drop=True)
     if t.target.nunique() < 2: return
     need, found = .2 + 1/math.sqrt(t.unit.nunique()), []
     for family, names in FAMILIES.items():
-        s = _told(t, names, t.target, t.unit)
+        s = _separability(t, names, t.target, t.unit)
         if s and s[0] >= (limit := s[3] + need*(1 - s[3])) and s[1] > s[3]:
             found.append((family, *s, limit))
     if not found: return
@@ -412,14 +414,14 @@ def _site_findings(t, sites):
     for c in sites:
         d = _some(t[t[c].notna()]).reset_index(drop=True)
         unit = d.image.map(str) if c == 'group' else d.unit
-        s = _told(d, ALL_FEATURES, d[c], unit)
+        s = _separability(d, ALL_FEATURES, d[c], unit)
         if s and s[0] >= .5 + .5*s[3] and s[1] > s[3]:
             yield finding('', 'split_site', (
                 f'the {c} of an image can be told from simple measurements: balanced accuracy {s[0]:.2f} '
                 f'({s[1]:.2f} to {s[2]:.2f}), chance {s[3]:.2f}'), s[0], .5 + .5*s[3], median=s[3], group=c)
 
 # %% ../../nbs/quality/04_splits.ipynb #d25c8b8e
-def _told_apart_findings(t):
+def _separable_findings(t):
     for s in ('valid', 'test'):
         d = _some(t[t.split.isin(['train', s])]).reset_index(drop=True)
         y = (d.split == s).astype(int).to_numpy()
@@ -498,7 +500,7 @@ def split_findings(
     sites = _sites(t, list(table))
     out = [*_group_leaks(t), *(_duplicate_leaks(t, pairs) if pairs is not None and len(pairs) else ()),
            *_neighbour_leaks(t, rows), *_size_findings(t),
-           *_drift_findings(t, ('target_value', 'foreground')), *_told_apart_findings(t), *_site_findings(t, sites)]
+           *_drift_findings(t, ('target_value', 'foreground')), *_separable_findings(t), *_site_findings(t, sites)]
     if question := group_question(table): out.append(finding('', 'group_forgotten', question))
     if task == 'class' and pairs is not None: out += _label_conflicts(t, pairs)
     if task == 'class':
