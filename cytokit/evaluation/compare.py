@@ -17,6 +17,7 @@ import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from ..metrics import classification as metrics
 from ..core import InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once, shown, write_json
+from ..metrics.intervals import conclusion
 from ..data.datasets import fold_table, read_csv, read_table, write_csv
 from ..data.preprocess import Preprocessing
 from ..training.fit import DEFAULT_LR

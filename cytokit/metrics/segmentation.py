@@ -12,28 +12,40 @@ __all__ = ['THRESHOLDS', 'dice', 'iou', 'soft_dice', 'Overlap', 'overlap', 'matc
 from dataclasses import dataclass
 from functools import cached_property
 import numpy as np, pandas as pd
-from scipy.special import stdtrit
 from ..core import InputError, rng, shown
-from .classification import Interval, draw_groups, number_groups, interval_note, wilson
+from .intervals import Interval, make_interval, number_groups, resample_groups
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #97c5ef87
 def _checked(truth, predicted, soft=False):
+    "Both as flat arrays, checked; `soft`: `predicted` holds probabilities."
     t, p = np.asarray(truth), np.asarray(predicted)
-    for name, a, kinds, what in (('truth', t, 'biu', 'whole numbers'), ('predicted', p, 'f' if soft else 'biu', 'probabilities (floats)' if soft else 'whole numbers')):
+    for name, a, kinds, what in (('truth', t, 'biu', 'whole numbers'),
+                                 ('predicted', p, 'f' if soft else 'biu',
+                                  'probabilities (floats)' if soft else 'whole numbers')):
         if a.dtype.kind not in kinds or not a.size:
-            fix = 'soft_dice takes probabilities, dice and iou take labels' if a.dtype.kind in 'fiub' else 'give a label image as an array'
+            fix = 'give a label image as an array'
+            if a.dtype.kind in 'fiub': fix = 'soft_dice takes probabilities, dice and iou take labels'
             raise InputError(f'{name}: expected {what}, one a pixel, got {a.dtype} {a.shape}; {fix}')
-        if a.dtype.kind == 'i' and a.min() < 0: raise InputError(f'{name}: expected labels of 0 (background) and above, got {a.min()}; give ignored pixels the label 0')
-    if t.shape != p.shape: raise InputError(f'predicted: expected the shape of truth, {t.shape}, got {p.shape}; compare at the size of the truth')
-    if soft and not (p.min() >= 0 and p.max() <= 1): raise InputError(f'predicted: expected probabilities from 0 to 1, got {p.min():.3g} to {p.max():.3g}; apply sigmoid first')
+        if a.dtype.kind == 'i' and a.min() < 0:
+            raise InputError(f'{name}: expected labels of 0 (background) and above, got {a.min()}; give ignored '
+                             'pixels the label 0')
+    if t.shape != p.shape:
+        raise InputError(f'predicted: expected the shape of truth, {t.shape}, got {p.shape}; compare at the size '
+                         'of the truth')
+    if soft and not (p.min() >= 0 and p.max() <= 1):
+        raise InputError(f'predicted: expected probabilities from 0 to 1, got {p.min():.3g} to {p.max():.3g}; '
+                         'apply sigmoid first')
     return t.ravel(), p.ravel()
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #903c71bb
 def _unique(x):
     "`np.unique` with its inverse, by counting where the numbers are small."
     if (top := int(x.max())) > 8*len(x) + 2**16: return np.unique(x, return_inverse=True)
-    seen = np.zeros(top + 1, bool); seen[x.astype(np.intp)] = True
+    seen = np.zeros(top + 1, bool)
+    seen[x.astype(np.intp)] = True
     return np.flatnonzero(seen), (seen.cumsum() - 1)[x.astype(np.intp)]
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #5f037840
 def _count(truth, predicted):
     "Labels of each, and of every pair that occurs: place in the one, place in the other, pixels."
     t, p = _checked(truth, predicted)
@@ -48,21 +60,34 @@ def _share(a, b, found):
     b = np.asarray(b, float)
     return np.where(b > 0, a/np.where(b > 0, b, 1), np.asarray(found) == 0)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #c35d740c
 def _pixel_counts(truth, predicted, n_classes):
+    "Pixels of each class in the truth, in the prediction and in both."
     a, b, i, j, n = _count(truth, predicted)
     for name, x in (('truth', a), ('predicted', b)):
-        if x[-1] > n_classes: raise InputError(f'{name}: expected labels from 0 to {n_classes}, got {x[-1]}; give n_classes, or score objects with score_objects')
+        if x[-1] > n_classes:
+            raise InputError(f'{name}: expected labels from 0 to {n_classes}, got {x[-1]}; give n_classes, or '
+                             'score objects with score_objects')
     sums = np.zeros((n_classes + 1, 3), int)  # truth, predicted, common
-    for column, which, m in ((0, a[i], slice(None)), (1, b[j], slice(None)), (2, a[i], a[i] == b[j])): np.add.at(sums[:, column], which[m].astype(int), n[m])
+    for column, which, m in ((0, a[i], slice(None)), (1, b[j], slice(None)), (2, a[i], a[i] == b[j])):
+        np.add.at(sums[:, column], which[m].astype(int), n[m])
     return dict(zip(('truth', 'predicted', 'common'), sums[1:].T))
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #1d641468
 def _soft_counts(truth, probability):
+    "Sums of soft Dice: true pixels, probabilities, and those of true pixels."
     t, p = _checked(truth, probability, soft=True)
-    if t.max() > 1: raise InputError(f'truth: expected 0 and 1 for soft Dice, got {t.max()}; give (truth == class) with the probability of that class')
-    return dict(truth=np.array([np.count_nonzero(t)]), soft_predicted=p.sum(dtype=float, keepdims=True), soft_common=p[t > 0].sum(dtype=float, keepdims=True))
+    if t.max() > 1:
+        raise InputError(f'truth: expected 0 and 1 for soft Dice, got {t.max()}; give (truth == class) with the '
+                         'probability of that class')
+    return dict(truth=np.array([np.count_nonzero(t)]), soft_predicted=p.sum(dtype=float, keepdims=True),
+                soft_common=p[t > 0].sum(dtype=float, keepdims=True))
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #29284909
 def _pixel_scores(c):
-    if 'soft_common' in c: return dict(soft_dice=_share(2*c['soft_common'], c['truth'] + c['soft_predicted'], 0))
+    "Dice and IoU, or soft Dice, from counts `c` of pixels."
+    if 'soft_common' in c:
+        return dict(soft_dice=_share(2*c['soft_common'], c['truth'] + c['soft_predicted'], 0))
     both = c['truth'] + c['predicted']
     return dict(dice=_share(2*c['common'], both, both), iou=_share(c['common'], both - c['common'], both))
 
@@ -70,26 +95,28 @@ def _pixel_scores(c):
 def dice(
     truth, # Labels from 0 to n_classes, (H, W) integers
     predicted, # The same shape
-    n_classes:int=1, # Classes beside the background
+    n_classes:int=1, # Classes without the background
 )->float|np.ndarray: # From 0 to 1; (n_classes,) for more than one class; 1 where both are empty
     "Hard Dice coefficient of one image (Dice 1945): twice the common pixels over the sum of both."
     x = _pixel_scores(_pixel_counts(truth, predicted, n_classes))['dice']
     return x if n_classes > 1 else float(x[0])
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #3156ba5d
 def iou(
     truth, # Labels from 0 to n_classes, (H, W) integers
     predicted, # The same shape
-    n_classes:int=1, # Classes beside the background
+    n_classes:int=1, # Classes without the background
 )->float|np.ndarray: # From 0 to 1; (n_classes,) for more than one class; 1 where both are empty
     "Hard intersection over union of one image (Jaccard 1912)."
     x = _pixel_scores(_pixel_counts(truth, predicted, n_classes))['iou']
     return x if n_classes > 1 else float(x[0])
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #7751f766
 def soft_dice(
     truth, # 0 and 1, (H, W) integers or booleans
     probability, # From 0 to 1, (H, W) floats
 )->float: # From 0 to 1
-    "Soft Dice coefficient of one image: probabilities take the place of predicted pixels, sums are not squared (Drozdzal et al. 2016)."
+    "Soft Dice of one image: probabilities in place of predicted pixels, sums not squared (Drozdzal et al. 2016)."
     return float(_pixel_scores(_soft_counts(truth, probability))['soft_dice'][0])
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #861ed792
@@ -109,6 +136,7 @@ class Overlap:
     @cached_property
     def iou(self): return self.common/self.union
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #7517cc37
 def overlap(
     truth, # Instance labels, (H, W) integers, 0 = background; gaps in the numbers do no harm
     predicted, # The same shape; its numbers need not agree with those of `truth`
@@ -122,13 +150,16 @@ def overlap(
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #630feeb3
 def _clusters(i, j, n):
-    "Pairs that share no object with another pair, and the clusters of those that do; (row, column) in, lists of places out."
+    "Places of the pairs (i, j) in clusters: pairs of two clusters share no object; i is below n."
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
-    c = connected_components(coo_array((np.ones(len(i)), (i, n + j)), shape=(n + j.max() + 1,)*2), directed=False)[1][i]
+    size = n + j.max() + 1
+    graph = coo_array((np.ones(len(i)), (i, n + j)), shape=(size, size))
+    c = connected_components(graph, directed=False)[1][i]
     order = c.argsort(kind='stable')
     return np.split(order, np.flatnonzero(np.diff(c[order])) + 1)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #5e710b86
 def _match(o, threshold):
     "Places in `o.i` of the pairs matched at an IoU of `threshold` or more."
     k = np.flatnonzero(o.iou >= threshold)
@@ -149,20 +180,27 @@ def match_objects(
     truth, # Instance labels, (H, W) integers, 0 = background
     predicted, # The same shape
     threshold:float=.5, # Least IoU of a match, above 0 and up to 1
-)->pd.DataFrame: # A row an object: outcome ('matched', 'missed', 'extra'), truth and predicted (labels, 0 for none), their areas and common pixels, iou, dice
-    "Which objects were found, missed or made up; one to one, as StarDist matches (Schmidt et al. 2018)."
+)->pd.DataFrame: # A row an object: outcome, truth and predicted (labels, 0 for none), areas, common pixels, iou, dice
+    "Which objects were 'matched', 'missed' or 'extra'; one to one, as StarDist matches (Schmidt et al. 2018)."
     o = overlap(truth, predicted)
     k = _match(o, _fraction(threshold))
-    missed, extra = (np.setdiff1d(np.arange(len(x)), y[k]) for x, y in ((o.truth, o.i), (o.predicted, o.j)))
-    none = lambda x: np.full(len(x), -1)
-    i, j, c = np.r_[o.i[k], missed, none(extra)], np.r_[o.j[k], none(missed), extra], np.r_[k, none(missed), none(extra)]
-    at = lambda a, x: np.append(a.astype(int), 0)[x]
-    d = pd.DataFrame(dict(outcome=['matched']*len(k) + ['missed']*len(missed) + ['extra']*len(extra), truth=at(o.truth, i), predicted=at(o.predicted, j),
-        truth_area=at(o.truth_area, i), predicted_area=at(o.predicted_area, j), common=at(o.common, c)))
+    missed = np.setdiff1d(np.arange(len(o.truth)), o.i[k])
+    extra = np.setdiff1d(np.arange(len(o.predicted)), o.j[k])
+    no_truth, no_predicted = np.full(len(extra), -1), np.full(len(missed), -1)
+    i = np.r_[o.i[k], missed, no_truth]
+    j = np.r_[o.j[k], no_predicted, extra]
+    c = np.r_[k, no_predicted, no_truth]
+    def at(values, places): return np.append(values.astype(int), 0)[places]   # place -1 holds 0
+    d = pd.DataFrame(dict(
+        outcome=['matched']*len(k) + ['missed']*len(missed) + ['extra']*len(extra),
+        truth=at(o.truth, i), predicted=at(o.predicted, j), truth_area=at(o.truth_area, i),
+        predicted_area=at(o.predicted_area, j), common=at(o.common, c)))
     both = d.truth_area + d.predicted_area
     return d.assign(iou=d.common/(both - d.common), dice=2*d.common/both)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #ff33889e
 def _fraction(x):
+    "A threshold of IoU as a number; refused outside of (0, 1]."
     try: ok = 0 < float(x) <= 1
     except (TypeError, ValueError): ok = False
     if not ok: raise InputError(f'threshold: expected an IoU above 0 and up to 1, got {shown(x)}')
@@ -173,41 +211,60 @@ THRESHOLDS = (.5, .55, .6, .65, .7, .75, .8, .85, .9)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #bf33652c
 def _object_counts(o, thresholds):
-    c = dict(n_truth=len(o.truth), n_predicted=len(o.predicted)) | {f'tp_{100*t:g}': len(_match(o, t)) for t in thresholds}
+    "Counts of one image that the scores of its objects are made of; `o` is its `Overlap`."
+    c = dict(n_truth=len(o.truth), n_predicted=len(o.predicted))
+    c |= {f'tp_{100*t:g}': len(_match(o, t)) for t in thresholds}
     good = o.iou[o.iou > .5]
     order = np.lexsort((o.j, -o.iou, o.i))
     best = order[np.unique(o.i[order], return_index=True)[1]]  # of each true object that shares a pixel with any
     lost = o.truth_area.sum() - o.truth_area[o.i[best]].sum() + np.delete(o.predicted_area, o.j[best]).sum()
-    return c | dict(pq_tp=len(good), pq_iou=good.sum(), aji_common=o.common[best].sum(), aji_union=o.union[best].sum() + lost)
+    return c | dict(pq_tp=len(good), pq_iou=good.sum(), aji_common=o.common[best].sum(),
+                    aji_union=o.union[best].sum() + lost)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #b245e538
 def _object_scores(c):
+    "Scores of objects from their counts `c`: of one image, of each image, or of a set."
     n, m = c['n_truth'], c['n_predicted']
-    s, at = {}, [k[3:] for k in c if k.startswith('tp_')]
-    for name, part in dict(ap=lambda tp: n + m - tp, precision=lambda tp: m, recall=lambda tp: n, f1=lambda tp: (n + m)/2).items():
-        s |= {f'{name}_{k}': _share(c[f'tp_{k}'], part(c[f'tp_{k}']), n + m) for k in at}
+    at = [k[3:] for k in c if k.startswith('tp_')]
+    s = {f'ap_{k}': _share(c[f'tp_{k}'], n + m - c[f'tp_{k}'], n + m) for k in at}
+    for name, part in dict(precision=m, recall=n, f1=(n + m)/2).items():
+        s |= {f'{name}_{k}': _share(c[f'tp_{k}'], part, n + m) for k in at}
     if 'aji_union' not in c: return s  # objects of one size, see `score_sizes`
-    first = dict(mean_ap=np.mean([s[f'ap_{k}'] for k in at], 0), aji=_share(c['aji_common'], c['aji_union'], n + m), pq=_share(c['pq_iou'], (n + m)/2, n + m),
-        sq=_share(c['pq_iou'], c['pq_tp'], n + m), rq=_share(c['pq_tp'], (n + m)/2, n + m))
-    return first | dict(count_error=m - n, count_error_abs=np.abs(m - n), count_error_rel=np.abs(m - n)/np.maximum(n, 1)) | s
+    first = dict(mean_ap=np.mean([s[f'ap_{k}'] for k in at], 0), aji=_share(c['aji_common'], c['aji_union'], n + m),
+                 pq=_share(c['pq_iou'], (n + m)/2, n + m), sq=_share(c['pq_iou'], c['pq_tp'], n + m),
+                 rq=_share(c['pq_tp'], (n + m)/2, n + m))
+    errors = dict(count_error=m - n, count_error_abs=np.abs(m - n),
+                  count_error_rel=np.abs(m - n)/np.maximum(n, 1))
+    return first | errors | s
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #bfed4413
-_COUNTS = ('n_truth', 'n_predicted', 'pq_tp', 'pq_iou', 'aji_common', 'aji_union', 'truth', 'predicted', 'common', 'soft_predicted', 'soft_common')
+_COUNTS = ('n_truth', 'n_predicted', 'pq_tp', 'pq_iou', 'aji_common', 'aji_union', 'truth', 'predicted', 'common',
+           'soft_predicted', 'soft_common')
 
-def _counts(table): return {k: table[k].to_numpy(float) for k in table.columns if k in _COUNTS or str(k).startswith('tp_')}
+def _counts(table):
+    "The columns of a table that hold counts: {name: (N,) floats}."
+    return {k: table[k].to_numpy(float) for k in table.columns if k in _COUNTS or str(k).startswith('tp_')}
 
-def _scores(c): return _object_scores(c) if 'n_truth' in c else _pixel_scores(c)
+# %% ../../nbs/metrics/02_segmentation.ipynb #7410d8b2
+def _scores(c):
+    "Scores of objects or of pixels, whichever `c` counts."
+    return _object_scores(c) if 'n_truth' in c else _pixel_scores(c)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #2557ab81
 def _rows(pairs, images, count):
     "Counts of each pair as a table; an error names the image."
     rows, names = [], None if images is None else list(images)
     for i, pair in enumerate(pairs):
-        if names is not None and i >= len(names): raise InputError(f'images: expected a name for each pair, got {len(names)} for {i + 1} pairs or more')
+        if names is not None and i >= len(names):
+            raise InputError(f'images: expected a name for each pair, got {len(names)} for {i + 1} pairs or more')
         name = i if names is None else names[i]
         try:
-            if not isinstance(pair, (tuple, list)) or len(pair) != 2: raise InputError(f'expected a pair (truth, predicted), got {type(pair).__name__}')
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise InputError(f'expected a pair (truth, predicted), got {type(pair).__name__}')
             rows.append(pd.DataFrame(dict(image=name) | count(*pair)))
         except InputError as e: raise InputError(f'image {shown(name)}: {e}') from None
-    if not rows or (names is not None and len(names) != i + 1): raise InputError(f'pairs: expected one or more (truth, predicted), and as many as images, got {len(rows)}')
+    if not rows or (names is not None and len(names) != i + 1):
+        raise InputError(f'pairs: expected one or more (truth, predicted), and as many as images, got {len(rows)}')
     return pd.concat(rows, ignore_index=True)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #dd147c5b
@@ -218,42 +275,56 @@ def score_objects(
 )->pd.DataFrame: # A row an image: image, scores as above, and their counts (`tp_50`: matches at IoU 0.5)
     "Score the objects of a set, image by image."
     thresholds = [_fraction(t) for t in thresholds]
-    if not thresholds: raise InputError('thresholds: expected one IoU or more, such as (.5, .75), got none')
+    if not thresholds:
+        raise InputError('thresholds: expected one IoU or more, such as (.5, .75), got none')
     t = _rows(pairs, images, lambda a, b: {k: [v] for k, v in _object_counts(overlap(a, b), thresholds).items()})
     c = _counts(t)
-    return pd.concat([t[['image', 'n_truth', 'n_predicted']], pd.DataFrame(_scores(c)), t.drop(columns=['image', 'n_truth', 'n_predicted'])], axis=1)
+    return pd.concat([t[['image', 'n_truth', 'n_predicted']], pd.DataFrame(_scores(c)),
+                      t.drop(columns=['image', 'n_truth', 'n_predicted'])], axis=1)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #d799228f
 def score_pixels(
     pairs, # Pairs (truth, predicted): labels from 0 to n_classes and the same; or 0/1 and probabilities (floats)
     images:list|None=None, # Name of each image; None for 0, 1, …
-    n_classes:int=1, # Classes beside the background
-)->pd.DataFrame: # A row an image and class: image, class, dice and iou (labels) or soft_dice (probabilities), and their counts in pixels
+    n_classes:int=1, # Classes without the background
+)->pd.DataFrame: # A row an image and class: image, class, dice and iou or soft_dice, and their counts in pixels
     "Score the pixels of a set, image by image and class by class."
     def count(a, b):
         soft = np.asarray(b).dtype.kind == 'f'
-        if soft and n_classes > 1: raise InputError('predicted: expected labels for several classes, got probabilities; score each class by itself')
+        if soft and n_classes > 1:
+            raise InputError('predicted: expected labels for several classes, got probabilities; score each '
+                             'class by itself')
         return {'class': np.arange(n_classes) + 1} | (_soft_counts(a, b) if soft else _pixel_counts(a, b, n_classes))
     t = _rows(pairs, images, count)
-    if t.isna().any(axis=None): raise InputError('predicted: some are labels and some are probabilities; score them apart')
-    return pd.concat([t[['image', 'class']], pd.DataFrame(_scores(_counts(t))), t.drop(columns=['image', 'class'])], axis=1)
+    if t.isna().any(axis=None):
+        raise InputError('predicted: some are labels and some are probabilities; score them apart')
+    return pd.concat([t[['image', 'class']], pd.DataFrame(_scores(_counts(t))), t.drop(columns=['image', 'class'])],
+                     axis=1)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #8eff1d43
 def _method(tables, score, over):
     "Tables of one method, one a seed, checked and in the order of their images."
     tables = [tables] if isinstance(tables, pd.DataFrame) else list(tables)
     if not tables or not all(isinstance(t, pd.DataFrame) and 'image' in t for t in tables):
-        raise InputError('table: expected what score_objects or score_pixels made, or a list of such tables, one a seed')
+        raise InputError('table: expected what score_objects or score_pixels made, or a list of such tables, '
+                         'one a seed')
     for t in tables:
         if not len(t): raise InputError('table: expected one row or more, got none')
         if (twice := t.image.duplicated()).any():
-            raise InputError(f'table: image {shown(t.image[twice].iloc[0])} has several rows; select a class first, such as table[table["class"] == 1]')
+            raise InputError(f'table: image {shown(t.image[twice].iloc[0])} has several rows; select a class '
+                             'first, such as table[table["class"] == 1]')
         c = _counts(t)
         ways = ('images', 'objects' if 'n_truth' in c else 'pixels')
-        if over not in ways: raise InputError(f"over: expected '{ways[0]}' (mean of each image's score) or '{ways[1]}' (counts summed first), got {shown(over)}")
-        if score not in (known := _scores(c)): raise InputError(f'score: expected one of {", ".join(known)}, got {shown(score)}')
-        if not np.isfinite(np.stack(list(c.values()))).all(): raise InputError('table: expected finite counts, got NaN or infinity; score the images again')
+        if over not in ways:
+            raise InputError(f"over: expected '{ways[0]}' (mean of each image's score) or '{ways[1]}' (counts "
+                             f"summed first), got {shown(over)}")
+        if score not in (known := _scores(c)):
+            raise InputError(f'score: expected one of {", ".join(known)}, got {shown(score)}')
+        if not np.isfinite(np.stack(list(c.values()))).all():
+            raise InputError('table: expected finite counts, got NaN or infinity; score the images again')
     return [t.sort_values('image', ignore_index=True) for t in tables]
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #2b12115f
 def _resampled(table, score, over, g, w):
     "The score of the set for each row of group weights `w` (B, G)."
     c = _counts(table)
@@ -261,48 +332,56 @@ def _resampled(table, score, over, g, w):
     c = {k: w @ np.bincount(g, v) for k, v in c.items()}
     return c['x']/c['n'] if over == 'images' else _scores(c)[score]
 
-def _half_width(point, reps, n_groups):
-    "Half the 95 % interval of the sum of the methods; `point` and `reps` hold (S,) and (B, S) of each method, with its sign (see metrics)."
-    group, seeds = sum(r.mean(1) for r in reps).var(), [(p.var(ddof=1)/len(p), len(p) - 1) for p in point if len(p) > 1]
-    v = group + sum(a for a, _ in seeds)
-    spread = group**2/max(n_groups - 1, 1) + sum(a**2/k for a, k in seeds)
-    return stdtrit(max(1., v**2/max(spread, 1e-300)), .975)*v**.5 if n_groups > 1 else np.inf
-
 # %% ../../nbs/metrics/02_segmentation.ipynb #742a1f45
-def _range(score, n_methods):
+def _limits(score, n_methods):
     "Lowest and highest value of a score, or of a difference."
     if not score.startswith('count'): return (0., 1.) if n_methods == 1 else (-1., 1.)
-    return 0. if n_methods == 1 and score != 'count_error' else -np.inf, np.inf
+    lowest = 0. if n_methods == 1 and score != 'count_error' else -np.inf
+    return lowest, np.inf
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #27638845
+def _groups(table):
+    "The groups of the images of a table; empty where it names none."
+    return table['group'] if 'group' in table else pd.Series(dtype=float)
+
+# %% ../../nbs/metrics/02_segmentation.ipynb #6058caf5
+def _check_same_images(tables):
+    "Refuse tables that cannot be paired: other images, or other groups of them."
+    first = tables[0]
+    if any(not t.image.equals(first.image) for t in tables):
+        raise InputError('table: expected the same images in all; score both methods on the same images')
+    if any(not _groups(t).equals(_groups(first)) for t in tables):
+        raise InputError('table: expected the same column group in all')
+
+# %% ../../nbs/metrics/02_segmentation.ipynb #84a485ee
 def _interval(methods, score, over, n_boot, seed):
-    methods = [_method(a, score, over) for a in methods]
-    first, every = methods[0][0], [t for a in methods for t in a]
-    if any(not t.image.equals(first.image) for t in every): raise InputError('table: expected the same images in all; score both methods on the same images')
-    groups = lambda t: t['group'] if 'group' in t else pd.Series(dtype=float)
-    if any(not groups(t).equals(groups(first)) for t in every): raise InputError('table: expected the same column group in all')
+    "Interval of the first method's score, less the second's if there is one."
+    methods = [_method(tables, score, over) for tables in methods]
+    every = [table for tables in methods for table in tables]
+    _check_same_images(every)
     if n_boot < 100: raise InputError(f'n_boot: expected 100 or more resamples, got {n_boot}')
-    g = number_groups(first.get('group'), len(first))
-    n, r, step = int(g.max()) + 1, rng(seed, 'overlap'), max(1, 4_000_000//(int(g.max()) + 1))
-    of = lambda w: [sign*np.stack([_resampled(t, score, over, g, w) for t in a], 1) for sign, a in zip((1, -1), methods)]
-    point = [p[0] for p in of(np.ones((1, n)))]
-    reps = [np.concatenate(x) for x in zip(*(of(draw_groups(r, np.zeros(n, int), min(step, n_boot - i))) for i in range(0, n_boot, step)))]
-    mean, half = float(sum(p.mean() for p in point)), _half_width(point, reps, n)
-    low, high = wilson(mean, half, *_range(score, len(methods)))
-    n_seeds = min(map(len, methods))
-    note = '; '.join(filter(None, [interval_note(np.zeros(len(g), int), g, n_seeds), 'all images score alike: the interval shows no noise'*bool(half < 1e-12)]))
-    return Interval(mean, low, high, tuple(point[0].tolist()) if len(methods) == 1 else (), f'{score} over {over}', len(g), n, n_seeds, note)
+    g = number_groups(every[0].get('group'), len(every[0]))
+    n = int(g.max()) + 1
+    def measure(w): return np.stack([_resampled(t, score, over, g, w) for t in every], 1)
+    values = measure(np.ones((1, n)))[0]
+    reps = resample_groups(measure, np.zeros(n, int), n_boot, rng(seed, 'overlap'), n)
+    limits = _limits(score, len(methods))
+    one_class = np.zeros(len(g), int)
+    n_seeds = [len(tables) for tables in methods]
+    return make_interval(values, reps, n_seeds, limits, f'{score} over {over}', one_class, g, n - 1)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #ac22fc15
 def score_interval(
-    table, # From `score_objects` or `score_pixels` (rows of one class), with a column `group` where images belong together; or a list of such tables, one a seed
+    table, # From `score_objects` or `score_pixels` (rows of one class), `group` names patients; or a list, one a seed
     score:str, # A column of scores, such as 'ap_50', 'pq', 'dice'
-    over:str, # 'images': mean of each image's score (macro); 'objects' or 'pixels': counts summed over the set first (micro)
+    over:str, # 'images': mean of each image's score (macro); 'objects' or 'pixels': counts summed first (micro)
     n_boot:int=2000, # Resamples of groups
     seed:int=0, # Seed of the resamples
 )->Interval: # With its 95 % interval; its `metric` says over what
-    "The score of a set with an interval over images, or over groups of them: Student's t on their variance, in Wilson's form, so that it keeps to the range of the score."
+    "The score of a set with an interval over images, or over groups of them, inside the range of the score."
     return _interval([table], score, over, n_boot, seed)
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #66b1a431
 def score_difference(
     table_a, # First method: a table, or a list of tables, one a seed
     table_b, # Second method, on the same images
@@ -322,9 +401,11 @@ def ap_curve(
     "Scores of a set at each threshold of its table."
     (t,) = _method(table, 'mean_ap', over)
     c = _counts(t)
-    s = {k: np.mean(v) for k, v in (_scores(c) if over == 'images' else _scores({k: v.sum() for k, v in c.items()})).items()}
+    scores = _scores(c) if over == 'images' else _scores({k: v.sum() for k, v in c.items()})
+    means = {k: np.mean(v) for k, v in scores.items()}
     at = [k[3:] for k in c if k.startswith('tp_')]
-    return pd.DataFrame(dict(threshold=[float(k)/100 for k in at]) | {name: [s[f'{name}_{k}'] for k in at] for name in ('ap', 'precision', 'recall', 'f1')})
+    columns = {name: [means[f'{name}_{k}'] for k in at] for name in ('ap', 'precision', 'recall', 'f1')}
+    return pd.DataFrame(dict(threshold=[float(k)/100 for k in at]) | columns)
 
 # %% ../../nbs/metrics/02_segmentation.ipynb #857ea340
 def _size_names(edges):
@@ -332,6 +413,7 @@ def _size_names(edges):
     between = [f'{a:g} to {b:g} px' for a, b in zip(edges, edges[1:])]
     return [f'under {edges[0]:g} px', *between, f'{edges[-1]:g} px and more']
 
+# %% ../../nbs/metrics/02_segmentation.ipynb #f9eb8924
 def _sizes(area, edges):
     "The place of each object's range."
     return np.searchsorted(edges, 2*np.sqrt(area/np.pi), side='right')
@@ -342,16 +424,18 @@ def score_sizes(
     images:list|None=None, # Name of each image; None for 0, 1, …
     edges=(12, 24, 40), # Diameters where a range ends and the next begins, in pixels, rising
     threshold:float=.5, # Least IoU of a match
-)->pd.DataFrame: # A row an image and size that occurs in it: image, size, n_truth, n_predicted, matches, and their ap, precision, recall, f1
+)->pd.DataFrame: # A row an image and size in it: image, size, n_truth, n_predicted, matches, ap, precision, recall, f1
     "Score the objects of each size, image by image; `score_interval` over 'objects' pools the rows of one size."
     edges = np.asarray(edges, float)
-    if edges.ndim != 1 or not len(edges) or not (np.diff(edges) > 0).all() or not edges[0] > 0: raise InputError(f'edges: expected diameters in pixels, rising, such as (12, 24, 40), got {shown(edges)}')
+    if edges.ndim != 1 or not len(edges) or not (np.diff(edges) > 0).all() or not edges[0] > 0:
+        raise InputError(f'edges: expected diameters in pixels, rising, such as (12, 24, 40), got {shown(edges)}')
     names, key = _size_names(edges), f'{100*_fraction(threshold):g}'
     def count(truth, predicted):
         o = overlap(truth, predicted)
         matched = _match(o, threshold)
         extra = np.setdiff1d(np.arange(len(o.predicted)), o.j[matched])
-        true, hit, made_up = (np.bincount(_sizes(a, edges), minlength=len(names)) for a in (o.truth_area, o.truth_area[o.i[matched]], o.predicted_area[extra]))
+        true, hit, made_up = (np.bincount(_sizes(a, edges), minlength=len(names))
+                              for a in (o.truth_area, o.truth_area[o.i[matched]], o.predicted_area[extra]))
         return {'size': names, 'n_truth': true, 'n_predicted': hit + made_up, f'tp_{key}': hit}
     t = _rows(pairs, images, count)
     t = t[t['n_truth'] + t['n_predicted'] > 0].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, images that could be either, files that look like none of their class, and where annotators disagree.
+"""Labels that are probably wrong, images that could be either, files unlike all others of their class, and where annotators disagree.
 
 Docs: https://cytokit.github.io/cytokit/quality/labels.html.md"""
 
@@ -10,9 +10,9 @@ __all__ = ['MOST_SHARE', 'confident_joint', 'quick_features', 'quick_probabiliti
 
 # %% ../../nbs/quality/05_labels.ipynb #916704f0
 import numpy as np, pandas as pd
-from ..core import InputError, shown
-from .findings import finding, findings_table
-from .splits import ALL_FEATURES, join_rows, rank_features, out_of_fold
+from cytokit.core import InputError, shown
+from cytokit.quality.findings import finding, findings_table
+from cytokit.quality.splits import ALL_FEATURES, join_rows, rank_features, out_of_fold
 
 # %% ../../nbs/quality/05_labels.ipynb #a23ac904
 def _confident(y, p):
@@ -21,6 +21,7 @@ def _confident(y, p):
     q = np.where(p >= level - 1e-6, p, -1)
     return np.where(q.max(1) >= 0, q.argmax(1), -1)
 
+# %% ../../nbs/quality/05_labels.ipynb #7341446a
 def confident_joint(
     labels, # (N,) numbers of the classes
     probabilities, # (N, K) out of fold
@@ -31,11 +32,16 @@ def confident_joint(
     np.add.at(c, (y[j >= 0], j[j >= 0]), 1)
     return c
 
+# %% ../../nbs/quality/05_labels.ipynb #b57f12af
 def _check_labels(labels, probabilities):
     y, p = np.asarray(labels), np.asarray(probabilities, float)
-    if p.ndim != 2 or len(p) != len(y) or p.shape[1] < 2: raise InputError(f'probabilities: expected ({len(y)}, K) numbers with K of 2 or more, got {p.shape}; give one row an image, one column a class')
-    if not np.isfinite(p).all() or p.min(initial=0) < 0 or (np.abs(p.sum(1) - 1) > .01).any(): raise InputError('probabilities: expected rows from 0 to 1 with the sum 1; apply softmax to the scores')
-    if y.dtype.kind not in 'iu' or len(y) and not 0 <= y.min() <= y.max() < p.shape[1]: raise InputError(f'labels: expected whole numbers from 0 to {p.shape[1] - 1}')
+    if p.ndim != 2 or len(p) != len(y) or p.shape[1] < 2:
+        raise InputError(f'probabilities: expected ({len(y)}, K) numbers with K of 2 or more, got {p.shape}; '
+                         'give one row an image, one column a class')
+    if not np.isfinite(p).all() or p.min(initial=0) < 0 or (np.abs(p.sum(1) - 1) > .01).any():
+        raise InputError('probabilities: expected rows from 0 to 1 with the sum 1; apply softmax to the scores')
+    if y.dtype.kind not in 'iu' or len(y) and not 0 <= y.min() <= y.max() < p.shape[1]:
+        raise InputError(f'labels: expected whole numbers from 0 to {p.shape[1] - 1}')
     return y, p
 
 # %% ../../nbs/quality/05_labels.ipynb #6e8bba87
@@ -45,6 +51,7 @@ def _components(x, n, scale):
     x = (x - x.mean(0))/(x.std(0) + 1e-6)
     return PCA(min(n, len(x) - 1, x.shape[1]), random_state=0).fit_transform(x)*scale if len(x) > 2 else np.zeros((len(x), 0))
 
+# %% ../../nbs/quality/05_labels.ipynb #c53c1394
 def quick_features(
     rows:pd.DataFrame, # Of `measure_all`
 )->np.ndarray: # (N, d) float64, in the order of `rows`; files that could not be read are zero
@@ -52,12 +59,14 @@ def quick_features(
     t = join_rows(pd.DataFrame(dict(image=rows['file'], target='')), rows)
     x = [rank_features(t, [*ALL_FEATURES, 'high', 'low', 'border', 'levels'])]
     if 'dct' in rows and len(rows):
-        d = np.stack([np.asarray(v, 'f8') if isinstance(v, np.ndarray) and np.isfinite(v).all() else np.zeros((16, 16)) for v in t.dct])
+        d = np.stack([np.asarray(v, 'f8') if isinstance(v, np.ndarray) and np.isfinite(v).all() else np.zeros((16, 16))
+                      for v in t.dct])
         d /= np.maximum(np.linalg.norm(d, axis=(1, 2), keepdims=True), 1e-9)
         size = np.log(np.hypot(d, d.transpose(0, 2, 1)) + 1e-3)[:, *np.triu_indices(16)]
         x += [_components(size, 30, .3), _components(d.reshape(-1, 256), 30, .15)]
     return np.concatenate(x, 1)
 
+# %% ../../nbs/quality/05_labels.ipynb #367c8e04
 def quick_probabilities(
     table:pd.DataFrame, # Of `read_table`, task 'class'
     rows:pd.DataFrame, # Of `measure_all`, an image each
@@ -73,7 +82,8 @@ def quick_probabilities(
     kept, code = np.unique(y[use], return_inverse=True)
     have = t[[c for c in rows if c != 'file']].assign(file=t.image)[use]
     several = lambda n: [LogisticRegression(C=.3, max_iter=300), KNeighborsClassifier(min(15, n), weights='distance')]
-    out[use] = 0; out[np.ix_(use, kept)] = out_of_fold(quick_features(have), code, t.unit.to_numpy()[use], several, 1/len(kept))
+    out[use] = 0
+    out[np.ix_(use, kept)] = out_of_fold(quick_features(have), code, t.unit.to_numpy()[use], several, 1/len(kept))
     return out, list(names)
 
 # %% ../../nbs/quality/05_labels.ipynb #7efaecb7
@@ -88,33 +98,9 @@ def _outlier_scores(x, y):
         z[i] = (d - np.median(d))/max(1.4826*np.median(np.abs(d - np.median(d))), 1e-6)
     return z
 
-def label_findings(
-    table:pd.DataFrame, # Of `read_table`, task 'class'
-    probabilities, # (N, K) out of fold, in the order of the table; rows of NaN are left out
-    names, # The K names of the classes, in the order of the columns
-    features:np.ndarray|None=None, # (N, d) for outliers, such as `quick_features`; None: not looked for
-)->pd.DataFrame: # Findings, columns `COLUMNS`; the value of a wrong label is the confidence in it
-    "Suspicious labels. The suggested class stands in `group`."
-    names, p = [str(n) for n in names], np.asarray(probabilities, float)
-    if p.ndim != 2 or p.shape != (len(table), len(names)): raise InputError(f'probabilities: expected ({len(table)}, {len(names)}), a row an image and a column a name, got {p.shape}')
-    unknown = sorted(set(table.target.map(str)) - set(names))
-    if unknown: raise InputError(f'names: the class {shown(unknown[0])!r} of the table is not among them; give the names of the columns of probabilities')
-    all_y = np.array([names.index(str(v)) for v in table.target], int)
-    use = ~np.isnan(p).all(1) if len(p) else np.zeros(0, bool)
-    files, y, out = table.image.to_numpy()[use], all_y[use], []
-    if len(y):
-        y, p = _check_labels(y, p[use])
-        out += [*_wrong(files, y, p, names), *_ambiguous(files, y, p, names)]
-    if features is not None and len(table):
-        x = np.asarray(features, float)
-        if x.ndim != 2 or len(x) != len(table) or not np.isfinite(x).all(): raise InputError(f'features: expected ({len(table)}, d) finite numbers, got {x.shape}')
-        z = _outlier_scores(x, all_y)
-        out += [finding(table.image.iloc[i], 'label_outlier', f'it is unlike the others of class {shown(names[all_y[i]])!r} (robust score {z[i]:.1f} of the distance to its nearest)', z[i], 6, 0, group=names[all_y[i]])
-                for i in np.flatnonzero(z > 6)]
-    return findings_table(out)
-
 # %% ../../nbs/quality/05_labels.ipynb #b296ba14
-MOST_SHARE = .05 # Of images with such a probability that carry the label: a higher share is no reason to doubt one of them
+# Of images with such a probability that carry the label: a higher share is no reason to doubt one of them
+MOST_SHARE = .05
 
 def _carried(y, p):
     "(n, K): the share of images that carry the label of a class, among those with such a probability for a class."
@@ -122,6 +108,7 @@ def _carried(y, p):
     hot = np.eye(p.shape[1])[y]
     return IsotonicRegression(out_of_bounds='clip').fit(p.ravel(), hot.ravel()).predict(p.ravel()).reshape(p.shape)
 
+# %% ../../nbs/quality/05_labels.ipynb #0175b656
 def _wrong(files, y, p, names):
     n, j = np.arange(len(y)), p.argmax(1)
     lead = p[n, j] - p[n, y]
@@ -134,16 +121,55 @@ def _wrong(files, y, p, names):
     own = [np.median(p[y == k, k]) if (y == k).any() else np.nan for k in range(len(names))]
     for i in np.flatnonzero(wrong):
         mine, other = shown(names[y[i]]), shown(names[j[i]])
-        what = f'labelled {mine!r} ({p[i, y[i]]:.0%}) but looks like {other!r} ({p[i, j[i]]:.0%}); {share[i]:.1%} of the images with such a probability carry the label'
+        what = (f'labelled {mine!r} ({p[i, y[i]]:.0%}) but looks like {other!r} ({p[i, j[i]]:.0%}); '
+                f'{share[i]:.1%} of the images with such a probability carry the label')
         yield finding(files[i], 'label_wrong', what, p[i, y[i]], p[i, j[i]] - .5, own[y[i]], group=names[j[i]],
                       certainty='likely' if lead[i] >= .9 and right >= .9 else None)
-    if right < .7: yield finding('', 'label_weak', f'the probabilities are right in {right:.0%} (balanced accuracy)', right, .7)
+    if right < .7:
+        yield finding('', 'label_weak', f'the probabilities are right in {right:.0%} (balanced accuracy)', right, .7)
 
+# %% ../../nbs/quality/05_labels.ipynb #a11acd32
 def _ambiguous(files, y, p, names):
-    if np.mean(p.argmax(1) == y) < .9: return  # a classifier that is often in doubt tells of itself
-    o = np.argsort(-p, 1); n = np.arange(len(y)); a, b = p[n, o[:, 0]], p[n, o[:, 1]]
+    if np.mean(p.argmax(1) == y) < .9: return  # a classifier that is often in doubt only reports its own doubt
+    o = np.argsort(-p, 1)
+    n = np.arange(len(y))
+    a, b = p[n, o[:, 0]], p[n, o[:, 1]]
     for i in np.flatnonzero((a - b < .1) & (a + b > .9)):
-        yield finding(files[i], 'label_ambiguous', f'{shown(names[o[i, 0]])!r} ({a[i]:.0%}) and {shown(names[o[i, 1]])!r} ({b[i]:.0%}) are as likely', a[i] - b[i], .1, group=names[o[i, 0 if o[i, 0] != y[i] else 1]])
+        yield finding(files[i], 'label_ambiguous',
+                      f'{shown(names[o[i, 0]])!r} ({a[i]:.0%}) and {shown(names[o[i, 1]])!r} ({b[i]:.0%}) are as likely', a[i] - b[i], .1, group=names[o[i, 0 if o[i, 0] != y[i] else 1]])
+
+# %% ../../nbs/quality/05_labels.ipynb #c5798a7a
+def label_findings(
+    table:pd.DataFrame, # Of `read_table`, task 'class'
+    probabilities, # (N, K) out of fold, in the order of the table; rows of NaN are left out
+    names, # The K names of the classes, in the order of the columns
+    features:np.ndarray|None=None, # (N, d) for outliers, such as `quick_features`; None: not looked for
+)->pd.DataFrame: # Findings, columns `COLUMNS`; the value of a wrong label is the confidence in it
+    "Suspicious labels. The suggested class stands in `group`."
+    names, p = [str(n) for n in names], np.asarray(probabilities, float)
+    if p.ndim != 2 or p.shape != (len(table), len(names)):
+        raise InputError(f'probabilities: expected ({len(table)}, {len(names)}), a row an image and a column a '
+                         f'name, got {p.shape}')
+    unknown = sorted(set(table.target.map(str)) - set(names))
+    if unknown:
+        raise InputError(f'names: the class {shown(unknown[0])!r} of the table is not among them; give the names '
+                         'of the columns of probabilities')
+    all_y = np.array([names.index(str(v)) for v in table.target], int)
+    use = ~np.isnan(p).all(1) if len(p) else np.zeros(0, bool)
+    files, y, out = table.image.to_numpy()[use], all_y[use], []
+    if len(y):
+        y, p = _check_labels(y, p[use])
+        out += [*_wrong(files, y, p, names), *_ambiguous(files, y, p, names)]
+    if features is not None and len(table):
+        x = np.asarray(features, float)
+        if x.ndim != 2 or len(x) != len(table) or not np.isfinite(x).all():
+            raise InputError(f'features: expected ({len(table)}, d) finite numbers, got {x.shape}')
+        z = _outlier_scores(x, all_y)
+        out += [finding(table.image.iloc[i], 'label_outlier', (
+            f'it is unlike the others of class {shown(names[all_y[i]])!r} (robust score {z[i]:.1f} of the '
+            'distance to its nearest)'), z[i], 6, 0, group=names[all_y[i]])
+                for i in np.flatnonzero(z > 6)]
+    return findings_table(out)
 
 # %% ../../nbs/quality/05_labels.ipynb #3b6dac71
 def cohen_kappa(
@@ -155,31 +181,40 @@ def cohen_kappa(
     e = sum((a == c).mean()*(b == c).mean() for c in set(a) | set(b)) if len(a) else 1
     return float(((a == b).mean() - e)/(1 - e)) if e < 1 else np.nan
 
+# %% ../../nbs/quality/05_labels.ipynb #4a1672a0
 def _alpha(counts):
     "Krippendorff's nominal alpha from (files, classes) counts of votes."
     c = counts[counts.sum(1) > 1].astype(float)
-    n = c.sum(1); total = c.sum(0)
+    n = c.sum(1)
+    total = c.sum(0)
     if not len(c) or (total > 0).sum() < 2: return np.nan
     do = ((n**2 - (c**2).sum(1))/(n - 1)).sum()/n.sum()
     return float(1 - do/((total.sum()**2 - (total**2).sum())/(total.sum()*(total.sum() - 1))))
 
+# %% ../../nbs/quality/05_labels.ipynb #57874748
 def _fleiss(counts):
     n = counts.sum(1)
     if not len(n) or n[0] < 2 or (n != n[0]).any(): return np.nan
     e = ((counts.sum(0)/counts.sum())**2).sum()
     return float((((counts**2).sum(1) - n)/(n*(n - 1))).mean() - e)/(1 - e) if e < 1 else np.nan
 
+# %% ../../nbs/quality/05_labels.ipynb #b658ccd1
 def annotator_agreement(
     labels:pd.DataFrame, # A row a file (index), a column an annotator, NaN or '' where one did not label
 )->dict: # `alpha`, `fleiss` (NaN when labels are missing), `cohen` (annotators × annotators), `votes` (share of the majority, a file each), `findings` (files in dispute)
     "How far annotators agree, and on which files they do not."
-    if labels.shape[1] < 2: raise InputError(f'labels must have a column for each of at least two annotators, it has {labels.shape[1]}')
+    if labels.shape[1] < 2:
+        raise InputError(f'labels must have a column for each of at least two annotators, it has {labels.shape[1]}')
     l = labels.astype(object).where(labels.notna() & (labels != ''))
     names = sorted({str(v) for v in l.stack()})
     counts = np.stack([[(row.map(str)[row.notna()] == c).sum() for c in names] for _, row in l.iterrows()]) if len(l) and names else np.zeros((0, 1))
     both = lambda a, b: (l[a].notna() & l[b].notna())
-    cohen = pd.DataFrame({b: {a: cohen_kappa(l[a][both(a, b)].map(str), l[b][both(a, b)].map(str)) for a in l} for b in l})
+    cohen = pd.DataFrame({b: {a: cohen_kappa(l[a][both(a, b)].map(str), l[b][both(a, b)].map(str)) for a in l}
+                          for b in l})
     n, top = counts.sum(1), counts.max(1, initial=0)
-    found = [finding(l.index[i], 'label_disputed', 'annotators say ' + ', '.join(f'{shown(names[k])!r} ({counts[i, k]})' for k in np.argsort(-counts[i], kind='stable') if counts[i, k]), top[i]/n[i], 1, group=names[counts[i].argmax()])
+    found = [finding(l.index[i], 'label_disputed',
+                     'annotators say ' + ', '.join(f'{shown(names[k])!r} ({counts[i, k]})' for k in np.argsort(-counts[i], kind='stable') if counts[i, k]), top[i]/n[i], 1, group=names[counts[i].argmax()])
              for i in np.flatnonzero((n > 1) & (top < n))]
-    return dict(alpha=_alpha(counts), fleiss=_fleiss(counts), cohen=cohen, votes=pd.Series(np.where(n > 0, top/np.maximum(n, 1), np.nan), l.index[:len(n)]), findings=findings_table(found))
+    return dict(alpha=_alpha(counts), fleiss=_fleiss(counts), cohen=cohen,
+                votes=pd.Series(np.where(n > 0, top/np.maximum(n, 1), np.nan), l.index[:len(n)]),
+                findings=findings_table(found))

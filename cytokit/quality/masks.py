@@ -58,58 +58,86 @@ def _grey(image):
     x = x.astype('f4')
     return x if np.isfinite(x.sum()) else np.where(np.isfinite(x), x, 0)
 
+# %% ../../nbs/quality/03_masks.ipynb #d09f73d4
 def _quantile(x, q=.5):
     "numpy's `quantile`, for small arrays, where that takes its time."
-    v = np.sort(x, axis=None); i = q*(len(v) - 1); k = int(i)
+    v = np.sort(x, axis=None)
+    i = q*(len(v) - 1)
+    k = int(i)
     return float(v[k] + (i - k)*(v[min(k + 1, len(v) - 1)] - v[k]))
 
+# %% ../../nbs/quality/03_masks.ipynb #e5861110
 def _soft(x):
     "Mean of 3×3 with weights 1 2 1, (…, H, W)."
     p = np.empty((*x.shape[:-2], x.shape[-2] + 2, x.shape[-1] + 2), x.dtype)
-    p[..., 1:-1, 1:-1] = x; p[..., 0], p[..., -1] = p[..., 1], p[..., -2]; p[..., 0, :], p[..., -1, :] = p[..., 1, :], p[..., -2, :]
-    v = p[..., :-2, :] + p[..., 2:, :]; v += p[..., 1:-1, :]; v += p[..., 1:-1, :]
-    s = v[..., :-2] + v[..., 2:]; s += v[..., 1:-1]; s += v[..., 1:-1]
+    p[..., 1:-1, 1:-1] = x
+    p[..., 0], p[..., -1] = p[..., 1], p[..., -2]
+    p[..., 0, :], p[..., -1, :] = p[..., 1, :], p[..., -2, :]
+    v = p[..., :-2, :] + p[..., 2:, :]
+    v += p[..., 1:-1, :]
+    v += p[..., 1:-1, :]
+    s = v[..., :-2] + v[..., 2:]
+    s += v[..., 1:-1]
+    s += v[..., 1:-1]
     s *= np.float32(1/16)
     return s
 
+# %% ../../nbs/quality/03_masks.ipynb #2fd12598
 def _root(s):
     "Square root of brightness above the ground, where an offset keeps the noise small; its span, and the place of the median in it."
-    v = np.sort(s[::4, ::3], axis=None); low, mid, high = v[len(v)//100], v[len(v)//2], v[-1 - len(v)//100]
+    v = np.sort(s[::4, ::3], axis=None)
+    low, mid, high = v[len(v)//100], v[len(v)//2], v[-1 - len(v)//100]
     off = (high - low)/10
-    s = np.maximum(s - low, 0); s += off
+    s = np.maximum(s - low, 0)
+    s += off
     low, mid, high = np.sqrt([off, mid - low + off, high - low + off])
     return np.sqrt(s, out=s), float(high - low), float((mid - low)/max(high - low, 1e-6))
 
+# %% ../../nbs/quality/03_masks.ipynb #b881e4ae
 def _slope(s):
     g = np.zeros_like(s)
     dy, dx = s[2:, 1:-1] - s[:-2, 1:-1], s[1:-1, 2:] - s[1:-1, :-2]
-    dy *= dy; dx *= dx; dy += dx
+    dy *= dy
+    dx *= dx
+    dy += dx
     np.sqrt(dy, out=g[1:-1, 1:-1])
     return g
 
+# %% ../../nbs/quality/03_masks.ipynb #3a6add2e
 _FAR = 6
 
 def _rim(a):
     "Where a neighbour over a side has another value."
     e, dv, dh = np.zeros(a.shape, bool), a[1:] != a[:-1], a[:, 1:] != a[:, :-1]
-    e[1:] |= dv; e[:-1] |= dv; e[:, 1:] |= dh; e[:, :-1] |= dh
+    e[1:] |= dv
+    e[:-1] |= dv
+    e[:, 1:] |= dh
+    e[:, :-1] |= dh
     return e
 
+# %% ../../nbs/quality/03_masks.ipynb #83b7c31a
 def _steps(fg):
     "Steps over the sides to the outline, 1 at the rim inside, -1 just outside, at most ±6."
     e = _rim(fg)  # of both sides; it grows to both
     d = np.int8(_FAR) - e.view('i1')
     for _ in range(_FAR - 2):
-        p = e.copy(); p[1:] |= e[:-1]; p[:-1] |= e[1:]; p[:, 1:] |= e[:, :-1]; p[:, :-1] |= e[:, 1:]; e = p
+        p = e.copy()
+        p[1:] |= e[:-1]
+        p[:-1] |= e[1:]
+        p[:, 1:] |= e[:, :-1]
+        p[:, :-1] |= e[:, 1:]
+        e = p
         d -= e.view('i1')
     return d*(fg.view('i1')*np.int8(2) - np.int8(1))
 
+# %% ../../nbs/quality/03_masks.ipynb #178bd0cd
 def _spread(c, n, d=None):
     "Positive numbers grown by n pixels, at most 5, into zeros; `d` is `_steps(c > 0)`."
     d, (h, w) = _steps(c > 0) if d is None else d, (n + 2 for n in c.shape)
     grown, far = np.zeros((h, w), c.dtype), np.zeros((h, w), 'i1')
     grown[1:-1, 1:-1], far[1:-1, 1:-1] = c, d
-    near = np.flatnonzero((far + np.int8(n)).view('u1') < n); far, g = far.ravel()[near], grown.ravel()
+    near = np.flatnonzero((far + np.int8(n)).view('u1') < n)
+    far, g = far.ravel()[near], grown.ravel()
     for k in range(1, n + 1):
         at = near[far == -k]
         g[at] = np.maximum(np.maximum(g.take(at - 1), g.take(at + 1)), np.maximum(g.take(at - w), g.take(at + w)))
@@ -121,26 +149,31 @@ def _unit(x):
     n = math.sqrt(float(np.vdot(x, x)))
     return x/n if n > 0 else x
 
+# %% ../../nbs/quality/03_masks.ipynb #51bd280c
 def _binned(x, k):
     h, w = x.shape[0]//k*k, x.shape[1]//k*k
     if k == 1: return x
     x = sum(x[i:h:k] for i in range(1, k)) + x[:h:k]
     return sum(x[:, i:w:k] for i in range(1, k)) + x[:, :w:k]
 
+# %% ../../nbs/quality/03_masks.ipynb #891d664f
 def _fit(slope, outline, k):
     "Correlations of outline and slopes, joined k×k; thumbnails of both for `mask_findings`."
     both = np.stack([_binned(slope, k), _binned(outline, k)])
-    some = both[0, ::2, ::2].ravel(); n = len(some)//20 + 1
+    some = both[0, ::2, ::2].ravel()
+    n = len(some)//20 + 1
     np.minimum(both[0], np.partition(some, -n)[-n], out=both[0])
     g, o = both = np.stack([_unit(x) for x in _soft(both)])
-    turned = [o[::-1], o[:, ::-1], o[::-1, ::-1]] + ([o.T, o.T[::-1], o.T[:, ::-1], o.T[::-1, ::-1]] if o.shape[0] == o.shape[1] else [])
+    turned = [o[::-1], o[:, ::-1], o[::-1, ::-1]] + ([o.T, o.T[::-1], o.T[:, ::-1], o.T[::-1, ::-1]]
+                                                     if o.shape[0] == o.shape[1] else [])
     size = [fft.next_fast_len(n, True) for n in g.shape]
     f, t = fft.rfft2(both, size)
     r = max(2, min(g.shape)//8)
     near = fft.irfft2(f*np.conj(t), size)[np.ix_(*(np.arange(-r, r + 1) % n for n in size))]
     i, j = np.unravel_index(near.argmax(), near.shape)
     slopes, outline = (_unit(x).astype('f2') for x in area_means(g.shape[0], 48) @ both @ area_means(g.shape[1], 48).T)
-    return dict(fit=float(np.vdot(g, o)), fit_shifted=float(near[i, j]), dy=int(i - r)*k, dx=int(j - r)*k, fit_turned=max(float(np.vdot(g, v)) for v in turned), joined=k, slopes=slopes, outline=outline)
+    return dict(fit=float(np.vdot(g, o)), fit_shifted=float(near[i, j]), dy=int(i - r)*k, dx=int(j - r)*k,
+                fit_turned=max(float(np.vdot(g, v)) for v in turned), joined=k, slopes=slopes, outline=outline)
 
 # %% ../../nbs/quality/03_masks.ipynb #cbaa8a2e
 TINY = 9  # pixels; a piece below is a slip of the pen
@@ -150,11 +183,14 @@ def measure_mask(
     mask:np.ndarray, # (H, W) whole numbers, 0 background
 )->dict: # The numbers that `mask_findings` judges; lengths in pixels
     "Measure one pair of image and mask of the same size."
-    if image.shape[:2] != mask.shape: raise InputError(f'image and mask must have one size, got {image.shape[:2]} and {mask.shape}; export the mask at the size of the image')
+    if image.shape[:2] != mask.shape:
+        raise InputError(f'image and mask must have one size, got {image.shape[:2]} and {mask.shape}; export the '
+                         'mask at the size of the image')
     a, values = relabel(mask)
     fg = a > 0
     n_fg = int(np.count_nonzero(fg))
-    row = dict(height=a.shape[0], width=a.shape[1], ids=len(values) - 1, highest=int(values[-1]), values=tuple(int(v) for v in values[1:33]), gaps=int(values[-1]) - len(values) + 1, share=n_fg/a.size,
+    row = dict(height=a.shape[0], width=a.shape[1], ids=len(values) - 1, highest=int(values[-1]),
+               values=tuple(int(v) for v in values[1:33]), gaps=int(values[-1]) - len(values) + 1, share=n_fg/a.size,
                hash='', coloured=image.ndim == 3 and bool((image[..., :1] != image[..., :3]).any()))
     if not 0 < n_fg < a.size: return row
     c, t = components(a)
@@ -163,10 +199,12 @@ def measure_mask(
     b = _rim(a)
     inside = np.bincount(t['piece'], np.maximum.reduceat((fg & ~b).view('u1').ravel(), t['start'])) > 0
     row['rims'] = int((t['object'] & ~inside & (t['size'] >= TINY)).sum())
-    row['merged'] = _merged(c, t, np.flatnonzero(t['object'] & ((t['full'] < .945) & (t['size'] > max(.7*t['median'], 40)) | (t['full'] < .97) & (t['size'] > 1.5*t['median'])))[:40])
+    row['merged'] = _merged(c, t,
+                            np.flatnonzero(t['object'] & ((t['full'] < .945) & (t['size'] > max(.7*t['median'], 40)) | (t['full'] < .97) & (t['size'] > 1.5*t['median'])))[:40])
     s, row['span'], row['ground'] = _root(_soft(_grey(image)))
     slope, d = _slope(s), _steps(fg)
-    k = int(np.clip(math.sqrt(max(row['area'], 4)/math.pi)//4, max(1, round(math.sqrt(a.size)/256)), max(1, min(a.shape)//32)))
+    k = int(np.clip(math.sqrt(max(row['area'], 4)/math.pi)//4, max(1, round(math.sqrt(a.size)/256)),
+                    max(1, min(a.shape)//32)))
     row |= _fit(slope, b.astype('f4'), k)
     near = np.flatnonzero(np.abs(d) < _FAR)
     ring = d.ravel()[near].astype(int) + (_FAR - 1)
@@ -176,11 +214,13 @@ def measure_mask(
     row |= _contrasts(t, s, d)
     return row
 
+# %% ../../nbs/quality/03_masks.ipynb #c8a56574
 def _shapes(a, t):
     "Holes, pieces, specks, slivers, text."
     size, value, edge = t['size'], t['value'], t['edge']
     obj = value > 0
-    most = np.zeros(int(value.max()) + 1); np.maximum.at(most, value, size)
+    most = np.zeros(int(value.max()) + 1)
+    np.maximum.at(most, value, size)
     stray = obj & (size < most[value])
     hole, main = ~obj & ~edge & ~t['several'], obj & ~stray
     inside = obj & (size >= TINY) & ~edge
@@ -188,20 +228,26 @@ def _shapes(a, t):
     height = t['bottom'] - t['top'] + 1
     letter = obj & (size >= 3) & (height >= 4) & (height <= max(6, .04*a.shape[0])) & (size < .25*size[obj].max())
     lines = np.unique(t['top'][letter]*a.shape[0] + t['bottom'][letter], return_counts=True)[1] if letter.any() else [0]
-    return dict(pieces=int(obj.sum()), objects=int(main.sum()), area=t['median'], holes=int(hole.sum()), hole_area=float(size[hole].sum()), strays=int(stray.sum()), stray_area=float(size[stray].sum()),
-                specks=int((obj & (size < TINY) & ~edge).sum()), slivers=int((main & (t['width'] < 1.5) & (t['length'] > 15)).sum()), nested=int((main & ~edge & ~t['several'] & (value[t['other']] > 0)).sum()), letters=int(max(lines)))
+    return dict(pieces=int(obj.sum()), objects=int(main.sum()), area=t['median'], holes=int(hole.sum()),
+                hole_area=float(size[hole].sum()), strays=int(stray.sum()), stray_area=float(size[stray].sum()),
+                specks=int((obj & (size < TINY) & ~edge).sum()),
+                slivers=int((main & (t['width'] < 1.5) & (t['length'] > 15)).sum()),
+                nested=int((main & ~edge & ~t['several'] & (value[t['other']] > 0)).sum()), letters=int(max(lines)))
 
+# %% ../../nbs/quality/03_masks.ipynb #4ed36ab4
 def _contrasts(t, s, d):
     "Objects against the ring two to four pixels around them."
     N, size = len(t['size']), t['size']
     v, per_pixel = s.ravel(), lambda x: np.repeat(x[t['piece']], t['run']).reshape(s.shape)
     mean, square = (np.bincount(t['piece'], np.add.reduceat(x, t['start']), N)/size for x in (v, v*v))
     ring = np.flatnonzero((d + np.int8(4)).view('u1') < 3)  # -4, -3, -2
-    whose = _spread(per_pixel(np.where(t['object'], np.arange(1, N + 1), 0).astype('u2' if N < 65535 else 'i4')), 4, d).ravel()[ring]
+    whose = _spread(per_pixel(np.where(t['object'], np.arange(1, N + 1), 0).astype('u2' if N < 65535 else 'i4')), 4,
+                    d).ravel()[ring]
     n = np.bincount(whose, minlength=N + 1)[1:]
     around = np.bincount(whose, v[ring], N + 1)[1:]/np.maximum(n, 1)
     big = t['object'] & (size >= max(.3*t['median'], 20)) & (n >= 8)
-    row = dict(contrast=0., holes_filled=0, faint=0, faintest=math.nan, leak=0., lacking=0, noise=_quantile(np.abs(s[::8, 1::2] - s[::8, :-1:2])))
+    row = dict(contrast=0., holes_filled=0, faint=0, faintest=math.nan, leak=0., lacking=0,
+               noise=_quantile(np.abs(s[::8, 1::2] - s[::8, :-1:2])))
     if not big.any(): return row
     contrast = mean - around
     row['contrast'] = typical = _quantile(contrast[big])
@@ -233,25 +279,31 @@ def _fellows(d, area=True, k=30):
     "(n, k) the pairs most like each: in size of objects, and in span, background, noise, colour and size of the image; of one group where a column `group` tells it. None of fewer than six pairs."
     from scipy.spatial import KDTree
     if len(d) < 6: return np.zeros((len(d), 0), int)
-    x = np.stack([area*np.log(d.area.clip(lower=1)), np.log(d.span.clip(lower=1e-3)), 3*d.ground, .5*np.log(d.noise.clip(lower=1e-3)), .5*np.log(d.height*d.width), 5*(d.coloured == True)], 1)
+    x = np.stack([area*np.log(d.area.clip(lower=1)), np.log(d.span.clip(lower=1e-3)), 3*d.ground,
+                  .5*np.log(d.noise.clip(lower=1e-3)), .5*np.log(d.height*d.width), 5*(d.coloured == True)], 1)
     if 'group' in d:
         g = d.group.astype(str)
         x = np.column_stack([x, 1e3*pd.factorize(g.where(g.groupby(g).transform('size') > 10, ''))[0]])
     return KDTree(x).query(x, min(k + 1, len(d)))[1][:, 1:]
 
+# %% ../../nbs/quality/03_masks.ipynb #694a4baa
 def _score(x, near, ok, least):
     "Median of the reference group, and robust score with a standard deviation of at least `least`."
     v = np.where(ok, np.asarray(x, float), np.nan)
     if not near.shape[1]: return v, np.zeros(len(v))
-    with hushed(): m = np.nanmedian(v[near], 1); sd = 1.4826*np.nanmedian(np.abs(v[near] - m[:, None]), 1)
+    with hushed():
+        m = np.nanmedian(v[near], 1)
+        sd = 1.4826*np.nanmedian(np.abs(v[near] - m[:, None]), 1)
     return m, np.nan_to_num((np.asarray(x, float) - m)/np.maximum(sd, least))
 
+# %% ../../nbs/quality/03_masks.ipynb #9b268e6a
 def mask_findings(
     rows:pd.DataFrame, # Rows of `measure_mask` with the columns file, image, and, where there are any, annotator and group
     kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by `mask_kind`
 )->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `attrs['kind']`
     "What is wrong with which mask of a set."
-    if kind not in (None, *KINDS): raise InputError(f'kind must be one of {", ".join(KINDS)}; got {shown(kind)!r}')
+    if kind not in (None, *KINDS):
+        raise InputError(f'kind must be one of {", ".join(KINDS)}; got {shown(kind)!r}')
     d = rows.reset_index(drop=True)
     if 'share' not in d: return _done([], kind or 'binary')
     d = d[d.share.notna()].reset_index(drop=True)
@@ -268,7 +320,10 @@ def mask_findings(
         found += drawn + placed + list(_of_outlines(d, near, gone)) + list(_of_people(d))
     return _done(found, kind)
 
-_NUMBERS = 'fit fit_shifted fit_turned dy dx joined bias contrast noise span ground faint faintest leak lacking merged rims pieces objects area holes hole_area strays stray_area specks slivers nested letters holes_filled'.split()
+# %% ../../nbs/quality/03_masks.ipynb #341a77b7
+_NUMBERS = ('fit fit_shifted fit_turned dy dx joined bias contrast noise span ground faint faintest leak lacking '
+            'merged rims pieces objects area holes hole_area strays stray_area specks slivers nested letters '
+            'holes_filled').split()
 
 def _done(found, kind):
     out = findings_table(found)
@@ -278,30 +333,47 @@ def _done(found, kind):
 # %% ../../nbs/quality/03_masks.ipynb #fb91116c
 def _rows(d): return d.itertuples() if len(d) else ()  # which is slow to find nothing
 
+# %% ../../nbs/quality/03_masks.ipynb #597e0ba0
 def _of_values(d, kind):
     n = len(d)
-    for name, at, what in (('mask_empty', d.share == 0, 'nothing is drawn'), ('mask_full', d.share == 1, 'every pixel is object')):
-        for f in d.file[at]: yield finding(f, name, f'{what}, as in {at.mean():.1%} of the masks', at.mean(), .1, severity=None if at.mean() < .1 or at.sum() == 1 else 'info')
+    for name, at, what in (('mask_empty', d.share == 0, 'nothing is drawn'),
+                           ('mask_full', d.share == 1, 'every pixel is object')):
+        for f in d.file[at]:
+            yield finding(f, name, f'{what}, as in {at.mean():.1%} of the masks', at.mean(), .1,
+                          severity=None if at.mean() < .1 or at.sum() == 1 else 'info')
     some = d[(d.share > 0) & (d.share < 1)]
     if not len(some): return
     typical, usual = some.ids.median(), some.gaps.gt(0).mean()
     thin = (some.rims + some.specks).fillna(0)
     inter = (thin >= np.maximum(12, .5*some.pieces)) & (some.ids >= 3) & (thin > 3*thin.median())
-    for r, n_thin in zip(_rows(some[inter]), thin[inter]): yield finding(r.file, 'mask_interpolated', f'{int(n_thin)} of its {int(r.pieces)} pieces are rims and crumbs without inside', n_thin, max(12, .5*r.pieces), thin.median())
+    for r, n_thin in zip(_rows(some[inter]), thin[inter]):
+        yield finding(r.file, 'mask_interpolated',
+                      f'{int(n_thin)} of its {int(r.pieces)} pieces are rims and crumbs without inside', n_thin,
+                      max(12, .5*r.pieces), thin.median())
     if kind == 'instances':
         one = (some.ids == 1) & (some.pieces >= 3) & (typical >= 3)
-        for r in _rows(some[one]): yield finding(r.file, 'mask_semantic', f'its {int(r.pieces)} pieces have one number, where masks of the set have {typical:g} numbers', 1, 2, typical)
+        for r in _rows(some[one]):
+            yield finding(r.file, 'mask_semantic',
+                          f'its {int(r.pieces)} pieces have one number, where masks of the set have {typical:g} numbers', 1, 2, typical)
         for r in _rows(some[(some.gaps > 0) & ~inter & ~one]):
-            if usual < .5: yield finding(r.file, 'mask_gaps', f'{int(r.gaps)} of the numbers up to {r.highest} are not used', r.gaps, 0)
+            if usual < .5:
+                yield finding(r.file, 'mask_gaps', f'{int(r.gaps)} of the numbers up to {r.highest} are not used',
+                              r.gaps, 0)
         return
     seen = pd.Series([v for r in some[~inter]['values'] for v in r]).value_counts()
     most = some[~inter].highest.mode()
     for r in _rows(some[~inter]):
         rare = [v for v in r.values if seen[v] < max(2, .02*n)] if n >= 10 else []
         if kind == 'binary' and r.ids == 1 and len(most) and r.highest != most[0] and (some.highest == most[0]).mean() > .5:
-            yield finding(r.file, 'mask_values', f'its objects have the value {r.highest}, those of the others {most[0]}', r.highest, most[0])
-        elif rare: yield finding(r.file, 'mask_values', f'the {"value" if len(rare) == 1 else "values"} {", ".join(map(str, rare[:5]))} {"occurs" if len(rare) == 1 else "occur"} in hardly any other mask', rare[0], math.nan, severity='warning' if len(rare) == r.ids else None)
+            yield finding(r.file, 'mask_values',
+                          f'its objects have the value {r.highest}, those of the others {most[0]}', r.highest, most[0])
+        elif rare:
+            yield finding(r.file, 'mask_values', (
+                f'the {"value" if len(rare) == 1 else "values"} {", ".join(map(str, rare[:5]))} '
+                f'{"occurs" if len(rare) == 1 else "occur"} in hardly any other mask'), rare[0], math.nan,
+                severity='warning' if len(rare) == r.ids else None)
 
+# %% ../../nbs/quality/03_masks.ipynb #36c6a35e
 def _same(d):
     "One mask for two images: told of the one it fits less."
     some = d[(d.share > 0) & (d.share < 1) & (d.pieces > 1)]
@@ -309,7 +381,10 @@ def _same(d):
     for _, s in some[some.hash.duplicated(keep=False)].groupby('hash'):
         if s.pixels.nunique() < 2: continue
         s = s.sort_values('fit', ascending=False)
-        for r in s[1:].itertuples(): yield finding(r.file, 'mask_duplicated', f'it is the mask {shown(Path(s.file.iloc[0]).name)} once more, with another image', r.fit, math.nan, other=s.file.iloc[0])
+        for r in s[1:].itertuples():
+            yield finding(r.file, 'mask_duplicated',
+                          f'it is the mask {shown(Path(s.file.iloc[0]).name)} once more, with another image', r.fit,
+                          math.nan, other=s.file.iloc[0])
 
 # %% ../../nbs/quality/03_masks.ipynb #e8a30b22
 def _of_shapes(d, kind, bad, near):
@@ -317,25 +392,44 @@ def _of_shapes(d, kind, bad, near):
     rare = lambda x: (x > 0).mean() < .4 or len(d) < 5
     one = lambda n, what: f'{int(n)} {what}{"" if n == 1 else "s"}'
     if rare(whole.holes):
-        for r in _rows(whole[whole.holes > 0]): yield finding(r.file, 'mask_holes', f'{one(r.holes, "hole")} of {int(r.hole_area)} pixels in all', r.holes, 0)
+        for r in _rows(whole[whole.holes > 0]):
+            yield finding(r.file, 'mask_holes', f'{one(r.holes, "hole")} of {int(r.hole_area)} pixels in all', r.holes,
+                          0)
     elif rare(whole.holes_filled):  # gaps between cells that touch are no slips; those that look like object are
-        for r in _rows(whole[whole.holes_filled > 0]): yield finding(r.file, 'mask_holes', f'{one(r.holes_filled, "hole")} that look{"s" if r.holes_filled == 1 else ""} like object in the image', r.holes_filled, 0)
+        for r in _rows(whole[whole.holes_filled > 0]):
+            yield finding(r.file, 'mask_holes', (
+                f'{one(r.holes_filled, "hole")} that look{"s" if r.holes_filled == 1 else ""} like object in the '
+                'image'), r.holes_filled, 0)
     if kind == 'instances' and rare(whole.strays):
-        for r in _rows(whole[whole.strays > 0]): yield finding(r.file, 'mask_disconnected', f'{one(r.strays, "piece")} of {int(r.stray_area)} pixels apart from the object with the same number', r.strays, 0)
+        for r in _rows(whole[whole.strays > 0]):
+            yield finding(r.file, 'mask_disconnected', (
+                f'{one(r.strays, "piece")} of {int(r.stray_area)} pixels apart from the object with the same '
+                'number'), r.strays, 0)
     if whole.area.median() >= 4*TINY and rare(whole.specks):
-        for r in _rows(whole[(whole.specks > 0) & ((kind != 'instances') | (whole.specks > whole.strays))]): yield finding(r.file, 'mask_fragments', f'{one(r.specks, "speck")} of fewer than {TINY} pixels', r.specks, 0)
+        for r in _rows(whole[(whole.specks > 0) & ((kind != 'instances') | (whole.specks > whole.strays))]):
+            yield finding(r.file, 'mask_fragments', f'{one(r.specks, "speck")} of fewer than {TINY} pixels', r.specks,
+                          0)
     if rare(whole.slivers):
-        for r in _rows(whole[whole.slivers > 0]): yield finding(r.file, 'mask_slivers', f'{one(r.slivers, "line")} one pixel wide and more than 15 long', r.slivers, 0)
+        for r in _rows(whole[whole.slivers > 0]):
+            yield finding(r.file, 'mask_slivers', f'{one(r.slivers, "line")} one pixel wide and more than 15 long',
+                          r.slivers, 0)
     if kind == 'instances' and rare(whole.nested):
-        for r in _rows(whole[whole.nested > 0]): yield finding(r.file, 'mask_nested', f'{one(r.nested, "object")} inside of another', r.nested, 0)
-    for r in _rows(whole[whole.letters >= 6]): yield finding(r.file, 'mask_text', f'{int(r.letters)} pieces stand in a line, of one height, as text does', r.letters, 6)
+        for r in _rows(whole[whole.nested > 0]):
+            yield finding(r.file, 'mask_nested', f'{one(r.nested, "object")} inside of another', r.nested, 0)
+    for r in _rows(whole[whole.letters >= 6]):
+        yield finding(r.file, 'mask_text', f'{int(r.letters)} pieces stand in a line, of one height, as text does',
+                      r.letters, 6)
     if kind == 'instances':
         at = d.merged.to_numpy()
         ok = np.where(d.file.isin(bad), np.nan, at)
         usual = np.array([_quantile(np.append(v[np.isfinite(v)], -9), .9) for v in ok[near]])
-        odd = np.isfinite(ok).any() and np.nanquantile(ok, .85) > 0  # shapes that are no simple bodies: only the strangest few, and as a hint
+        # shapes that are no simple bodies: only the strangest few, and as a hint
+        odd = np.isfinite(ok).any() and np.nanquantile(ok, .85) > 0
         least = np.maximum(np.maximum(MERGED, usual + 1), np.nanquantile(ok, .97) if odd else 0)
-        for i in np.flatnonzero(ok > least): yield finding(d.file[i], 'mask_merged', 'an object is large, not convex and falls in two when eroded, as two under one number do', at[i], least[i], severity='info' if odd else None)
+        for i in np.flatnonzero(ok > least):
+            yield finding(d.file[i], 'mask_merged',
+                          'an object is large, not convex and falls in two when eroded, as two under one number do',
+                          at[i], least[i], severity='info' if odd else None)
 
 MERGED = 1.1 # least score
 
@@ -344,6 +438,7 @@ def _enough_to_place(r):
     "Whether the objects of a row are so many, and stand out so far from their surroundings, that their place can be told."
     return r.objects >= 5 and not r.faint > .2*r.objects and abs(r.contrast) > 3*r.noise
 
+# %% ../../nbs/quality/03_masks.ipynb #8b9decfb
 def _of_place(d, near, bad):
     m, z = _score(d.fit, near, ~d.file.isin(bad), .04)
     shift = np.hypot(d.dy, d.dx)
@@ -352,17 +447,29 @@ def _of_place(d, near, bad):
     odd = (z < -3) & (d.fit < .75*m) | (d.fit < .2*m) & (m > .3)
     for i in np.flatnonzero(~d.file.isin(bad) & (turned | moved | odd)):
         r = d.loc[i]
-        if turned[i] and not (moved[i] and r.fit_shifted > r.fit_turned): yield finding(r.file, 'mask_flipped', f'turned or mirrored its outlines run along the slopes of the image (correlation {r.fit_turned:.2f}), as it is they do not ({r.fit:.2f})', r.fit, .6*m[i], m[i])
+        if turned[i] and not (moved[i] and r.fit_shifted > r.fit_turned):
+            yield finding(r.file, 'mask_flipped', (
+                'turned or mirrored its outlines run along the slopes of the image (correlation '
+                f'{r.fit_turned:.2f}), as it is they do not ({r.fit:.2f})'), r.fit, .6*m[i], m[i])
         elif moved[i]:
-            what = f'moved by {r.dy:g} rows and {r.dx:g} columns it fits the image better (correlation {r.fit_shifted:.2f} for {r.fit:.2f})'
+            what = (f'moved by {r.dy:g} rows and {r.dx:g} columns it fits the image better (correlation '
+                    f'{r.fit_shifted:.2f} for {r.fit:.2f})')
             enough = _enough_to_place(r)
-            if not enough: what += f'; but its {int(r.objects)} objects are too few or too faint to be sure'
-            yield finding(r.file, 'mask_shifted', what, shift[i], 2.5, 0, severity=None if enough else 'warning', certainty=None if enough else 'possible')
+            if not enough:
+                what += f'; but its {int(r.objects)} objects are too few or too faint to be sure'
+            yield finding(r.file, 'mask_shifted', what, shift[i], 2.5, 0, severity=None if enough else 'warning',
+                          certainty=None if enough else 'possible')
         elif odd[i]:
             j, best = _owner(d, i)
-            if j is not None and best > max(r.fit, 0) + .2: yield finding(r.file, 'mask_swapped', f'its image fits the mask {shown(Path(d.file[j]).name)} better (correlation {best:.2f} of thumbnails)', r.fit, .75*m[i], m[i], other=d.file[j])
-            elif z[i] < -5 and r.fit < .5*m[i]: yield finding(r.file, 'mask_misfit', f'outlines and slopes of the image agree little (correlation {r.fit:.2f}, median {m[i]:.2f})', r.fit, .5*m[i], m[i], severity=None if r.fit < .25*m[i] else 'info')
+            if j is not None and best > max(r.fit, 0) + .2:
+                yield finding(r.file, 'mask_swapped', (
+                    f'its image fits the mask {shown(Path(d.file[j]).name)} better (correlation {best:.2f} of '
+                    'thumbnails)'), r.fit, .75*m[i], m[i], other=d.file[j])
+            elif z[i] < -5 and r.fit < .5*m[i]:
+                yield finding(r.file, 'mask_misfit',
+                              f'outlines and slopes of the image agree little (correlation {r.fit:.2f}, median {m[i]:.2f})', r.fit, .5*m[i], m[i], severity=None if r.fit < .25*m[i] else 'info')
 
+# %% ../../nbs/quality/03_masks.ipynb #7d9eca42
 def _owner(d, i):
     "The mask whose thumbnail fits image `i` best, of the masks of the same size."
     k = np.flatnonzero((d.height == d.height[i]) & (d.width == d.width[i]))
@@ -378,31 +485,49 @@ def _owner(d, i):
 def _of_outlines(d, near, bad):
     ok = ~d.file.isin(bad)
     m, z = _score(d.bias, near, ok, .2)
-    hint = 'info' if 1.4826*(d.bias[ok] - d.bias[ok].median()).abs().median() > .15 else None  # outlines of many hands or microscopes: among real nuclei only half of the accused were planted
+    # outlines of many hands or microscopes: among real nuclei only half of the accused were planted
+    hint = 'info' if 1.4826*(d.bias[ok] - d.bias[ok].median()).abs().median() > .15 else None
     side = np.zeros(len(d))  # -1 too thin, 1 too fat
     for name, sign, word in (('mask_contour_in', -1, 'inside'), ('mask_contour_out', 1, 'outside')):
         hit = ok & (sign*z > 5) & (sign*(d.bias - m) > 1.5)
         side[hit] = sign
-        for i in np.flatnonzero(hit): yield finding(d.file[i], name, f'its outlines lie {abs(d.bias[i] - m[i]):.1f} pixels further {word} than those of its reference group', d.bias[i], m[i] + sign*1.5, m[i], severity=hint)
+        for i in np.flatnonzero(hit):
+            yield finding(d.file[i], name, (
+                f'its outlines lie {abs(d.bias[i] - m[i]):.1f} pixels further {word} than those of its reference '
+                'group'), d.bias[i], m[i] + sign*1.5, m[i], severity=hint)
     c = d.contrast.abs()
     mc, zc = _score(np.log(c.clip(lower=1e-6)), near, ok, .2)
     weak = ok & (zc < -4) & (c < .35*np.exp(mc))
     faint = (d.faint > 0) | (d.faintest < -.15)
     rare = faint[ok].mean() < .2
     for i in np.flatnonzero(weak | (ok & faint & rare)):
-        if weak[i]: yield finding(d.file[i], 'mask_low_contrast', f'its objects differ from their surroundings {np.exp(mc[i])/max(c[i], 1e-6):.1f} times less than those of its reference group', c[i], .35*np.exp(mc[i]), np.exp(mc[i]))
-        else: yield finding(d.file[i], 'mask_low_contrast', f'{max(1, int(d.faint[i]))} of its {int(d.objects[i])} objects do not differ from their surroundings', d.faintest[i], .05, 1, severity=None if d.faintest[i] < -.15 else 'info')
+        if weak[i]:
+            yield finding(d.file[i], 'mask_low_contrast', (
+                f'its objects differ from their surroundings {np.exp(mc[i])/max(c[i], 1e-6):.1f} times less than '
+                'those of its reference group'), c[i], .35*np.exp(mc[i]), np.exp(mc[i]))
+        else:
+            yield finding(d.file[i], 'mask_low_contrast', (
+                f'{max(1, int(d.faint[i]))} of its {int(d.objects[i])} objects do not differ from their '
+                'surroundings'), d.faintest[i], .05, 1, severity=None if d.faintest[i] < -.15 else 'info')
     m, z = _score(d.leak, near, ok, .03)
-    for i in np.flatnonzero(ok & ~weak & (z > 5) & (d.leak > m + .2)): yield finding(d.file[i], 'mask_leak', f'{d.leak[i]:.0%} of an object looks like its surroundings', d.leak[i], m[i] + .2, m[i], severity=None if d.leak[i] > m[i] + .3 else 'info')
+    for i in np.flatnonzero(ok & ~weak & (z > 5) & (d.leak > m + .2)):
+        yield finding(d.file[i], 'mask_leak', f'{d.leak[i]:.0%} of an object looks like its surroundings', d.leak[i],
+                      m[i] + .2, m[i], severity=None if d.leak[i] > m[i] + .3 else 'info')
     x = d.lacking/(d.lacking + d.objects)
     m, z = _score(x, near, ok, .02)
     hit = ok & ~weak & (z > 5) & (x > m + .2) & (d.lacking > 1)
-    for i in np.flatnonzero(hit): yield finding(d.file[i], 'mask_objects_missing', f'outside of the mask lie {int(d.lacking[i])} more things that look like its {int(d.objects[i])} objects', x[i], m[i] + .2, m[i], severity=None if x[i] > m[i] + .3 and hit.mean() < .1 else 'info')
+    for i in np.flatnonzero(hit):
+        yield finding(d.file[i], 'mask_objects_missing', (
+            f'outside of the mask lie {int(d.lacking[i])} more things that look like its {int(d.objects[i])} '
+            'objects'), x[i], m[i] + .2, m[i], severity=None if x[i] > m[i] + .3 and hit.mean() < .1 else 'info')
     x = np.log(d.share/(1 - d.share))
     m, z = _score(x, _fellows(d, False), ok, .15)
     far, sure, share = (x - m).abs(), side*z > 0, lambda x: 1/(1 + np.exp(-x))
     least = np.where(sure, .5, max(.8, 1.25*far.quantile(.96)))  # where its outlines say the same, less is needed
-    for i in np.flatnonzero((np.abs(z) > np.where(sure, 2, 3)) & (far > least)): yield finding(d.file[i], 'mask_foreground', f'{d.share[i]:.1%} of it are objects, of its reference group {share(m[i]):.1%}', d.share[i], share(m[i] + np.sign(z[i])*least[i]), share(m[i]))
+    for i in np.flatnonzero((np.abs(z) > np.where(sure, 2, 3)) & (far > least)):
+        yield finding(d.file[i], 'mask_foreground',
+                      f'{d.share[i]:.1%} of it are objects, of its reference group {share(m[i]):.1%}', d.share[i],
+                      share(m[i] + np.sign(z[i])*least[i]), share(m[i]))
 
 # %% ../../nbs/quality/03_masks.ipynb #b557b631
 def _of_people(d):
@@ -412,10 +537,14 @@ def _of_people(d):
     for who, mine in d.groupby(d.annotator.astype(str)):
         rest = d.drop(mine.index)
         if min(len(mine), len(rest)) < 5: continue
-        for x, least, what in ((d.bias, .7, 'draws outlines {:+.1f} pixels further out than the others'), (slips, .25, 'leaves holes, pieces or specks in {:+.0%} more masks than the others')):
+        for x, least, what in ((d.bias, .7, 'draws outlines {:+.1f} pixels further out than the others'),
+                               (slips, .25, 'leaves holes, pieces or specks in {:+.0%} more masks than the others')):
             a, b = x[mine.index], x[rest.index]
             diff = a.median() - b.median() if x is d.bias else a.mean() - b.mean()
-            if abs(diff) > least and mannwhitneyu(a, b).pvalue < 1e-4: yield finding(mine.file.iloc[0], 'mask_style', f'{shown(who)} (here, and in {len(mine) - 1} more) ' + what.format(diff), diff, least, 0, who)
+            if abs(diff) > least and mannwhitneyu(a, b).pvalue < 1e-4:
+                yield finding(mine.file.iloc[0], 'mask_style',
+                              f'{shown(who)} (here, and in {len(mine) - 1} more) ' + what.format(diff), diff, least, 0,
+                              who)
 
 # %% ../../nbs/quality/03_masks.ipynb #97f9eccd
 def mask_pairs(
@@ -429,31 +558,40 @@ def mask_pairs(
     used = {*t.image, *t.target}
     alone = rest(images, used)
     orphans = [p for p in alone if ROLE_SUFFIX.search(Path(p).stem)] if same else rest(masks, used)
-    return pd.DataFrame([*zip(t.image, t.target), *((p, '') for p in alone if not same or p not in orphans), *(('', p) for p in orphans)], columns=['image', 'mask'])
+    return pd.DataFrame([*zip(t.image, t.target), *((p, '') for p in alone if not same or p not in orphans),
+                         *(('', p) for p in orphans)], columns=['image', 'mask'])
 
+# %% ../../nbs/quality/03_masks.ipynb #94ba3897
 def _measure_pair(pair):
     "A row of one pair; `fault` and `words` where it cannot be measured."
     image, mask = pair
     row = dict(file=mask or image, image=image, fault='', words='')
     if not mask: return row | dict(fault='mask_missing', words='it has no mask')
     if not image: return row | dict(fault='mask_without_image', words='it has no image')
-    if not Path(mask).exists(): return row | dict(file=image, fault='mask_missing', words=f'its mask {shown(mask)} is not there')
+    if not Path(mask).exists():
+        return row | dict(file=image, fault='mask_missing', words=f'its mask {shown(mask)} is not there')
     try: m = read_image(mask)
-    except InputError as e: return row | dict(fault='mask_unreadable', words=str(e).removeprefix(f'{shown(mask)}: ')[:200])
+    except InputError as e:
+        return row | dict(fault='mask_unreadable', words=str(e).removeprefix(f'{shown(mask)}: ')[:200])
     try: im = read_image(image)
     except InputError: return row  # a matter of `image_findings`
     size = im.array.shape[:2 + (im.axes[0] == 'Z')]
     if size != m.array.shape[:len(size)] or len(size) == 2 and m.axes[0] == 'Z':
-        return row | dict(fault='mask_shape', words=f'it has {"×".join(map(str, m.array.shape))} pixels, its image {"×".join(map(str, size))}')
+        return row | dict(fault='mask_shape',
+                          words=f'it has {"×".join(map(str, m.array.shape))} pixels, its image {"×".join(map(str, size))}')
     if im.spacing and m.spacing and im.unit == m.unit and not np.allclose(im.spacing, m.spacing, rtol=.01):
-        row |= dict(fault='mask_spacing', words=f'its pixels measure {" × ".join(f"{s:g}" for s in m.spacing)} {m.unit}, those of its image {" × ".join(f"{s:g}" for s in im.spacing)}')
+        row |= dict(fault='mask_spacing', words=(
+            f'its pixels measure {" × ".join(f"{s:g}" for s in m.spacing)} {m.unit}, those of its image '
+            f'{" × ".join(f"{s:g}" for s in im.spacing)}'))
     if m.axes[0] == 'Z':
         k = int(np.argmax((m.array != 0).reshape(len(m.array), -1).sum(1)))
         im, m = replace(im, array=im.array[k], axes=im.axes[1:]), replace(m, array=m.array[k], axes=m.axes[1:])
     try: row |= measure_mask(im.array, mask_numbers(m, mask))
-    except InputError as e: row |= dict(fault='mask_unreadable', words=str(e).removeprefix(f'{shown(mask)}: '))
+    except InputError as e:
+        row |= dict(fault='mask_unreadable', words=str(e).removeprefix(f'{shown(mask)}: '))
     return row | dict(pixels=hashlib.blake2b(np.ascontiguousarray(im.array[::4, ::4]), digest_size=8).hexdigest())
 
+# %% ../../nbs/quality/03_masks.ipynb #f6b39a30
 def check_masks(
     pairs:pd.DataFrame, # Columns image and mask (or target), paths, '' for a missing one; `group` (plate, scanner) divides the reference group, `annotator` is compared
     kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by the masks, and given back in `attrs['kind']`
@@ -461,9 +599,11 @@ def check_masks(
 )->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `file` is the mask, or the image that has none
     "Read every pair once, and say what is wrong with which mask. A bad file is a finding and costs no other."
     t = pairs.rename(columns=dict(target='mask')) if 'mask' not in pairs else pairs
-    if missing := [c for c in ('image', 'mask') if c not in t]: raise InputError(f'pairs must have a column {missing[0]!r}, it has {shown(", ".join(map(str, t)))}')
+    if missing := [c for c in ('image', 'mask') if c not in t]:
+        raise InputError(f'pairs must have a column {missing[0]!r}, it has {shown(", ".join(map(str, t)))}')
     clean = lambda v: '' if v is None or v != v else str(v)
-    with hushed(), keep_allocator_memory(): rows = pd.DataFrame(parallel_map(_measure_pair, [(clean(i), clean(m)) for i, m in zip(t.image, t['mask'])], desc, processes=True), columns=None if len(t) else ['file', 'fault', 'words'])
+    with hushed(), keep_allocator_memory():
+        rows = pd.DataFrame(parallel_map(_measure_pair, [(clean(i), clean(m)) for i, m in zip(t.image, t['mask'])], desc, processes=True), columns=None if len(t) else ['file', 'fault', 'words'])
     for c in ('annotator', 'group'):
         if c in t: rows[c] = t[c].to_numpy()
     early = [finding(r.file, r.fault, r.words) for r in rows[rows.fault != ''].itertuples()]

@@ -13,10 +13,10 @@ import math, os, re
 from functools import lru_cache
 import numpy as np, pandas as pd
 from scipy.special import betaincinv
-from ..core import InputError, parallel_map, rng, shown
-from ..data.datasets import table_attrs, group_question
-from ..data.formats import hushed, read_image
-from .findings import finding, findings_table
+from cytokit.core import InputError, parallel_map, rng, shown
+from cytokit.data.datasets import table_attrs, group_question
+from cytokit.data.formats import hushed, read_image
+from cytokit.quality.findings import finding, findings_table
 
 # %% ../../nbs/quality/04_splits.ipynb #4f4f5e43
 def exact_interval(
@@ -30,8 +30,10 @@ def exact_interval(
     return (float(betaincinv(k, n - k + 1, a)) if k else 0., float(betaincinv(k + 1, n - k, 1 - a)) if k < n else 1.)
 
 # %% ../../nbs/quality/04_splits.ipynb #982e1ea2
-FAMILIES = dict(brightness=['mean', 'p1', 'p50', 'p99'], contrast=['std', 'contrast'], sharpness=['sharp', 'fine'], noise=['noise', 'snr'],
-                background=['background'], light=['uneven'], size=['height', 'width'], file=['bytes_per_pixel', 'channels', 'format', 'dtype'])
+FAMILIES = dict(brightness=['mean', 'p1', 'p50', 'p99'], contrast=['std', 'contrast'], sharpness=['sharp', 'fine'],
+                noise=['noise', 'snr'],
+                background=['background'], light=['uneven'], size=['height', 'width'],
+                file=['bytes_per_pixel', 'channels', 'format', 'dtype'])
 ALL_FEATURES = [c for names in FAMILIES.values() for c in names]
 
 def join_rows(
@@ -40,10 +42,13 @@ def join_rows(
 )->pd.DataFrame: # A row an image of the table, in its order, with `unit` (the group, or the image) and `split`
     "The table with what was measured of its images."
     for what, d, need in (('table', table, ('image', 'target')), ('rows', rows, ('file',))):
-        if missing := [c for c in need if c not in d]: raise InputError(f'{what} must have a column {missing[0]!r}, it has {shown(", ".join(map(str, d)))}')
+        if missing := [c for c in need if c not in d]:
+            raise InputError(f'{what} must have a column {missing[0]!r}, it has {shown(", ".join(map(str, d)))}')
     where = [os.path.abspath(str(p)) for p in table.image]
     r = rows.assign(file=[os.path.abspath(str(p)) for p in rows.file]).drop_duplicates('file').set_index('file')
-    if len(r) and len(where) and not r.index.isin(where).any(): raise InputError(f'rows: none is of an image of the table, such as {shown(where[0])}; measure the images of this table')
+    if len(r) and len(where) and not r.index.isin(where).any():
+        raise InputError(f'rows: none is of an image of the table, such as {shown(where[0])}; measure the images '
+                         'of this table')
     t, r = table.reset_index(drop=True), r.reindex(where).reset_index(drop=True)
     t = pd.concat([t, r[[c for c in r if c not in t]]], axis=1)
     if {'bytes', 'height', 'width'} <= set(t): t['bytes_per_pixel'] = t.bytes/(t.height*t.width)
@@ -52,11 +57,12 @@ def join_rows(
     if 'split' not in t: t['split'] = np.nan
     return t
 
+# %% ../../nbs/quality/04_splits.ipynb #c5e9714c
 def rank_features(
     t:pd.DataFrame, # Of `join_rows`
     names:list, # Columns; those that are not there are left out
 )->np.ndarray: # (n, features) float64
-    "Columns as normal scores of ranks: unit-free, outliers tamed, NaN in the middle; text as one column a value."
+    "Columns as normal scores of ranks: unit-free, without outliers, NaN in the middle; text as one column a value."
     from scipy.special import ndtri
     out = []
     for c in names:
@@ -65,7 +71,8 @@ def rank_features(
         cols = [pd.to_numeric(x, errors='coerce')] if pd.api.types.is_numeric_dtype(x) else [(x == v).astype(float) for v in x.dropna().unique()[:8]]
         for v in cols:
             v = v.astype(float)
-            if v.nunique() > 1: out.append(pd.Series(ndtri((v.rank() - .5)/v.notna().sum())).fillna(0).to_numpy())
+            if v.nunique() > 1:
+                out.append(pd.Series(ndtri((v.rank() - .5)/v.notna().sum())).fillna(0).to_numpy())
     return np.stack(out, 1) if out else np.zeros((len(t), 0))
 
 # %% ../../nbs/quality/04_splits.ipynb #cbc2913d
@@ -75,37 +82,49 @@ def _group_leaks(t):
         n = d.split.value_counts()
         if len(n) < 2: continue
         small, large = n.index[-1], n.index[0]
-        yield finding(d.image[d.split == small].iloc[0], 'split_group', f'group {shown(g)!r} is in ' + ' and '.join(f'{s} ({k})' for s, k in n.items()), n.iloc[-1], 0,
+        yield finding(d.image[d.split == small].iloc[0], 'split_group',
+                      f'group {shown(g)!r} is in ' + ' and '.join(f'{s} ({k})' for s, k in n.items()), n.iloc[-1], 0,
                       group=g, other=d.image[d.split == large].iloc[0])
 
 # %% ../../nbs/quality/04_splits.ipynb #ad6968d4
-_copy_of = dict(exact='', near=' (nearly the same pixels)', turned=' (turned or mirrored)', inverted=' (dark and bright exchanged)')
+_copy_of = dict(exact='', near=' (nearly the same pixels)', turned=' (turned or mirrored)',
+                inverted=' (dark and bright exchanged)')
 
 def _certain(correlation):
-    return 'sure' if correlation >= .95 else 'possible' if correlation != correlation else 'likely'
+    "How certain it is that two images are the same, from the correlation of their pixels; NaN where unknown."
+    if correlation >= .95: return 'sure'
+    return 'possible' if np.isnan(correlation) else 'likely'
 
+# %% ../../nbs/quality/04_splits.ipynb #26854bc3
 def _same_images(pairs, of):
     "The pairs whose two images are both in the table: file, other, kind, distance, correlation, and what `of` says of each."
     for p in pairs.itertuples():
         said = [of.get(os.path.abspath(str(f))) for f in (p.file, p.other)]
-        if all(isinstance(s, str) for s in said): yield p.file, p.other, p.kind, p.distance, getattr(p, 'correlation', 1.), *said
+        if all(isinstance(s, str) for s in said):
+            yield p.file, p.other, p.kind, p.distance, getattr(p, 'correlation', 1.), *said
 
+# %% ../../nbs/quality/04_splits.ipynb #62b953ff
 def _duplicate_leaks(t, pairs):
     rank, best = ['train', 'valid', 'test'], {}
     for file, other, kind, distance, r, part, other_part in _same_images(pairs, dict(zip(map(os.path.abspath, map(str, t.image)), t.split))):
         if part == other_part: continue
-        if rank.index(part) < rank.index(other_part): file, other, part, other_part = other, file, other_part, part
-        if file not in best or distance < best[file][2]: best[file] = other, kind, distance, r, part, other_part
+        if rank.index(part) < rank.index(other_part):
+            file, other, part, other_part = other, file, other_part, part
+        if file not in best or distance < best[file][2]:
+            best[file] = other, kind, distance, r, part, other_part
     for file, (other, kind, distance, r, part, other_part) in best.items():
-        what = f'the same image is in {other_part} and in {part}: the score is not honest{_copy_of.get(kind, "")}: {shown(os.path.basename(str(other)))}'
+        what = (f'the same image is in {other_part} and in {part}: the score is not '
+                f'honest{_copy_of.get(kind, "")}: {shown(os.path.basename(str(other)))}')
         yield finding(file, 'split_duplicate', what, distance, 0, group=kind, other=other, certainty=_certain(r))
 
+# %% ../../nbs/quality/04_splits.ipynb #f949f1bb
 def _label_conflicts(t, pairs):
     label = dict(zip(map(os.path.abspath, map(str, t.image)), t.target.map(str)))
     for file, other, kind, distance, r, mine, theirs in _same_images(pairs, label):
         if mine == theirs: continue
         for a, b, ya, yb in ((file, other, mine, theirs), (other, file, theirs, mine)):
-            what = f'the same image has two labels: {shown(ya)!r} here, {shown(yb)!r} in {shown(os.path.basename(str(b)))}{_copy_of.get(kind, "")}'
+            what = (f'the same image has two labels: {shown(ya)!r} here, {shown(yb)!r} in '
+                    f'{shown(os.path.basename(str(b)))}{_copy_of.get(kind, "")}')
             yield finding(a, 'label_conflict', what, distance, 0, group=yb, other=b, certainty=_certain(r))
 
 # %% ../../nbs/quality/04_splits.ipynb #55a41417
@@ -118,11 +137,15 @@ def _families(paths):
         *folders, name = re.split(r'[/\\]', p)
         stem, where = re.sub(r'(\.\w+)+$', '', name), '/'.join(f for f in folders if f.lower() not in _PARTS)
         for k, m in enumerate(re.finditer(r'\d+', stem)):
-            if len(m[0]) <= 6: out.setdefault(k, {}).setdefault((where, stem[:m.start()] + '#' + stem[m.end():]), []).append((int(m[0]), i))
+            if len(m[0]) <= 6:
+                out.setdefault(k, {}).setdefault((where, stem[:m.start()] + '#' + stem[m.end():]),
+                                                 []).append((int(m[0]), i))
     return out
 
+# %% ../../nbs/quality/04_splits.ipynb #6447a207
 def _corr(c, i, j): return np.einsum('nk,nk->n', c[i], c[j])
 
+# %% ../../nbs/quality/04_splits.ipynb #67cfe5e1
 def slice_neighbours(
     table:pd.DataFrame, # With the column image
     rows:pd.DataFrame, # Of `measure_all`, with the column dct
@@ -132,7 +155,8 @@ def slice_neighbours(
     t, empty = join_rows(table.assign(target=''), rows), pd.DataFrame(columns=['file', 'other', 'value', 'threshold', 'series'])
     has = t.dct.map(lambda d: isinstance(d, np.ndarray) and np.isfinite(d).all() and np.any(d)).to_numpy() if 'dct' in t else np.zeros(len(t), bool)
     if not has.any(): return empty
-    c = np.zeros((len(t), t.dct[has].iloc[0].size), 'f4'); c[has] = np.stack([np.ravel(d) for d in t.dct[has]])
+    c = np.zeros((len(t), t.dct[has].iloc[0].size), 'f4')
+    c[has] = np.stack([np.ravel(d) for d in t.dct[has]])
     c /= np.maximum(np.linalg.norm(c, axis=1, keepdims=True), 1e-9)
     found = [empty]
     for fam in _families(t.image).values():
@@ -142,7 +166,8 @@ def slice_neighbours(
             gaps = np.diff([n for n, _ in v])
             if len(v) < 4 or not (gaps > 0).all(): continue
             step = np.median(gaps)
-            near += [(v[k][1], v[k+1][1]) for k in range(len(v) - 1) if gaps[k] <= step]; names += [key[1]]*int((gaps <= step).sum())
+            near += [(v[k][1], v[k+1][1]) for k in range(len(v) - 1) if gaps[k] <= step]
+            names += [key[1]]*int((gaps <= step).sum())
             half = len(v)//2
             far += [(v[k][1], v[k + half][1]) for k in range(len(v) - half)]
         if len(near) < least: continue
@@ -151,9 +176,11 @@ def slice_neighbours(
         some = np.random.default_rng(0).permutation
         if (some(a)[:2000, None] > some(b)[:2000]).mean() < .9: continue
         limit = np.percentile(b, 95)
-        found.append(pd.DataFrame(dict(file=t.image.to_numpy()[near[:, 1]], other=t.image.to_numpy()[near[:, 0]], value=a, threshold=limit, series=names)))
+        found.append(pd.DataFrame(dict(file=t.image.to_numpy()[near[:, 1]], other=t.image.to_numpy()[near[:, 0]],
+                                       value=a, threshold=limit, series=names)))
     return pd.concat([d for d in found if len(d)] or [empty], ignore_index=True).drop_duplicates(['file', 'other'], ignore_index=True)
 
+# %% ../../nbs/quality/04_splits.ipynb #06b35f4f
 def _neighbour_leaks(t, rows):
     p = slice_neighbours(t, rows)
     if not len(p): return
@@ -163,15 +190,20 @@ def _neighbour_leaks(t, rows):
         s, o = a.split.astype(object).to_numpy(), b.split.astype(object).to_numpy()
         p = p[(s != o) & (a.unit.to_numpy() != b.unit.to_numpy())]  # within a group it is the group that leaks
         for series, d in p.groupby('series', sort=True):
-            d = d.sort_values('value', ascending=False); one = d.iloc[0]
+            d = d.sort_values('value', ascending=False)
+            one = d.iloc[0]
             pair = sorted((one.file, one.other), key=lambda f: at.split[f] == 'train')
-            yield finding(pair[0], 'split_neighbours', f'{len(d)} pairs of neighbouring slices of {shown(series)!r} lie in different parts, the most alike in {at.split[pair[0]]} and {at.split[pair[1]]}',
+            yield finding(pair[0], 'split_neighbours', (
+                f'{len(d)} pairs of neighbouring slices of {shown(series)!r} lie in different parts, the most '
+                f'alike in {at.split[pair[0]]} and {at.split[pair[1]]}'),
                           one.value, one.threshold, group=series, other=pair[1])
     else:
         p = p[a.unit.to_numpy() != b.unit.to_numpy()]
         if len(p):
             one = p.loc[p.value.idxmax()]
-            yield finding(one.file, 'split_neighbours', f'{p.series.nunique()} series of neighbouring slices and no group that holds them together', one.value, one.threshold, other=one.other, severity='warning')
+            yield finding(one.file, 'split_neighbours',
+                          f'{p.series.nunique()} series of neighbouring slices and no group that holds them together',
+                          one.value, one.threshold, other=one.other, severity='warning')
 
 # %% ../../nbs/quality/04_splits.ipynb #a79c0bcd
 def _class_findings(t):
@@ -182,29 +214,44 @@ def _class_findings(t):
         k = {s: len(own) if s == 'the set' else int((own.split == s).sum()) for s in parts}
         for s in parts:
             low = exact_interval(k[s], k[s])[0]
-            if not k[s]: yield finding(own.image.iloc[0], 'split_class_missing', f'class {shown(c)!r} ({len(own)} images) has none in {s}', 0, 1, group=c)
-            elif k[s] < 10: yield finding(own.image.iloc[0], 'split_class_rare', f'class {shown(c)!r} has {k[s]} in {s}: if all are recognised, its recall is between {low:.0%} and 100 %', k[s], 10, group=c)
+            if not k[s]:
+                yield finding(own.image.iloc[0], 'split_class_missing',
+                              f'class {shown(c)!r} ({len(own)} images) has none in {s}', 0, 1, group=c)
+            elif k[s] < 10:
+                yield finding(own.image.iloc[0], 'split_class_rare', (
+                    f'class {shown(c)!r} has {k[s]} in {s}: if all are recognised, its recall is between '
+                    f'{low:.0%} and 100 %'), k[s], 10, group=c)
     if len(n) > 1 and n.iloc[0] > 10*n.iloc[-1]:
-        yield finding('', 'split_imbalance', f'class {shown(n.index[0])!r} is {n.iloc[0]/n.iloc[-1]:.0f} times as frequent ({n.iloc[0]}) as {shown(n.index[-1])!r} ({n.iloc[-1]})', n.iloc[0]/n.iloc[-1], 10)
+        yield finding('', 'split_imbalance', (
+            f'class {shown(n.index[0])!r} is {n.iloc[0]/n.iloc[-1]:.0f} times as frequent ({n.iloc[0]}) as '
+            f'{shown(n.index[-1])!r} ({n.iloc[-1]})'), n.iloc[0]/n.iloc[-1], 10)
 
+# %% ../../nbs/quality/04_splits.ipynb #aee60963
 def _share_findings(t):
     "Shares of the classes by unit (Mann-Whitney), Holm over all; a finding needs a factor of 1.5 as well."
     from scipy.stats import mannwhitneyu
     y, tests = pd.get_dummies(t.target), []
     for s in ('valid', 'test'):
         a, b = (y[t.split == k].groupby(t.unit).mean() for k in ('train', s))
-        if len(a) and len(b): tests += [(s, c, a[c].mean(), b[c].mean(), mannwhitneyu(a[c], b[c]).pvalue, len(a), len(b)) for c in y]
+        if len(a) and len(b):
+            tests += [(s, c, a[c].mean(), b[c].mean(), mannwhitneyu(a[c], b[c]).pvalue, len(a), len(b)) for c in y]
     for (s, c, a, b, _, n, m), p in zip(tests, _holm([x[4] for x in tests])):
         if p < .01 and max(a, b) > 1.5*min(a, b):
             lo, hi = exact_interval(round(b*m), m)
-            yield finding('', 'split_class_share', f'class {shown(c)!r} is {a:.0%} of train and {b:.0%} of {s} (95 % interval {lo:.0%} to {hi:.0%}, {n} and {m} units)', b, a, median=a, group=c)
+            yield finding('', 'split_class_share', (
+                f'class {shown(c)!r} is {a:.0%} of train and {b:.0%} of {s} (95 % interval {lo:.0%} to {hi:.0%}, '
+                f'{n} and {m} units)'), b, a, median=a, group=c)
 
+# %% ../../nbs/quality/04_splits.ipynb #85b28817
 def _holm(p):
     "p-values corrected for their number (Holm 1979)."
-    p = np.asarray(p, float); o = np.argsort(p)
-    q = np.empty(len(p)); q[o] = np.minimum(1, np.maximum.accumulate(p[o]*np.arange(len(p), 0, -1))) if len(p) else []
+    p = np.asarray(p, float)
+    o = np.argsort(p)
+    q = np.empty(len(p))
+    q[o] = np.minimum(1, np.maximum.accumulate(p[o]*np.arange(len(p), 0, -1))) if len(p) else []
     return q
 
+# %% ../../nbs/quality/04_splits.ipynb #2fc838a8
 def half_width(
     n:int, # Images, or groups where those of a group are alike
     accuracy:float=.9, # Accuracy that is expected, 0 to 1
@@ -213,13 +260,15 @@ def half_width(
     lo, hi = exact_interval(round(accuracy*n), n)
     return 50*(hi - lo)
 
+# %% ../../nbs/quality/04_splits.ipynb #a4a4029d
 def _size_findings(t, hoped=5.):
     v = t[t.split == 'valid']
     if not len(v): return
     n, g = len(v), v.unit.nunique()
     w, wg = half_width(n), half_width(g)
     if wg > hoped:
-        yield finding('', 'split_small', f'validation has {n} images' + (f' of {g} groups' if g < n else '') + f': an accuracy of 90 % is known to ± {w:.1f} points' + (f' at best, ± {wg:.1f} if the images of a group are alike' if g < n else ''),
+        yield finding('', 'split_small',
+                      f'validation has {n} images' + (f' of {g} groups' if g < n else '') + f': an accuracy of 90 % is known to ± {w:.1f} points' + (f' at best, ± {wg:.1f} if the images of a group are alike' if g < n else ''),
                       wg if g < n else w, hoped, severity='warning' if w > 2*hoped else None)
 
 # %% ../../nbs/quality/04_splits.ipynb #39042497
@@ -229,13 +278,19 @@ def _drift(t, extra=()):
     names, out = [c for c in ALL_FEATURES if c in t and pd.api.types.is_numeric_dtype(t[c])] + [c for c in extra if c in t], []
     for s in ('valid', 'test'):
         for c in names:
-            a, b = (t[t.split == k].groupby('unit')[c].median().replace([np.inf, -np.inf], np.nan).dropna() for k in ('train', s))
-            if len(a) > 1 and len(b) > 1 and (a.nunique() > 1 or b.nunique() > 1 or a.iloc[0] != b.iloc[0]): out.append((c, s, *ks_2samp(a, b)[:2], len(a), len(b), a.median(), b.median()))
+            a, b = (t[t.split == k].groupby('unit')[c].median().replace([np.inf, -np.inf], np.nan).dropna()
+                    for k in ('train', s))
+            if len(a) > 1 and len(b) > 1 and (a.nunique() > 1 or b.nunique() > 1 or a.iloc[0] != b.iloc[0]):
+                out.append((c, s, *ks_2samp(a, b)[:2], len(a), len(b), a.median(), b.median()))
     return [(c, s, d, p, n, m, x, y) for (c, s, d, _, n, m, x, y), p in zip(out, _holm([o[3] for o in out]))]
 
+# %% ../../nbs/quality/04_splits.ipynb #3cd0f92f
 def _drift_findings(t, extra=()):
     for c, s, d, p, n, m, x, y in _drift(t, extra):
-        if d >= .3 and p < .01: yield finding('', 'split_drift', f'{c} differs between train and {s}: median {x:.4g} against {y:.4g} (Kolmogorov–Smirnov distance {d:.2f}, p = {p:.1g}, {n} and {m} units)', d, .3, median=x, group=c)
+        if d >= .3 and p < .01:
+            yield finding('', 'split_drift', (
+                f'{c} differs between train and {s}: median {x:.4g} against {y:.4g} (Kolmogorov–Smirnov distance '
+                f'{d:.2f}, p = {p:.1g}, {n} and {m} units)'), d, .3, median=x, group=c)
 
 # %% ../../nbs/quality/04_splits.ipynb #83350d8c
 @lru_cache(4)
@@ -244,6 +299,7 @@ def _folds(k, y, unit):
     from sklearn.model_selection import StratifiedGroupKFold
     return list(StratifiedGroupKFold(k, shuffle=True, random_state=0).split(y, y, unit))
 
+# %% ../../nbs/quality/04_splits.ipynb #a65bdbce
 def out_of_fold(
     x:np.ndarray, # (n, features)
     y:np.ndarray, # (n,) class numbers 0…K-1
@@ -254,32 +310,42 @@ def out_of_fold(
     "Probabilities for each row from models that saw nothing of its unit, in five folds at most."
     k, p = min(5, min(len(set(unit[y == c])) for c in np.unique(y))), np.zeros((len(y), y.max() + 1))
     for a, b in _folds(k, tuple(y), tuple(unit)):
-        if len(set(y[a])) < 2: p[b] = blank; continue
+        if len(set(y[a])) < 2:
+            p[b] = blank
+            continue
         several = models(len(a))
-        for m in several: p[np.ix_(b, m.fit(x[a], y[a]).classes_)] += m.predict_proba(x[b])/len(several)
+        for m in several:
+            p[np.ix_(b, m.fit(x[a], y[a]).classes_)] += m.predict_proba(x[b])/len(several)
     return p
 
+# %% ../../nbs/quality/04_splits.ipynb #c5e7e405
 def _simply(x, y, unit):
     "Out of fold by logistic regression on the features and their squares; None when there are none, or a class has fewer than two units."
     from sklearn.linear_model import LogisticRegression
     if not x.shape[1] or min(len(set(unit[y == c])) for c in np.unique(y)) < 2: return None
-    return out_of_fold(np.concatenate([x, x**2 - 1], 1), y, unit, lambda n: [LogisticRegression(C=.3, class_weight='balanced', max_iter=300)])
+    return out_of_fold(np.concatenate([x, x**2 - 1], 1), y, unit,
+                       lambda n: [LogisticRegression(C=.3, class_weight='balanced', max_iter=300)])
 
+# %% ../../nbs/quality/04_splits.ipynb #a8e7de6c
 def _by_unit(values, unit):
     "(units, columns): sums of the rows of each unit."
     code = np.unique(unit, return_inverse=True)[1]
-    out = np.zeros((code.max() + 1, values.shape[1])); np.add.at(out, code, values)
+    out = np.zeros((code.max() + 1, values.shape[1]))
+    np.add.at(out, code, values)
     return out
 
+# %% ../../nbs/quality/04_splits.ipynb #38910d4c
 def _balanced(p, y, unit, n=1000):
     "Balanced accuracy and its 99 % interval from resampled units: there are many families to try."
     hot = np.eye(p.shape[1])[y]
     hit = _by_unit(np.concatenate([hot*(p.argmax(1) == y)[:, None], hot], 1), unit)
-    k = p.shape[1]; r = rng(0, 'shortcut')
+    k = p.shape[1]
+    r = rng(0, 'shortcut')
     w = np.vstack([np.ones(len(hit)), r.multinomial(len(hit), [1/len(hit)]*len(hit), n)]) @ hit
     with np.errstate(invalid='ignore'): b = np.nanmean(w[:, :k]/w[:, k:], 1)
     return float(b[0]), *map(float, np.percentile(b[1:], [.5, 99.5]))
 
+# %% ../../nbs/quality/04_splits.ipynb #3a68a94b
 def _auc(p, y, unit, n=300):
     "AUC and its 99 % interval from resampled units."
     code, r = np.unique(unit, return_inverse=True)[1], rng(0, 'auc')
@@ -292,61 +358,82 @@ def _auc(p, y, unit, n=300):
     return float(auc(np.ones(len(y)))), *map(float, np.percentile(boot, [.5, 99.5]))
 
 # %% ../../nbs/quality/04_splits.ipynb #4e00f6bb
-def _told(t, names, y, unit):
+def _separability(t, names, y, unit):
     "Balanced accuracy, its interval and chance, for the families `names`; None if it cannot be tried."
     x, code = rank_features(t, names), pd.factorize(y, sort=True)[0]
     p = _simply(x, code, np.asarray(unit)) if len(set(code)) > 1 else None
     return None if p is None else (*_balanced(p, code, np.asarray(unit)), 1/len(set(code)))
 
-def _some(t, most=4000): return t if len(t) <= most else t.iloc[np.sort(rng(0, 'thin').choice(len(t), most, False))]
+# %% ../../nbs/quality/04_splits.ipynb #22795e81
+def _some(t, most=4000):
+    return t if len(t) <= most else t.iloc[np.sort(rng(0, 'thin').choice(len(t), most, False))]
 
+# %% ../../nbs/quality/04_splits.ipynb #d6678e15
 def _thin(t, y):
     "Some rows of the classes with at least four units."
     n = t.unit.groupby(y).nunique()
     return _some(t[y.isin(n.index[n >= 4])])
 
+# %% ../../nbs/quality/04_splits.ipynb #d9eef618
 def _many_sizes(t):
     "Whether nearly each image has a size of its own, as crops by box have."
     return {'height', 'width'} <= set(t) and len(t[['height', 'width']].drop_duplicates()) > .2*len(t)
 
+# %% ../../nbs/quality/04_splits.ipynb #58857b21
 def _shortcut_findings(t):
-    "One finding, of all families of measurements that tell the classes."
+    "One finding, of all families of measurements from which the class can be told."
     t = _thin(t, t.target).reset_index(drop=True)
     if t.target.nunique() < 2: return
     need, found = .2 + 1/math.sqrt(t.unit.nunique()), []
     for family, names in FAMILIES.items():
-        s = _told(t, names, t.target, t.unit)
-        if s and s[0] >= (limit := s[3] + need*(1 - s[3])) and s[1] > s[3]: found.append((family, *s, limit))
+        s = _separability(t, names, t.target, t.unit)
+        if s and s[0] >= (limit := s[3] + need*(1 - s[3])) and s[1] > s[3]:
+            found.append((family, *s, limit))
     if not found: return
     best, *others = sorted(found, key=lambda f: -f[1])
-    what = f'the class can be told from {best[0]} alone: balanced accuracy {best[1]:.2f} ({best[2]:.2f} to {best[3]:.2f}), chance {best[4]:.2f}, {t.unit.nunique()} units'
+    what = (f'the class can be told from {best[0]} alone: balanced accuracy {best[1]:.2f} ({best[2]:.2f} to '
+            f'{best[3]:.2f}), chance {best[4]:.2f}, {t.unit.nunique()} units')
     if others: what += '; also from ' + ', '.join(f'{f[0]} ({f[1]:.2f})' for f in others)
     crops = 'size' in [f[0] for f in found] and _many_sizes(t)
-    if crops: what += '. Nearly every image has a size of its own, as crops by box have: then size may be the biology, and sharpness, noise and bytes follow from it'
-    yield finding('', 'split_shortcut', what, best[1], best[5], median=best[4], group=' '.join(f[0] for f in found), severity='info' if crops else None, certainty='possible' if crops else None)
+    if crops:
+        what += ('. Nearly every image has a size of its own, as crops by box have: then size may be the '
+                 'biology, and sharpness, noise and bytes follow from it')
+    yield finding('', 'split_shortcut', what, best[1], best[5], median=best[4], group=' '.join(f[0] for f in found),
+                  severity='info' if crops else None, certainty='possible' if crops else None)
 
+# %% ../../nbs/quality/04_splits.ipynb #df794b75
 def _sites(t, own):
     "Columns that may say where images come from."
-    out = [c for c in own if c not in ('image', 'target', 'split', 'group', 'task') and 2 <= t[c].nunique() <= 20 and t[c].value_counts().min() >= 2]
-    return out + (['group'] if 'group' in t and 2 <= t.group.nunique() <= 20 and t.group.value_counts().median() >= 10 else [])
+    out = [c for c in own if c not in ('image', 'target', 'split', 'group', 'task') and 2 <= t[c].nunique() <= 20
+           and t[c].value_counts().min() >= 2]
+    return out + (['group'] if 'group' in t and 2 <= t.group.nunique() <= 20 and t.group.value_counts().median() >= 10
+                  else [])
 
+# %% ../../nbs/quality/04_splits.ipynb #4a40a336
 def _site_findings(t, sites):
     for c in sites:
         d = _some(t[t[c].notna()]).reset_index(drop=True)
         unit = d.image.map(str) if c == 'group' else d.unit
-        s = _told(d, ALL_FEATURES, d[c], unit)
+        s = _separability(d, ALL_FEATURES, d[c], unit)
         if s and s[0] >= .5 + .5*s[3] and s[1] > s[3]:
-            yield finding('', 'split_site', f'the {c} of an image can be told from simple measurements: balanced accuracy {s[0]:.2f} ({s[1]:.2f} to {s[2]:.2f}), chance {s[3]:.2f}', s[0], .5 + .5*s[3], median=s[3], group=c)
+            yield finding('', 'split_site', (
+                f'the {c} of an image can be told from simple measurements: balanced accuracy {s[0]:.2f} '
+                f'({s[1]:.2f} to {s[2]:.2f}), chance {s[3]:.2f}'), s[0], .5 + .5*s[3], median=s[3], group=c)
 
-def _told_apart_findings(t):
+# %% ../../nbs/quality/04_splits.ipynb #d25c8b8e
+def _separable_findings(t):
     for s in ('valid', 'test'):
         d = _some(t[t.split.isin(['train', s])]).reset_index(drop=True)
-        y = (d.split == s).astype(int).to_numpy(); u = d.unit.to_numpy()
+        y = (d.split == s).astype(int).to_numpy()
+        u = d.unit.to_numpy()
         if not y.any() or min(len(set(u[y == c])) for c in (0, 1)) < 6: continue
         p = _simply(rank_features(d, ALL_FEATURES), y, u)
         if p is None: continue
         a, lo, hi = _auc(p[:, 1], y, u)
-        if a >= .7 and lo > .5: yield finding('', 'split_told_apart', f'a classifier tells {s} from train by simple measurements: AUC {a:.2f} ({lo:.2f} to {hi:.2f}, 0.5 is chance)', a, .7, median=.5, group=s)
+        if a >= .7 and lo > .5:
+            yield finding('', 'split_told_apart', (
+                f'a classifier tells {s} from train by simple measurements: AUC {a:.2f} ({lo:.2f} to {hi:.2f}, '
+                '0.5 is chance)'), a, .7, median=.5, group=s)
 
 # %% ../../nbs/quality/04_splits.ipynb #0723fea6
 def cramers_v(
@@ -354,7 +441,8 @@ def cramers_v(
     b, # Labels, (n,)
 )->float: # 0 to 1; NaN when one has a single value
     "How far two labels go together (Cramér's V with the bias correction of Bergsma 2013)."
-    c = pd.crosstab(np.asarray(a), np.asarray(b)).to_numpy(float); n = c.sum()
+    c = pd.crosstab(np.asarray(a), np.asarray(b)).to_numpy(float)
+    n = c.sum()
     if min(c.shape) < 2 or n < 2: return math.nan
     e = np.outer(c.sum(1), c.sum(0))/n
     r, k = c.shape
@@ -362,6 +450,7 @@ def cramers_v(
     r, k = r - (r - 1)**2/(n - 1), k - (k - 1)**2/(n - 1)
     return float(math.sqrt(phi/max(min(r, k) - 1, 1e-9)))
 
+# %% ../../nbs/quality/04_splits.ipynb #da997b36
 def _confounded_findings(t, sites):
     from scipy.stats import chi2_contingency
     for c in sites:
@@ -372,8 +461,11 @@ def _confounded_findings(t, sites):
         if c == 'group' and few.iloc[0] > 2: continue
         one = d if c == 'group' else d.drop_duplicates(['unit', 'target', c])
         if chi2_contingency(pd.crosstab(one.target, one[c])).pvalue > .01: continue
-        share = pd.crosstab(d.target, d[c], normalize='index'); y, s = share.stack().idxmax()
-        yield finding('', 'split_confounded', f"class and {c} go together (Cramér's V {v:.2f}): {share.loc[y, s]:.0%} of class {shown(y)!r} comes from {c} {shown(s)!r}", v, .5, group=c)
+        share = pd.crosstab(d.target, d[c], normalize='index')
+        y, s = share.stack().idxmax()
+        yield finding('', 'split_confounded', (
+            f"class and {c} go together (Cramér's V {v:.2f}): {share.loc[y, s]:.0%} of class {shown(y)!r} comes "
+            f"from {c} {shown(s)!r}"), v, .5, group=c)
 
 # %% ../../nbs/quality/04_splits.ipynb #6690f785
 def _foreground(path):
@@ -383,6 +475,7 @@ def _foreground(path):
     a = a[..., 0] if a.ndim == 3 and a.shape[-1] in (3, 4) else a
     return float((a > a.max()/2 if a.max() == 255 else a > 0).mean())
 
+# %% ../../nbs/quality/04_splits.ipynb #16b9a3b4
 def _target_numbers(t, task):
     "The target as a number whose drift matters, if there is one."
     if task == 'number': return t.assign(target_value=t.target.astype(float))
@@ -399,13 +492,17 @@ def split_findings(
     t = join_rows(table, rows)
     if not len(t): return findings_table([])
     bad = set(t.split.dropna()) - {'train', 'valid', 'test'}
-    if bad: raise InputError(f'split must be train, valid or test, got {shown(min(map(str, bad)))!r}; read the table with read_table')
+    if bad:
+        raise InputError(f'split must be train, valid or test, got {shown(min(map(str, bad)))!r}; read the table '
+                         'with read_table')
     task = table_attrs(table)['task']
     t = _target_numbers(t, task)
     sites = _sites(t, list(table))
-    out = [*_group_leaks(t), *(_duplicate_leaks(t, pairs) if pairs is not None and len(pairs) else ()), *_neighbour_leaks(t, rows), *_size_findings(t),
-           *_drift_findings(t, ('target_value', 'foreground')), *_told_apart_findings(t), *_site_findings(t, sites)]
+    out = [*_group_leaks(t), *(_duplicate_leaks(t, pairs) if pairs is not None and len(pairs) else ()),
+           *_neighbour_leaks(t, rows), *_size_findings(t),
+           *_drift_findings(t, ('target_value', 'foreground')), *_separable_findings(t), *_site_findings(t, sites)]
     if question := group_question(table): out.append(finding('', 'group_forgotten', question))
     if task == 'class' and pairs is not None: out += _label_conflicts(t, pairs)
-    if task == 'class': out += [*_class_findings(t), *_share_findings(t), *_shortcut_findings(t), *_confounded_findings(t, sites)]
+    if task == 'class':
+        out += [*_class_findings(t), *_share_findings(t), *_shortcut_findings(t), *_confounded_findings(t, sites)]
     return findings_table(out)

@@ -20,7 +20,7 @@ import torch
 from ..data.datasets import read_csv, read_table, split_table, write_csv
 from ..data.preprocess import Preprocessing, read_plane, fit_preprocessing, load_unresized
 from ..hardware import best_precision, computing, keep_allocator_memory
-from ..metrics.classification import conclusion
+from ..metrics.intervals import conclusion
 from ..training.models import load_model, n_parameters, save_model
 from .classical import Classical, classical, fit_classical
 from .instances import InstanceParams, tune_instances, measure_objects, separate_instances, write_geojson, write_labels
