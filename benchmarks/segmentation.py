@@ -312,7 +312,7 @@ def train_kit(table, a, seed, folder):
     valid = valid_of(table)
     one, _ = tune_instances([r.maps(f)[:1] for f, _ in valid], [t for _, t in valid])
     write_json(folder/'run.json', dict(seconds=r.result['train_seconds'], steps=None, epochs=r.result['epochs'], parameters=r.result['n_parameters'],
-               split={'cytokit': r.result['split'], EIGHT: r.result['split'], 'cytokit, one map': vars(one)}))
+               split={'cytokit': r.result['instance_params'], EIGHT: r.result['instance_params'], 'cytokit, one map': vars(one)}))
 
 def scored(method, table, a, seed, folder):
     "Rows of each image: {name: records of objects and pixels}."

@@ -28,7 +28,7 @@ from .tiling import predict_large
 from ..training.budget import Clock
 from ..training.epochs import EpochRecorder, fit_epochs, read_checkpoint, precise_bn
 from ..training.fit import check_numbers
-from .unet import PRESETS, encoder_unet, reach, unet
+from .unet import PRESETS, encoder_unet, receptive_field, unet
 
 # %% ../../nbs/segmentation/05_fit.ipynb #b53c0bc2
 LOSSES = ('bce', 'dice', 'bce+dice', 'focal', 'boundary')
@@ -206,7 +206,7 @@ def predictor(
     classes:bool=False, # The maps exclude each other
 ): # A function (B, h, w, C) float32 -> maps (B, K, h, w) float32 in 0…1; its `tiles` are side and margin for `cytokit.segmentation.tiling.predict_large`, the margin as wide as the network looks
     "What `predict_maps` and `cytokit.segmentation.tiling.predict_large` ask; made once, for many images."
-    device, n, margin = next(model.parameters()).device, model.spec['n_in'], -(-reach(model)//model.step)*model.step
+    device, n, margin = next(model.parameters()).device, model.spec['n_in'], -(-receptive_field(model)//model.step)*model.step
     fast = fuse_conv_bn(model, torch.rand(2, n, 2*model.step, 2*model.step, device=device))
     @torch.inference_mode()
     def predict(x):

@@ -355,6 +355,87 @@ def _fit_baseline(load, rows, kind, seed, clock, n=None):
         if n == 4: return *first, 4
     return *fit(n or 40), min(n or 40, len(order))
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #b08e04d8
+class _Pairs:
+    "The pairs of a table by number, decoded once while all that are kept fit into `limit` bytes."
+    def __init__(self, table, preprocessing, kind, names, limit=2**29):
+        self.table, self.arguments = table, (preprocessing, kind, names)
+        self.kept, self.room = {}, limit
+    def __call__(self, i):
+        if i in self.kept: return self.kept[i]
+        pair = load_pair(self.table.iloc[i], *self.arguments)
+        size = sum(a.nbytes for a in pair)
+        if size <= self.room:
+            self.kept[i] = pair
+            self.room -= size
+        return pair
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #bcaa9657
+class _Job:
+    "What the steps of one run share."
+    def __init__(self, folder, config, begun):
+        source = folder/'run.json'
+        self.folder, self.config, self.kind, self.names = folder, config, config['kind'], config['classes']
+        self.settings = make(SegmentSettings, config['settings'], source)
+        self.preprocessing = make(Preprocessing, config['preprocessing'], source)
+        self.n_classes = len(self.names or [1])
+        self.earlier, self.table = _earlier(self.settings, config), _run_table(folder)
+        self.clock = _clock(self.settings, self.earlier, begun)
+        self.pixels = load_pixels(self.table, self.preprocessing, self.kind, self.settings.target, self.names)
+        self.seen = image_table(self.table, self.preprocessing)
+        write_csv(folder/'images.csv', self.seen)
+        self.train, self.valid = (np.flatnonzero(self.table['split'] == k) for k in ('train', 'valid'))
+        self.load = _Pairs(self.table, self.preprocessing, self.kind, self.names)
+        self.truths = [_truth(self.load(i)[1], self.kind) for i in self.valid]
+        self.images, self.groups = _who(self.table.iloc[self.valid])
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #bfde3ce2
+def _baseline_scores(job):
+    "Scores of the classical baseline on the validation images, by image and by size; what it is; how many images it was fitted on."
+    baseline, about, n = _fit_baseline(job.load, job.train, job.kind, job.settings.seed, job.clock,
+                                       job.earlier.get('n_classical'))
+    found = [(t, baseline(job.load(i)[0])) for t, i in zip(job.truths, job.valid)]
+    scores = _score(found, job.images, job.kind, job.n_classes), _size_table(found, job.images, job.kind)
+    return scores, about, n
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #90cdfb62
+def _estimate_after(job):
+    "Seconds that the thresholds take, and the rest after the training, measured with an untrained network."
+    with torch.random.fork_rng(devices=[]):
+        blank = make_network(job.settings, job.pixels.channels, job.pixels.t[0].shape[2]).eval()
+        blank.precision = best_precision(job.settings.precision)
+        before = job.clock.spent
+        thresholds, rest = _seconds_after(blank, job.pixels, job.valid, job.truths, job.kind, job.n_classes)
+    return before, thresholds, rest
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #ab3526ad
+def _predicted(job, model, chosen):
+    "Probability maps of the validation images, and the `InstanceParams` that suit the chosen ones."
+    ask = predictor(model, job.kind == 'class')
+    maps = [predict_maps(ask, job.load(i)[0]) for i in progress(job.valid, 'Predicting')]
+    if job.kind == 'class': return maps, None
+    return maps, _thresholds([maps[k] for k in chosen], [job.truths[k] for k in chosen], job.kind)[0]
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #e6409395
+def _write_predictions(folder, net):
+    by_image, by_object = net
+    if by_object is not None: by_image = by_object.merge(by_image[['image', 'dice', 'iou']], on='image')
+    write_csv(folder/'predictions.csv', by_image)
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #83c0b711
+_NOTE = ('The thresholds of the UNet were chosen on the images that are scored here; a part that nobody saw is for '
+         '`evaluate`.')
+
+def _scored(job, net, sizes, baseline, baseline_sizes):
+    "The part of result.json that compares the two."
+    kinds = list(job.seen.loc[job.seen['split'] == 'valid', 'kind'])
+    both = dict(unet=net, classical=baseline)
+    difference, said = _conclusion(net, baseline, job.kind, job.groups)
+    return dict(
+        scores={k: {m: asdict(i) for m, i in _summary(t, job.kind, job.groups).items()} for k, t in both.items()},
+        parts=_parts((net, baseline), (sizes, baseline_sizes), job.kind, kinds, job.groups),
+        difference=asdict(difference), conclusion=said)
+
 # %% ../../nbs/segmentation/06_pipeline.ipynb #41d47c0d
 def run_segment(
     folder, # A run folder with its `run.json` and `split.csv`
@@ -363,58 +444,33 @@ def run_segment(
     "Do, or finish, the training that `run.json` in `folder` asks for."
     folder, config = Path(folder), read_run(folder)
     if (folder/'result.json').exists(): return Segmentation(folder)
-    s, preprocessing, kind, names = make(SegmentSettings, config['settings'], folder/'run.json'), make(Preprocessing, config['preprocessing'], folder/'run.json'), config['kind'], config['classes']
-    earlier, n_classes, table = _earlier(s, config), len(names or [1]), _run_table(folder)
-    clock = _clock(s, earlier, begun)
-    pixels = load_pixels(table, preprocessing, kind, s.target, names)
-    seen = image_table(table, preprocessing)
-    write_csv(folder/'images.csv', seen)
-    rows = {k: np.flatnonzero(table['split'] == k) for k in ('train', 'valid')}
-    load = lambda i: load_pair(table.iloc[i], preprocessing, kind, names)
-    truths = [_truth(load(i)[1], kind) for i in rows['valid']]
-    images, groups = _who(table.iloc[rows['valid']])
-
-    baseline, recipe_of_rival, n_classical = _fit_baseline(load, rows['train'], kind, s.seed, clock,
-                                                           earlier.get('n_classical'))
-    pairs_of_baseline = [(t, baseline(load(i)[0])) for t, i in zip(truths, rows['valid'])]
-    other, other_sizes = _score(pairs_of_baseline, images, kind, n_classes), _size_table(pairs_of_baseline, images, kind)
-    del pairs_of_baseline
-
-    with torch.random.fork_rng(devices=[]):
-        blank = make_network(s, pixels.channels, pixels.t[0].shape[2]).eval()
-        blank.precision = best_precision(s.precision)
-        before, (thresholds, rest) = clock.spent, _seconds_after(blank, pixels, rows['valid'], truths, kind, n_classes)
-    chosen = _for_thresholds(truths, s.seed, thresholds, clock, earlier.get('n_thresholds'))
-    after = 2 + 1.15*(thresholds*len(chosen)/len(truths) + rest)  # and the intervals, the conclusion, the files
-    model, info = fit_segmenter(pixels, rows['train'], rows['valid'], s, folder/'checkpoint.safetensors',
-                                f'{config["name"]}, UNet', clock, after, earlier.get('epoch_steps'))
+    job = _Job(folder, config, begun)
+    s, clock = job.settings, job.clock
+    (baseline, baseline_sizes), about_baseline, n_classical = _baseline_scores(job)
+    before, thresholds, rest = _estimate_after(job)
+    chosen = _for_thresholds(job.truths, s.seed, thresholds, clock, job.earlier.get('n_thresholds'))
+    after = 2 + 1.15*(thresholds*len(chosen)/len(job.truths) + rest)  # and the intervals, the conclusion, the files
+    model, info = fit_segmenter(job.pixels, job.train, job.valid, s, folder/'checkpoint.safetensors',
+                                f'{config["name"]}, UNet', clock, after, job.earlier.get('epoch_steps'))
     trained, epochs = clock.spent, len(info['history'])
     write_csv(folder/'history.csv', pd.DataFrame(info['history']))
-    ask = predictor(model, kind == 'class')
-    maps = [predict_maps(ask, load(i)[0]) for i in progress(rows['valid'], 'Predicting')]
-    split = None if kind == 'class' else _thresholds([maps[k] for k in chosen], [truths[k] for k in chosen], kind)[0]
-    net, sizes = _after(maps, truths, images, kind, n_classes, split)
-    write_csv(folder/'predictions.csv',
-              net[0] if net[1] is None else net[1].merge(net[0][['image', 'dice', 'iou']], on='image'))
-    parts = _parts((net, other), (sizes, other_sizes), kind, list(seen.loc[seen['split'] == 'valid', 'kind']), groups)
-    difference, said = _conclusion(net, other, kind, groups)
-    flat = diagnose_flat_dice(info['history'], table.iloc[rows['train']], info['lr'])
-    scores = {k: {m: asdict(i) for m, i in _summary(t, kind, groups).items()}
-              for k, t in (('unet', net), ('classical', other))}
-    save_model(folder, model, preprocessing=asdict(preprocessing), kind=kind, classes=names,
-               split=split and asdict(split))
-    decided = dict(plan=info['plan'], epoch_steps=info['epoch_steps'], n_classical=n_classical,
-                   n_thresholds=len(chosen)) if s.seconds else None
+    maps, params = _predicted(job, model, chosen)
+    net, sizes = _after(maps, job.truths, job.images, job.kind, job.n_classes, params)
+    _write_predictions(folder, net)
+    compared = _scored(job, net, sizes, baseline, baseline_sizes)
+    flat = diagnose_flat_dice(info['history'], job.table.iloc[job.train], info['lr'])
+    plain = params and asdict(params)
+    save_model(folder, model, preprocessing=asdict(job.preprocessing), kind=job.kind, classes=job.names,
+               instance_params=plain)
+    replay = dict(plan=info['plan'], epoch_steps=info['epoch_steps'], n_classical=n_classical,
+                  n_thresholds=len(chosen)) if s.seconds else None
     seconds = dict(before=before, training=trained - before, after=clock.spent - trained, after_estimated=after)
-    write_json(folder/'result.json',
-               dict(kind=kind, n_train=len(rows['train']), n_valid=len(rows['valid']), epochs=epochs,
-                    n_parameters=n_parameters(model), learning_rate=info['lr'],
-        estimate_seconds=info['estimate_seconds'], train_seconds=clock.spent, seconds_of=seconds,
-        seconds_note=_late(s, clock, epochs), peak_mb=info['peak_mb'],
-        split=split and asdict(split), classical=recipe_of_rival, replay=decided, scores=scores, parts=parts,
-        difference=asdict(difference), conclusion=said,
-        note=('The thresholds of the UNet were chosen on the images that are scored here; a part that nobody saw '
-              'is for `evaluate`.') if split else '', flat=flat))
+    write_json(folder/'result.json', dict(
+        kind=job.kind, n_train=len(job.train), n_valid=len(job.valid), epochs=epochs,
+        n_parameters=n_parameters(model), learning_rate=info['lr'], estimate_seconds=info['estimate_seconds'],
+        train_seconds=clock.spent, seconds_of=seconds, seconds_note=_late(s, clock, epochs), peak_mb=info['peak_mb'],
+        instance_params=plain, classical=about_baseline, replay=replay, **compared, note=_NOTE if params else '',
+        flat=flat))
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
@@ -433,7 +489,7 @@ class Segmentation:
             raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
         file = self.folder/'result.json'
         self.result = read_json(file)
-        expect(self.result, file, conclusion=str, kind=str, scores=dict, split=(dict, type(None)),
+        expect(self.result, file, conclusion=str, kind=str, scores=dict, instance_params=(dict, type(None)),
                classical=(dict, type(None)))
         if self.result['kind'] not in SCORES:
             raise InputError(f'{shown(file)}: kind must be one of {", ".join(SCORES)}, got '
@@ -442,11 +498,11 @@ class Segmentation:
         self.history = read_csv(self.folder/'history.csv', numbers=('epoch', 'train_loss', 'valid_loss', 'dice'))
         self.conclusion, self.kind, self.names = self.result['conclusion'], self.result['kind'], self.config['classes']
         self.preprocessing = make(Preprocessing, self.config['preprocessing'], self.folder/'run.json')
-        self.split = make(InstanceParams, self.result['split'], file) if self.result['split'] else None
-        wrong = [k for k, v in (self.result['split'] or {}).items() if not isinstance(v, (int, float, type(None)))]
+        self.instance_params = make(InstanceParams, self.result['instance_params'], file) if self.result['instance_params'] else None
+        wrong = [k for k, v in (self.result['instance_params'] or {}).items() if not isinstance(v, (int, float, type(None)))]
         if wrong:
-            raise InputError(f'{shown(file)}: {wrong[0]} of split must be a number, got '
-                             f'{shown(repr(self.result["split"][wrong[0]]), 60)}; damaged')
+            raise InputError(f'{shown(file)}: {wrong[0]} of instance_params must be a number, got '
+                             f'{shown(repr(self.result["instance_params"][wrong[0]]), 60)}; damaged')
 
     @property
     def table(self)->pd.DataFrame:
@@ -477,7 +533,7 @@ class Segmentation:
     )->np.ndarray: # (H, W) int32: 0 background, 1…n objects; of classes their numbers
         "Labels of one image."
         maps = self.maps(image)
-        return _objects_of(maps, self.split, self.kind)
+        return _objects_of(maps, self.instance_params, self.kind)
 
     def evaluate(self,
         source=None, # Pairs, as `segment` takes them; None: the part 'test' of the run's own table, or where there is none its validation part
@@ -552,7 +608,7 @@ class Segmentation:
         raw = im[:, :]
         with naming_file(path): x = to_input(raw, self.preprocessing)
         maps, unsure = self.maps(x, True) if tta else (self.maps(x), None)
-        labels = _objects_of(maps, self.split, self.kind)
+        labels = _objects_of(maps, self.instance_params, self.kind)
         if tta:
             with atomic(to.with_name(to.name + '_uncertainty.tif')) as t:
                 tifffile.imwrite(t, unsure, compression='zlib')
@@ -572,7 +628,7 @@ class Segmentation:
             predict_large(image, self.predictor, preprocessing=self.preprocessing, batch=1, out=maps, tta=tta,
                           **self.predictor.tiles)
         f = to.with_name(to.name + '_labels.tif')
-        n = objects_large(maps, lambda m: _objects_of(m, self.split, self.kind), f,
+        n = objects_large(maps, lambda m: _objects_of(m, self.instance_params, self.kind), f,
                           spacing=image.spacing if image.unit == 'µm' else None)
         maps.unlink()
         return dict(objects=n, labels=str(f))

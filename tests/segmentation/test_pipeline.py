@@ -86,7 +86,7 @@ def test_binary_colour_and_many_channels(tmp_path):
     make = lambda i: make_cells(f'binary {i}', size=64, n_cells=6, overlap=0)
     home = _folder(tmp_path/'colour', 10, lambda i: ((np.stack([make(i)[0]]*3, -1) >> 8).astype('u1'), ((make(i)[1] > 0)*255).astype('u1')))
     r = segment(home, out=tmp_path/'a', **QUICK)
-    assert r.kind == 'binary' and r.config['settings']['target'] == 'foreground' and r.result['split']['smooth'] is None
+    assert r.kind == 'binary' and r.config['settings']['target'] == 'foreground' and r.result['instance_params']['smooth'] is None
     home = tmp_path/'five'
     for d in ('images', 'masks'): (home/d).mkdir(parents=True)
     for i in range(8):
@@ -105,7 +105,7 @@ def test_bad_input(cells, tmp_path):
     run = segment(cells, out=tmp_path/'run', **QUICK)
     d = run.predict([tmp_path/'none.png', next((cells/'images').glob('*.png'))], tmp_path/'out')
     assert d['error'].notna().tolist() == [True, False]
-    j = json.loads((tmp_path/'run/result.json').read_text()); j['split']['threshold'] = 'wide'
+    j = json.loads((tmp_path/'run/result.json').read_text()); j['instance_params']['threshold'] = 'wide'
     (tmp_path/'run/result.json').write_text(json.dumps(j))
     with pytest.raises(InputError, match='threshold'): Segmentation(tmp_path/'run')
 
