@@ -1,4 +1,4 @@
-"""Does the mask fit its image: partner, values, holes, pieces, shifted, flipped, swapped, thin, fat, leaking or lacking outlines, found without a model.
+"""Does the mask fit its image: partner, values, holes, fragments, shifts, flips, swaps, contours too far in or out, missing objects; found without a model.
 
 Docs: https://cytokit.github.io/cytokit/quality/masks.html.md"""
 
@@ -12,7 +12,7 @@ import hashlib, math
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd
-from scipy import fft, ndimage
+from scipy import ndimage
 from ..arrays import components, relabel
 from ..core import InputError, parallel_map, shown
 from ..data.datasets import ROLE_SUFFIX, pair_table
@@ -21,7 +21,8 @@ from ..data.annotations import mask_kind, mask_numbers
 from ..data.preprocess import find_images
 from ..hardware import keep_allocator_memory
 from .findings import finding, findings_table
-from .images import area_means
+from .contours import FAR, contour, fit_contour, grow_labels, plain_grey, root_brightness
+from .contours import slope_image, small_quantile, smooth, steps_to_contour
 
 # %% ../../nbs/quality/03_masks.ipynb #4cb25d89
 def read_mask(
@@ -38,7 +39,7 @@ def _merged(c, t, few):
     for i in few:
         m = c[t['top'][i]:t['bottom'][i] + 1] == i
         m = m[:, m.any(0)]
-        d = ndimage.distance_transform_cdt(np.pad(m, 1), 'taxicab')[1:-1, 1:-1]*m - m  # 0 at the rim
+        d = ndimage.distance_transform_cdt(np.pad(m, 1), 'taxicab')[1:-1, 1:-1]*m - m  # 0 at the border
         R, neck = int(d.max()), 1.1
         if R < 3: continue
         for f in (.2, .35, .5, .65, .8):
@@ -52,131 +53,8 @@ def _merged(c, t, few):
         best = max(best, score)
     return best
 
-# %% ../../nbs/quality/03_masks.ipynb #ab546a2e
-def _grey(image):
-    x = image if image.ndim == 2 else image[..., 0] if image.shape[2] < 3 else image[..., :3].mean(-1, dtype='f4')
-    x = x.astype('f4')
-    return x if np.isfinite(x.sum()) else np.where(np.isfinite(x), x, 0)
-
-# %% ../../nbs/quality/03_masks.ipynb #d09f73d4
-def _quantile(x, q=.5):
-    "numpy's `quantile`, for small arrays, where that takes its time."
-    v = np.sort(x, axis=None)
-    i = q*(len(v) - 1)
-    k = int(i)
-    return float(v[k] + (i - k)*(v[min(k + 1, len(v) - 1)] - v[k]))
-
-# %% ../../nbs/quality/03_masks.ipynb #e5861110
-def _soft(x):
-    "Mean of 3×3 with weights 1 2 1, (…, H, W)."
-    p = np.empty((*x.shape[:-2], x.shape[-2] + 2, x.shape[-1] + 2), x.dtype)
-    p[..., 1:-1, 1:-1] = x
-    p[..., 0], p[..., -1] = p[..., 1], p[..., -2]
-    p[..., 0, :], p[..., -1, :] = p[..., 1, :], p[..., -2, :]
-    v = p[..., :-2, :] + p[..., 2:, :]
-    v += p[..., 1:-1, :]
-    v += p[..., 1:-1, :]
-    s = v[..., :-2] + v[..., 2:]
-    s += v[..., 1:-1]
-    s += v[..., 1:-1]
-    s *= np.float32(1/16)
-    return s
-
-# %% ../../nbs/quality/03_masks.ipynb #2fd12598
-def _root(s):
-    "Square root of brightness above the ground, where an offset keeps the noise small; its span, and the place of the median in it."
-    v = np.sort(s[::4, ::3], axis=None)
-    low, mid, high = v[len(v)//100], v[len(v)//2], v[-1 - len(v)//100]
-    off = (high - low)/10
-    s = np.maximum(s - low, 0)
-    s += off
-    low, mid, high = np.sqrt([off, mid - low + off, high - low + off])
-    return np.sqrt(s, out=s), float(high - low), float((mid - low)/max(high - low, 1e-6))
-
-# %% ../../nbs/quality/03_masks.ipynb #b881e4ae
-def _slope(s):
-    g = np.zeros_like(s)
-    dy, dx = s[2:, 1:-1] - s[:-2, 1:-1], s[1:-1, 2:] - s[1:-1, :-2]
-    dy *= dy
-    dx *= dx
-    dy += dx
-    np.sqrt(dy, out=g[1:-1, 1:-1])
-    return g
-
-# %% ../../nbs/quality/03_masks.ipynb #3a6add2e
-_FAR = 6
-
-def _rim(a):
-    "Where a neighbour over a side has another value."
-    e, dv, dh = np.zeros(a.shape, bool), a[1:] != a[:-1], a[:, 1:] != a[:, :-1]
-    e[1:] |= dv
-    e[:-1] |= dv
-    e[:, 1:] |= dh
-    e[:, :-1] |= dh
-    return e
-
-# %% ../../nbs/quality/03_masks.ipynb #83b7c31a
-def _steps(fg):
-    "Steps over the sides to the outline, 1 at the rim inside, -1 just outside, at most ±6."
-    e = _rim(fg)  # of both sides; it grows to both
-    d = np.int8(_FAR) - e.view('i1')
-    for _ in range(_FAR - 2):
-        p = e.copy()
-        p[1:] |= e[:-1]
-        p[:-1] |= e[1:]
-        p[:, 1:] |= e[:, :-1]
-        p[:, :-1] |= e[:, 1:]
-        e = p
-        d -= e.view('i1')
-    return d*(fg.view('i1')*np.int8(2) - np.int8(1))
-
-# %% ../../nbs/quality/03_masks.ipynb #178bd0cd
-def _spread(c, n, d=None):
-    "Positive numbers grown by n pixels, at most 5, into zeros; `d` is `_steps(c > 0)`."
-    d, (h, w) = _steps(c > 0) if d is None else d, (n + 2 for n in c.shape)
-    grown, far = np.zeros((h, w), c.dtype), np.zeros((h, w), 'i1')
-    grown[1:-1, 1:-1], far[1:-1, 1:-1] = c, d
-    near = np.flatnonzero((far + np.int8(n)).view('u1') < n)
-    far, g = far.ravel()[near], grown.ravel()
-    for k in range(1, n + 1):
-        at = near[far == -k]
-        g[at] = np.maximum(np.maximum(g.take(at - 1), g.take(at + 1)), np.maximum(g.take(at - w), g.take(at + w)))
-    return grown[1:-1, 1:-1]
-
-# %% ../../nbs/quality/03_masks.ipynb #12c12a65
-def _unit(x):
-    x = x - x.mean()
-    n = math.sqrt(float(np.vdot(x, x)))
-    return x/n if n > 0 else x
-
-# %% ../../nbs/quality/03_masks.ipynb #51bd280c
-def _binned(x, k):
-    h, w = x.shape[0]//k*k, x.shape[1]//k*k
-    if k == 1: return x
-    x = sum(x[i:h:k] for i in range(1, k)) + x[:h:k]
-    return sum(x[:, i:w:k] for i in range(1, k)) + x[:, :w:k]
-
-# %% ../../nbs/quality/03_masks.ipynb #891d664f
-def _fit(slope, outline, k):
-    "Correlations of outline and slopes, joined k×k; thumbnails of both for `mask_findings`."
-    both = np.stack([_binned(slope, k), _binned(outline, k)])
-    some = both[0, ::2, ::2].ravel()
-    n = len(some)//20 + 1
-    np.minimum(both[0], np.partition(some, -n)[-n], out=both[0])
-    g, o = both = np.stack([_unit(x) for x in _soft(both)])
-    turned = [o[::-1], o[:, ::-1], o[::-1, ::-1]] + ([o.T, o.T[::-1], o.T[:, ::-1], o.T[::-1, ::-1]]
-                                                     if o.shape[0] == o.shape[1] else [])
-    size = [fft.next_fast_len(n, True) for n in g.shape]
-    f, t = fft.rfft2(both, size)
-    r = max(2, min(g.shape)//8)
-    near = fft.irfft2(f*np.conj(t), size)[np.ix_(*(np.arange(-r, r + 1) % n for n in size))]
-    i, j = np.unravel_index(near.argmax(), near.shape)
-    slopes, outline = (_unit(x).astype('f2') for x in area_means(g.shape[0], 48) @ both @ area_means(g.shape[1], 48).T)
-    return dict(fit=float(np.vdot(g, o)), fit_shifted=float(near[i, j]), dy=int(i - r)*k, dx=int(j - r)*k,
-                fit_turned=max(float(np.vdot(g, v)) for v in turned), joined=k, slopes=slopes, outline=outline)
-
 # %% ../../nbs/quality/03_masks.ipynb #cbaa8a2e
-TINY = 9  # pixels; a piece below is a slip of the pen
+TINY = 9  # pixels; a component below is a slip of the pen
 
 def measure_mask(
     image:np.ndarray, # (H, W) or (H, W, C), any real dtype
@@ -196,27 +74,27 @@ def measure_mask(
     c, t = components(a)
     row['hash'] = hashlib.blake2b(t['start'].tobytes() + a.ravel()[t['start']].tobytes(), digest_size=8).hexdigest()
     row |= _shapes(a, t)
-    b = _rim(a)
+    b = contour(a)
     inside = np.bincount(t['piece'], np.maximum.reduceat((fg & ~b).view('u1').ravel(), t['start'])) > 0
     row['rims'] = int((t['object'] & ~inside & (t['size'] >= TINY)).sum())
     row['merged'] = _merged(c, t,
                             np.flatnonzero(t['object'] & ((t['full'] < .945) & (t['size'] > max(.7*t['median'], 40)) | (t['full'] < .97) & (t['size'] > 1.5*t['median'])))[:40])
-    s, row['span'], row['ground'] = _root(_soft(_grey(image)))
-    slope, d = _slope(s), _steps(fg)
+    s, row['span'], row['ground'] = root_brightness(smooth(plain_grey(image)))
+    slope, d = slope_image(s), steps_to_contour(fg)
     k = int(np.clip(math.sqrt(max(row['area'], 4)/math.pi)//4, max(1, round(math.sqrt(a.size)/256)),
                     max(1, min(a.shape)//32)))
-    row |= _fit(slope, b.astype('f4'), k)
-    near = np.flatnonzero(np.abs(d) < _FAR)
-    ring = d.ravel()[near].astype(int) + (_FAR - 1)
-    profile = np.delete(np.bincount(ring, slope.ravel()[near], 2*_FAR - 1)/np.maximum(np.bincount(ring, minlength=2*_FAR - 1), 1), _FAR - 1)
+    row |= fit_contour(slope, b.astype('f4'), k)
+    near = np.flatnonzero(np.abs(d) < FAR)
+    ring = d.ravel()[near].astype(int) + (FAR - 1)
+    profile = np.delete(np.bincount(ring, slope.ravel()[near], 2*FAR - 1)/np.maximum(np.bincount(ring, minlength=2*FAR - 1), 1), FAR - 1)
     p = (profile - profile.min())**4
-    row['bias'] = float(p @ (np.arange(2*_FAR - 2) - _FAR + 1.5)/p.sum()) if p.any() else 0.
+    row['bias'] = float(p @ (np.arange(2*FAR - 2) - FAR + 1.5)/p.sum()) if p.any() else 0.
     row |= _contrasts(t, s, d)
     return row
 
 # %% ../../nbs/quality/03_masks.ipynb #c8a56574
 def _shapes(a, t):
-    "Holes, pieces, specks, slivers, text."
+    "Holes, components, fragments, slivers, text."
     size, value, edge = t['size'], t['value'], t['edge']
     obj = value > 0
     most = np.zeros(int(value.max()) + 1)
@@ -224,7 +102,7 @@ def _shapes(a, t):
     stray = obj & (size < most[value])
     hole, main = ~obj & ~edge & ~t['several'], obj & ~stray
     inside = obj & (size >= TINY) & ~edge
-    t['object'], t['median'] = obj, _quantile(size[inside if inside.any() else obj])
+    t['object'], t['median'] = obj, small_quantile(size[inside if inside.any() else obj])
     height = t['bottom'] - t['top'] + 1
     letter = obj & (size >= 3) & (height >= 4) & (height <= max(6, .04*a.shape[0])) & (size < .25*size[obj].max())
     lines = np.unique(t['top'][letter]*a.shape[0] + t['bottom'][letter], return_counts=True)[1] if letter.any() else [0]
@@ -241,16 +119,16 @@ def _contrasts(t, s, d):
     v, per_pixel = s.ravel(), lambda x: np.repeat(x[t['piece']], t['run']).reshape(s.shape)
     mean, square = (np.bincount(t['piece'], np.add.reduceat(x, t['start']), N)/size for x in (v, v*v))
     ring = np.flatnonzero((d + np.int8(4)).view('u1') < 3)  # -4, -3, -2
-    whose = _spread(per_pixel(np.where(t['object'], np.arange(1, N + 1), 0).astype('u2' if N < 65535 else 'i4')), 4,
+    whose = grow_labels(per_pixel(np.where(t['object'], np.arange(1, N + 1), 0).astype('u2' if N < 65535 else 'i4')), 4,
                     d).ravel()[ring]
     n = np.bincount(whose, minlength=N + 1)[1:]
     around = np.bincount(whose, v[ring], N + 1)[1:]/np.maximum(n, 1)
     big = t['object'] & (size >= max(.3*t['median'], 20)) & (n >= 8)
     row = dict(contrast=0., holes_filled=0, faint=0, faintest=math.nan, leak=0., lacking=0,
-               noise=_quantile(np.abs(s[::8, 1::2] - s[::8, :-1:2])))
+               noise=small_quantile(np.abs(s[::8, 1::2] - s[::8, :-1:2])))
     if not big.any(): return row
     contrast = mean - around
-    row['contrast'] = typical = _quantile(contrast[big])
+    row['contrast'] = typical = small_quantile(contrast[big])
     if not typical: return row
     sign, beyond = math.copysign(1, typical), np.greater if typical > 0 else np.less  # on the side of the objects
     row['faintest'] = float((contrast[big]/typical).min())
@@ -263,7 +141,7 @@ def _contrasts(t, s, d):
     row['leak'] = float((leak/size)[clear].max()) if clear.any() else 0.
     out = d <= -3
     if not out.any(): return row
-    ground, weak = _quantile(v[np.flatnonzero(out)[::16]]), _quantile(sign*mean[big], .25)*sign
+    ground, weak = small_quantile(v[np.flatnonzero(out)[::16]]), small_quantile(sign*mean[big], .25)*sign
     row['holes_filled'] = int((~t['object'] & ~t['edge'] & ~t['several'] & (sign*(mean - mean[t['other']]) > 0)).sum())
     hot = beyond(s, ground + .6*(weak - ground)) & out
     if sign*(weak - ground) > 0 and np.count_nonzero(hot) > .35*t['median']:
@@ -275,7 +153,7 @@ def _contrasts(t, s, d):
 KINDS = ('binary', 'classes', 'instances')
 
 # %% ../../nbs/quality/03_masks.ipynb #c7084e62
-def _fellows(d, area=True, k=30):
+def _reference_group(d, area=True, k=30):
     "(n, k) the pairs most like each: in size of objects, and in span, background, noise, colour and size of the image; of one group where a column `group` tells it. None of fewer than six pairs."
     from scipy.spatial import KDTree
     if len(d) < 6: return np.zeros((len(d), 0), int)
@@ -295,30 +173,6 @@ def _score(x, near, ok, least):
         m = np.nanmedian(v[near], 1)
         sd = 1.4826*np.nanmedian(np.abs(v[near] - m[:, None]), 1)
     return m, np.nan_to_num((np.asarray(x, float) - m)/np.maximum(sd, least))
-
-# %% ../../nbs/quality/03_masks.ipynb #9b268e6a
-def mask_findings(
-    rows:pd.DataFrame, # Rows of `measure_mask` with the columns file, image, and, where there are any, annotator and group
-    kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by `mask_kind`
-)->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `attrs['kind']`
-    "What is wrong with which mask of a set."
-    if kind not in (None, *KINDS):
-        raise InputError(f'kind must be one of {", ".join(KINDS)}; got {shown(kind)!r}')
-    d = rows.reset_index(drop=True)
-    if 'share' not in d: return _done([], kind or 'binary')
-    d = d[d.share.notna()].reset_index(drop=True)
-    for c in _NUMBERS: d[c] = pd.to_numeric(d[c], errors='coerce') if c in d else np.nan
-    kind = kind or mask_kind(d)
-    found = list(_of_values(d, kind)) + list(_same(d))
-    d = d[d.fit.notna()].reset_index(drop=True)
-    if len(d):
-        near = _fellows(d)
-        bad = {f['file'] for f in found if f['severity'] == 'error'}
-        drawn = list(_of_shapes(d, kind, bad, near))
-        placed = list(_of_place(d, near, bad | {f['file'] for f in drawn if f['severity'] == 'error'}))
-        gone = bad | {f['file'] for f in placed if f['severity'] == 'error'}
-        found += drawn + placed + list(_of_outlines(d, near, gone)) + list(_of_people(d))
-    return _done(found, kind)
 
 # %% ../../nbs/quality/03_masks.ipynb #341a77b7
 _NUMBERS = ('fit fit_shifted fit_turned dy dx joined bias contrast noise span ground faint faintest leak lacking '
@@ -422,7 +276,7 @@ def _of_shapes(d, kind, bad, near):
     if kind == 'instances':
         at = d.merged.to_numpy()
         ok = np.where(d.file.isin(bad), np.nan, at)
-        usual = np.array([_quantile(np.append(v[np.isfinite(v)], -9), .9) for v in ok[near]])
+        usual = np.array([small_quantile(np.append(v[np.isfinite(v)], -9), .9) for v in ok[near]])
         # shapes that are no simple bodies: only the strangest few, and as a hint
         odd = np.isfinite(ok).any() and np.nanquantile(ok, .85) > 0
         least = np.maximum(np.maximum(MERGED, usual + 1), np.nanquantile(ok, .97) if odd else 0)
@@ -485,7 +339,7 @@ def _owner(d, i):
 def _of_outlines(d, near, bad):
     ok = ~d.file.isin(bad)
     m, z = _score(d.bias, near, ok, .2)
-    # outlines of many hands or microscopes: among real nuclei only half of the accused were planted
+    # outlines of many hands or microscopes: among real nuclei only half of the findings were injected
     hint = 'info' if 1.4826*(d.bias[ok] - d.bias[ok].median()).abs().median() > .15 else None
     side = np.zeros(len(d))  # -1 too thin, 1 too fat
     for name, sign, word in (('mask_contour_in', -1, 'inside'), ('mask_contour_out', 1, 'outside')):
@@ -521,7 +375,7 @@ def _of_outlines(d, near, bad):
             f'outside of the mask lie {int(d.lacking[i])} more things that look like its {int(d.objects[i])} '
             'objects'), x[i], m[i] + .2, m[i], severity=None if x[i] > m[i] + .3 and hit.mean() < .1 else 'info')
     x = np.log(d.share/(1 - d.share))
-    m, z = _score(x, _fellows(d, False), ok, .15)
+    m, z = _score(x, _reference_group(d, False), ok, .15)
     far, sure, share = (x - m).abs(), side*z > 0, lambda x: 1/(1 + np.exp(-x))
     least = np.where(sure, .5, max(.8, 1.25*far.quantile(.96)))  # where its outlines say the same, less is needed
     for i in np.flatnonzero((np.abs(z) > np.where(sure, 2, 3)) & (far > least)):
@@ -545,6 +399,30 @@ def _of_people(d):
                 yield finding(mine.file.iloc[0], 'mask_style',
                               f'{shown(who)} (here, and in {len(mine) - 1} more) ' + what.format(diff), diff, least, 0,
                               who)
+
+# %% ../../nbs/quality/03_masks.ipynb #9b268e6a
+def mask_findings(
+    rows:pd.DataFrame, # Rows of `measure_mask` with the columns file, image, and, where there are any, annotator and group
+    kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by `mask_kind`
+)->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `attrs['kind']`
+    "What is wrong with which mask of a set."
+    if kind not in (None, *KINDS):
+        raise InputError(f'kind must be one of {", ".join(KINDS)}; got {shown(kind)!r}')
+    d = rows.reset_index(drop=True)
+    if 'share' not in d: return _done([], kind or 'binary')
+    d = d[d.share.notna()].reset_index(drop=True)
+    for c in _NUMBERS: d[c] = pd.to_numeric(d[c], errors='coerce') if c in d else np.nan
+    kind = kind or mask_kind(d)
+    found = list(_of_values(d, kind)) + list(_same(d))
+    d = d[d.fit.notna()].reset_index(drop=True)
+    if len(d):
+        near = _reference_group(d)
+        bad = {f['file'] for f in found if f['severity'] == 'error'}
+        drawn = list(_of_shapes(d, kind, bad, near))
+        placed = list(_of_place(d, near, bad | {f['file'] for f in drawn if f['severity'] == 'error'}))
+        gone = bad | {f['file'] for f in placed if f['severity'] == 'error'}
+        found += drawn + placed + list(_of_outlines(d, near, gone)) + list(_of_people(d))
+    return _done(found, kind)
 
 # %% ../../nbs/quality/03_masks.ipynb #97f9eccd
 def mask_pairs(
