@@ -34,6 +34,7 @@ def relabel(
     if seen.all(): return a.astype('i4'), np.flatnonzero(seen)
     return (np.cumsum(seen, dtype='i4') - 1).take(a), np.flatnonzero(seen)
 
+# %% ../nbs/02_arrays.ipynb #f5ba5802
 def _seen(a):
     "Which numbers occur: of each run of equal pixels only the last is looked at."
     flat, seen = a.ravel(), np.zeros(int(a.max()) + 1, bool)
@@ -41,6 +42,7 @@ def _seen(a):
     seen[flat[-1:]] = True
     return seen
 
+# %% ../nbs/02_arrays.ipynb #729e19e7
 def _relabel_any(a):
     "Numbers too large for a table of them, or negative."
     u, inverse = np.unique(a, return_inverse=True)
@@ -69,15 +71,19 @@ def components(
     A value a component: size, value, edge (touches the border of the image), top, bottom, x, length, width, full, several (has two
     neighbours or more), other (one of them). A value a run of equal pixels in a row: start (its first pixel), run (its length), piece (its component)."""
     h, w = a.shape
-    new = np.empty((h, w), bool); new[:, 0] = True; np.not_equal(a[:, 1:], a[:, :-1], out=new[:, 1:])
+    new = np.empty((h, w), bool)
+    new[:, 0] = True
+    np.not_equal(a[:, 1:], a[:, :-1], out=new[:, 1:])
     start = np.flatnonzero(new)
     n = np.diff(start, append=h*w)
     rid, value, m = np.repeat(np.arange(len(start), dtype='i4'), n), a.ravel()[start], len(start)
-    y, x0 = np.divmod(start, w); x1 = x0 + n
+    y, x0 = np.divmod(start, w)
+    x1 = x0 + n
     k = np.flatnonzero(new[1:] | new[:-1])
     up, down = rid[k], rid[k + w]
     same = value[up] == value[down]
-    corner = new[1:] & new[:-1]; corner[:, 0] = False
+    corner = new[1:] & new[:-1]
+    corner[:, 0] = False
     k = np.flatnonzero(corner) - 1
     p, q, r, s = rid[k], rid[k + 1], rid[k + w], rid[k + w + 1]
     c1, c2 = (value[p] == value[s]) & (value[p] > 0), (value[q] == value[r]) & (value[q] > 0)
@@ -86,18 +92,25 @@ def components(
     row = np.flatnonzero(x0[1:])
     i, j = np.concatenate([piece[up[~same]], piece[row]]), np.concatenate([piece[down[~same]], piece[row + 1]])
     N = int(piece.max()) + 1
-    one = np.zeros(N, 'i8'); one[i] = j; one[j] = i
-    several = np.zeros(N, bool); several[i[one[i] != j]] = True; several[j[one[j] != i]] = True
+    one = np.zeros(N, 'i8')
+    one[i] = j
+    one[j] = i
+    several = np.zeros(N, bool)
+    several[i[one[i] != j]] = True
+    several[j[one[j] != i]] = True
     size = np.bincount(piece, n, N)
-    t = dict(size=size, value=np.zeros(N, 'i8'), edge=np.bincount(piece, (y == 0) | (y == h - 1) | (x0 == 0) | (x1 == w), N) > 0, piece=piece, start=start,
+    t = dict(size=size, value=np.zeros(N, 'i8'),
+             edge=np.bincount(piece, (y == 0) | (y == h - 1) | (x0 == 0) | (x1 == w), N) > 0, piece=piece, start=start,
              top=np.full(N, h), bottom=np.zeros(N, 'i8'), several=several, other=one, run=n)
     t['value'][piece] = value
-    np.minimum.at(t['top'], piece, y); np.maximum.at(t['bottom'], piece, y)
+    np.minimum.at(t['top'], piece, y)
+    np.maximum.at(t['bottom'], piece, y)
     up_to = lambda x: x*(x + 1)*(2*x + 1)/6.
     mean = lambda v: np.bincount(piece, v, N)/size
     sx = n*(x0 + x1 - 1)/2
     mx, my = mean(sx), mean(n*y)
     xx, yy, xy = mean(up_to(x1 - 1.) - up_to(x0 - 1.)) - mx*mx + 1/12, mean(n*y.astype(float)*y) - my*my + 1/12, mean(sx*y) - mx*my
     half, root = (xx + yy)/2, np.sqrt(((xx - yy)/2)**2 + xy*xy)
-    t |= dict(x=mx, length=4*np.sqrt(half + root), width=4*np.sqrt(np.maximum(half - root, 1e-3)), full=size/(4*np.pi*np.sqrt(np.maximum(xx*yy - xy*xy, 1e-6))))
+    t |= dict(x=mx, length=4*np.sqrt(half + root), width=4*np.sqrt(np.maximum(half - root, 1e-3)),
+              full=size/(4*np.pi*np.sqrt(np.maximum(xx*yy - xy*xy, 1e-6))))
     return np.repeat(piece.astype('i4'), n).reshape(h, w), t

@@ -70,7 +70,8 @@ def check_whole(
     "Refuse what is no whole number from `low` to `high`."
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     fits = whole and low <= value and (high is None or value <= high)
-    require(fits, name, f'a whole number of {low} or more' if high is None else f'a whole number from {low} to {high}', value)
+    require(fits, name, f'a whole number of {low} or more' if high is None else f'a whole number from {low} to {high}',
+            value)
     return int(value)
 
 # %% ../nbs/00_core.ipynb #9965610c
@@ -101,7 +102,8 @@ def seed_all(
     seed:int, # Any integer
 ):
     "Seed Python's, numpy's and (if it is imported) torch's global generators."
-    random.seed(seed); np.random.seed(seed % 2**32)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
     if 'torch' in sys.modules: sys.modules['torch'].manual_seed(seed)
 
 # %% ../nbs/00_core.ipynb #74754b08
@@ -111,10 +113,13 @@ def check_writable(
     "Refuse a file that cannot be written, before the work and not after it."
     if path is None: return
     path = Path(path)
-    if path.is_dir(): raise InputError(f'{shown(path)}: is a folder; give the name of the file to write')
+    if path.is_dir():
+        raise InputError(f'{shown(path)}: is a folder; give the name of the file to write')
     above = next((p for p in path.absolute().parents if p.exists()), path.absolute().parent)
-    if not above.is_dir(): raise InputError(f'{shown(path)}: cannot be written, because {shown(above)} is not a folder')
-    if not os.access(above, os.W_OK): raise InputError(f'{shown(path)}: cannot be written, because {shown(above)} may not be changed')
+    if not above.is_dir():
+        raise InputError(f'{shown(path)}: cannot be written, because {shown(above)} is not a folder')
+    if not os.access(above, os.W_OK):
+        raise InputError(f'{shown(path)}: cannot be written, because {shown(above)} may not be changed')
 
 # %% ../nbs/00_core.ipynb #a4d4febb
 @contextmanager
@@ -138,8 +143,10 @@ def atomic(
         if nameless: raise OSError(e.errno, e.strerror or str(e), str(path)) from e
         raise
 
+# %% ../nbs/00_core.ipynb #9c4cf537
 def _umask():
-    m = os.umask(0); os.umask(m)
+    m = os.umask(0)
+    os.umask(m)
     return m
 
 # %% ../nbs/00_core.ipynb #91bafcc6
@@ -151,13 +158,18 @@ def read_bytes(
     try:
         s = os.stat(path)
         if stat.S_ISDIR(s.st_mode): raise InputError(f'{shown(path)}: is a folder, expected a file')
-        if not stat.S_ISREG(s.st_mode): raise InputError(f'{shown(path)}: not a plain file; pipes and devices are not read')
-        if s.st_size > limit: raise InputError(f'{shown(path)}: {s.st_size/2**20:.0f} MiB, at most {limit/2**20:.0f} are read; is it the right file?')
+        if not stat.S_ISREG(s.st_mode):
+            raise InputError(f'{shown(path)}: not a plain file; pipes and devices are not read')
+        if s.st_size > limit:
+            raise InputError(f'{shown(path)}: {s.st_size/2**20:.0f} MiB, at most {limit/2**20:.0f} are read; is '
+                             'it the right file?')
         with open(path, 'rb') as f: return f.read(s.st_size)
     except FileNotFoundError: raise InputError(f'{shown(path)}: no such file') from None
-    except OSError as e: raise InputError(f'{shown(path)}: cannot be opened ({e.strerror})') from None
+    except OSError as e:
+        raise InputError(f'{shown(path)}: cannot be opened ({e.strerror})') from None
     except InputError: raise
-    except ValueError as e: raise InputError(f'{shown(path)}: no possible name of a file ({e})') from None
+    except ValueError as e:
+        raise InputError(f'{shown(path)}: no possible name of a file ({e})') from None
 
 # %% ../nbs/00_core.ipynb #f7f7b06d
 def _plain(o):
@@ -169,6 +181,7 @@ def _plain(o):
     if isinstance(o, Path): return str(o)
     return o
 
+# %% ../nbs/00_core.ipynb #c0e64409
 def to_json(
     obj, # Dicts, lists, text, numbers, paths, numpy arrays
     indent:int|None=1, # Spaces a level; None for one line
@@ -176,10 +189,13 @@ def to_json(
     "`obj` as JSON text; NaN and infinities become null."
     return json.dumps(_plain(obj), indent=indent, ensure_ascii=False, allow_nan=False)
 
+# %% ../nbs/00_core.ipynb #4a807a3f
 def write_json(path, obj):
     "Write `obj` to `path` as JSON, whole or not at all."
-    with atomic(path) as t: t.write_text(to_json(obj) + '\n', encoding='utf-8', errors='backslashreplace')
+    with atomic(path) as t:
+        t.write_text(to_json(obj) + '\n', encoding='utf-8', errors='backslashreplace')
 
+# %% ../nbs/00_core.ipynb #bab88479
 def read_json(
     path, # A file
     limit:int=2**25, # Most bytes that are read: 32 MiB, which may need 25 times as much memory
@@ -187,7 +203,8 @@ def read_json(
     "Read a JSON file; `InputError` names the file when it is missing, broken, too large, a pipe or a device."
     raw = read_bytes(path, limit)
     try: return json.loads(raw.decode('utf-8'))
-    except (ValueError, RecursionError) as e: raise InputError(f'{shown(path)}: not readable as JSON ({shown(e)})') from None
+    except (ValueError, RecursionError) as e:
+        raise InputError(f'{shown(path)}: not readable as JSON ({shown(e)})') from None
 
 # %% ../nbs/00_core.ipynb #f1cc522c
 def safe_cell(
@@ -199,6 +216,7 @@ def safe_cell(
     except ValueError: return "'" + value
     return value
 
+# %% ../nbs/00_core.ipynb #298ef4de
 def plain_cell(
     text:str, # A cell, as it stands in a CSV
 )->str:
@@ -210,8 +228,10 @@ def file_digest(
     path, # A file
 )->str: # SHA-256 of its bytes, 64 hexadecimal digits
     "Fingerprint of a file's content."
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else hashlib.sha256(f.read()).hexdigest()
+    with open(path, 'rb') as f:
+        return hashlib.file_digest(f, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else hashlib.sha256(f.read()).hexdigest()
 
+# %% ../nbs/00_core.ipynb #d8f21ff7
 def digest(
     obj, # Anything `to_json` takes
 )->str: # 16 hexadecimal digits
@@ -227,8 +247,10 @@ def versions(
         except metadata.PackageNotFoundError: return None
     from cytokit import __version__
     names = 'numpy pandas scikit-image scikit-learn pillow tifffile torch torchvision fastai timm'.split()
-    return {'cytokit': __version__, 'python': platform.python_version(), 'machine': platform.platform(), **{n: v(n) for n in names}}
+    return {'cytokit': __version__, 'python': platform.python_version(), 'machine': platform.platform(),
+            **{n: v(n) for n in names}}
 
+# %% ../nbs/00_core.ipynb #ab9e3f5c
 def git_commit(
     folder='.', # Any folder of a checkout
 )->str|None: # Commit, with `+` when files differ from it; None outside a checkout
@@ -236,7 +258,8 @@ def git_commit(
     run = lambda *a: subprocess.run(['git', '-C', str(folder), *a], capture_output=True, text=True, timeout=10)
     try: c = run('rev-parse', 'HEAD')
     except (OSError, subprocess.TimeoutExpired): return None
-    return None if c.returncode else c.stdout.strip() + ('+' if run('status', '--porcelain', '-uno').stdout.strip() else '')
+    return None if c.returncode else c.stdout.strip() + ('+' if run('status', '--porcelain', '-uno').stdout.strip()
+                                                         else '')
 
 # %% ../nbs/00_core.ipynb #f30eefae
 def cache_dir(
@@ -345,6 +368,7 @@ def _terminal_bar():
     from tqdm.std import tqdm
     return type('TerminalBar', (tqdm,), dict(monitor_interval=0))
 
+# %% ../nbs/00_core.ipynb #48f3a3d5
 def progress(
     items:Iterable|None=None, # Anything to loop over; None for a bar that is moved by hand with `update`
     desc:str='', # What is being done
@@ -353,7 +377,8 @@ def progress(
 ):
     "Show how far `items` have come: a bar on stderr or in the notebook, or a line now and then in a log."
     if _quiet or 'IN_TEST' in os.environ: kind, how = _terminal_bar(), dict(disable=True)
-    elif in_notebook(): kind, how = _notebook_bar(), dict(file=io.StringIO(), delay=.5, mininterval=.2, ncols=80)
+    elif in_notebook():
+        kind, how = _notebook_bar(), dict(file=io.StringIO(), delay=.5, mininterval=.2, ncols=80)
     elif sys.stderr.isatty(): kind, how = _terminal_bar(), {}
     else: kind, how = _log_bar(), dict(bar_format=_LINE)
     return kind(items, desc=desc, total=total, leave=False, **how, **kwargs)
@@ -367,13 +392,20 @@ def workers(
     "Processes where they can be forked safely (Linux, a program without other threads and without torch, as `cytokit check` is), else threads."
     n = min(n or os.cpu_count() or 1, 8)
     fork = processes and sys.platform == 'linux' and threading.active_count() == 1 and 'torch' not in sys.modules
-    try: pool = ProcessPoolExecutor(n, multiprocessing.get_context('fork'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if fork else ThreadPoolExecutor(n)
-    except (OSError, ImportError, NotImplementedError): pool = ThreadPoolExecutor(n)  # a container without shared memory
+    try:
+        pool = ProcessPoolExecutor(n, multiprocessing.get_context('fork'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if fork else ThreadPoolExecutor(n)
+    except (OSError, ImportError, NotImplementedError):
+        pool = ThreadPoolExecutor(n)  # a container without shared memory
     with pool as ex:
         try: yield ex
-        except BrokenExecutor: raise InputError('a process that worked on the files was killed, most likely as memory ran out; close other programs and start again') from None
-        except BaseException: ex.shutdown(cancel_futures=True); raise
+        except BrokenExecutor:
+            raise InputError('a process that worked on the files was killed, most likely as memory ran out; '
+                             'close other programs and start again') from None
+        except BaseException:
+            ex.shutdown(cancel_futures=True)
+            raise
 
+# %% ../nbs/00_core.ipynb #8dc7692f
 def parallel_map(
     f, # Called with each item
     items, # A list
@@ -383,9 +415,12 @@ def parallel_map(
 )->list: # Results in the order of `items`
     "Map `f` over `items` in threads (decoding images leaves Python's lock); the first error stops the rest."
     items = list(items)
-    if min(n_workers or os.cpu_count() or 1, len(items)) < 2: return [f(o) for o in progress(items, desc)]
+    if min(n_workers or os.cpu_count() or 1, len(items)) < 2:
+        return [f(o) for o in progress(items, desc)]
     first = [f(o) for o in items[:processes]]  # what it imports, forked processes have
-    with workers(n_workers, processes) as ex: return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc, total=len(items), initial=len(first)))
+    with workers(n_workers, processes) as ex:
+        return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc,
+                                     total=len(items), initial=len(first)))
 
 # %% ../nbs/00_core.ipynb #c5123568
 def _close(fig, **kwargs):
@@ -395,6 +430,7 @@ def _close(fig, **kwargs):
         pyplot.close(fig)
     return {}
 
+# %% ../nbs/00_core.ipynb #4fae8d02
 def show_once(
     fig, # A matplotlib figure
 ): # The same figure

@@ -21,6 +21,7 @@ def _first(*files):
         except OSError: pass
     return ''
 
+# %% ../nbs/01_hardware.ipynb #498661d3
 def n_cores(
 )->int: # At least 1
     "Cores that this process may use: of the machine, its affinity and its control group, the fewest."
@@ -28,14 +29,18 @@ def n_cores(
     quota, _, period = _first('/sys/fs/cgroup/cpu.max').partition(' ')
     return max(1, min(n, round(int(quota)/int(period)))) if quota.isdigit() else n
 
+# %% ../nbs/01_hardware.ipynb #006a208d
 def memory(
 )->tuple: # Bytes of memory in all, and free; None where the system does not say
     "Memory that this process may use."
-    info = {k: int(v.split()[0])*1024 for k, _, v in (l.partition(':') for l in _first('/proc/meminfo').splitlines()) if v.strip()}
+    info = {k: int(v.split()[0])*1024 for k, _, v in (l.partition(':') for l in _first('/proc/meminfo').splitlines())
+            if v.strip()}
     total, free = info.get('MemTotal'), info.get('MemAvailable')
-    if total is None and hasattr(os, 'sysconf') and 'SC_PHYS_PAGES' in os.sysconf_names: total = os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
+    if total is None and hasattr(os, 'sysconf') and 'SC_PHYS_PAGES' in os.sysconf_names:
+        total = os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
     limit, used = (_first(f'/sys/fs/cgroup/memory.{k}').strip() for k in ('max', 'current'))
-    if limit.isdigit() and used.isdigit() and total: total, free = min(total, int(limit)), min(free or total, max(0, int(limit) - int(used)))
+    if limit.isdigit() and used.isdigit() and total:
+        total, free = min(total, int(limit)), min(free or total, max(0, int(limit) - int(used)))
     return total, free
 
 # %% ../nbs/01_hardware.ipynb #5cee90a6
@@ -44,10 +49,12 @@ def machine(
     "What this process runs on."
     import torch
     name = next((l.partition(':')[2].strip() for l in _first('/proc/cpuinfo').splitlines() if l.startswith(('model name', 'Model'))), '') or platform.processor() or platform.machine()
-    known = dict(_is_avx2_supported='AVX2', _is_avx512_supported='AVX-512', _is_avx512_bf16_supported='AVX-512 bfloat16', _is_amx_tile_supported='AMX (matrices)')
+    known = dict(_is_avx2_supported='AVX2', _is_avx512_supported='AVX-512',
+                 _is_avx512_bf16_supported='AVX-512 bfloat16', _is_amx_tile_supported='AMX (matrices)')
     gpu = torch.cuda.is_available()
     total, free = memory()
-    return dict(processor=name, cores=n_cores(), threads=torch.get_num_threads(), instructions=[v for k, v in known.items() if getattr(torch.cpu, k, bool)()],
+    return dict(processor=name, cores=n_cores(), threads=torch.get_num_threads(),
+                instructions=[v for k, v in known.items() if getattr(torch.cpu, k, bool)()],
                 memory=total, free_memory=free, gpu=torch.cuda.get_device_name() if gpu else None,
                 gpu_memory=torch.cuda.get_device_properties(0).total_memory if gpu else None, torch=torch.__version__)
 
@@ -62,16 +69,19 @@ def step_seconds(
 )->float: # Seconds
     "What one pass forward and backward takes; one unmeasured pass first."
     import torch
-    if precision not in PRECISIONS: raise InputError(f'precision must be one of {", ".join(PRECISIONS)}; got {precision!r}')
+    if precision not in PRECISIONS:
+        raise InputError(f'precision must be one of {", ".join(PRECISIONS)}; got {precision!r}')
     seconds = []
     for _ in range(repeats + 1):
         t = time.perf_counter()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == 'bfloat16'): y = network(x)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == 'bfloat16'):
+            y = network(x)
         y.float().mean().backward()
         if x.is_cuda: torch.cuda.synchronize()
         seconds.append(time.perf_counter() - t)
     return statistics.median(seconds[1:])
 
+# %% ../nbs/01_hardware.ipynb #86fa173e
 def conv_rate(
     precision:str='float32', # One of `PRECISIONS`
     channels:int=32, # In and out
@@ -97,6 +107,7 @@ def _network_rate(network, shape, precision):
         x = torch.rand(8, *shape, device=device).contiguous(memory_format=torch.channels_last)
         return len(x)/step_seconds(network, x, precision, repeats=3)
 
+# %% ../nbs/01_hardware.ipynb #be402092
 def probe(
     network:object=None, # The torch module that will train; None: a stack of 3×3 convolutions
     shape=(3, 64, 64), # Channels, height and width of its input; sides over 128 are timed at 128
@@ -110,13 +121,15 @@ def probe(
     if path and path.exists() and not again:
         with suppress(InputError, KeyError, TypeError):  # damaged: measured again
             if (known := read_json(path))['best'] in PRECISIONS: return known
-    with keep_allocator_memory(): rates = {p: conv_rate(p) if network is None else _network_rate(network, shape, p) for p in PRECISIONS}
+    with keep_allocator_memory():
+        rates = {p: conv_rate(p) if network is None else _network_rate(network, shape, p) for p in PRECISIONS}
     best = 'bfloat16' if rates['bfloat16'] > 1.1*rates['float32'] else 'float32'  # at equal speed the exact one
     found = dict(rates=rates, best=best, machine=m['processor'], torch=m['torch'])
     if path:
         with suppress(OSError): write_json(path, found)
     return found
 
+# %% ../nbs/01_hardware.ipynb #cccbc594
 def best_precision(
     wanted:str='auto', # 'auto', or one of `PRECISIONS`
     network:object=None, # What will train, see `probe`
@@ -124,7 +137,8 @@ def best_precision(
 )->str: # One of `PRECISIONS`
     "What to compute in: what was asked, else the variable `CYTOKIT_PRECISION`, else what `probe` found faster."
     wanted = (os.environ.get('CYTOKIT_PRECISION') or 'auto') if wanted == 'auto' else wanted
-    if wanted not in ('auto', *PRECISIONS): raise InputError(f'precision must be auto, {" or ".join(PRECISIONS)}; got {wanted!r}')
+    if wanted not in ('auto', *PRECISIONS):
+        raise InputError(f'precision must be auto, {" or ".join(PRECISIONS)}; got {wanted!r}')
     return probe(network, shape)['best'] if wanted == 'auto' else wanted
 
 # %% ../nbs/01_hardware.ipynb #380e89bd
@@ -135,6 +149,7 @@ def usual_threads(
     n = torch.get_num_threads()
     return n if os.environ.get('OMP_NUM_THREADS') else min(n, n_cores())
 
+# %% ../nbs/01_hardware.ipynb #7b609ae6
 @contextmanager
 def computing(
     threads:int|None=None, # As a run recorded it; None: as it is
@@ -151,22 +166,27 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _kept = -1, -3, 0
 
 def _glibc():
     if sys.platform != 'linux': return None
-    try: lib = ctypes.CDLL(None); lib.gnu_get_libc_version, lib.mallopt, lib.malloc_trim
+    try:
+        lib = ctypes.CDLL(None)
+        lib.gnu_get_libc_version, lib.mallopt, lib.malloc_trim
     except (OSError, AttributeError): return None
     return lib
 
+# %% ../nbs/01_hardware.ipynb #9157d68c
 @contextmanager
 def keep_allocator_memory():
     "Inside, freed memory stays with the process; at the end (of the outermost) what is unused goes back to the system."
     global _kept
     lib = _glibc()
-    if lib is None or not _kept and not all(lib.mallopt(k, 1 << 30) for k in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)): lib = None
+    if lib is None or not _kept and not all(lib.mallopt(k, 1 << 30) for k in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)):
+        lib = None
     _kept += 1
     try: yield
     finally:
         _kept -= 1
         if lib and not _kept:
-            for k in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD): lib.mallopt(k, 32 << 20)  # where glibc's own adjustment ends
+            for k in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+                lib.mallopt(k, 32 << 20)  # where glibc's own adjustment ends
             lib.malloc_trim(0)
 
 # %% ../nbs/01_hardware.ipynb #12b0ab72
@@ -176,6 +196,7 @@ def held_memory(
     pages = _first('/proc/self/statm').split()
     return int(pages[1])*os.sysconf('SC_PAGE_SIZE') if len(pages) > 1 else peak_memory()
 
+# %% ../nbs/01_hardware.ipynb #fd9cd6c1
 def peak_memory(
 )->int|None: # Bytes; None where the system does not say
     "The most memory that this process ever held."
@@ -191,7 +212,11 @@ def describe(
     gb = lambda b: '?' if b is None else f'{b/2**30:.0f} GiB'
     rate = lambda k: f'{k} {p["rates"][k]/1e9:.0f} GFLOP/s'
     return '\n'.join([
-        f'processor  {m["processor"]}: {m["cores"]} cores, torch uses {m["threads"]} threads; {", ".join(m["instructions"]) or "no vector instructions that torch knows of"}',
+        (f'processor  {m["processor"]}: {m["cores"]} cores, torch uses {m["threads"]} threads; '
+         f'{", ".join(m["instructions"]) or "no vector instructions that torch knows of"}'),
         f'memory     {gb(m["memory"])}, {gb(m["free_memory"])} free',
-        f'GPU        {m["gpu"]} with {gb(m["gpu_memory"])}' if m['gpu'] else 'GPU        none: small networks, frozen backbones and images up to about 128 pixels train well; for larger ones borrow a GPU',
-        f'3×3 convolutions, forward and backward: {", ".join(map(rate, PRECISIONS))}; trainings use {best_precision()}'])
+        f'GPU        {m["gpu"]} with {gb(m["gpu_memory"])}' if m['gpu'] else (
+            'GPU        none: small networks, frozen backbones and images up to about 128 pixels train well; for '
+            'larger ones borrow a GPU'),
+        (f'3×3 convolutions, forward and backward: {", ".join(map(rate, PRECISIONS))}; trainings use '
+         f'{best_precision()}')])
