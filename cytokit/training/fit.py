@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 import numpy as np, pandas as pd
-from ..core import InputError, cache_dir, digest, file_digest, git_commit, progress, read_json, rng, seed_all, show_once, shown, versions, write_json
+from ..core import with_settings, InputError, cache_dir, digest, file_digest, git_commit, progress, read_json, rng, seed_all, show_once, shown, versions, write_json
 import torch
 from safetensors import safe_open
 from torch import nn
@@ -754,6 +754,7 @@ def network_precision(
     body = make_model(s, preprocessing.channels, n_out).body
     return best_precision(s.precision, body, (preprocessing.channels, preprocessing.size, preprocessing.size))
 
+@with_settings(Settings)
 def train(
     source, # Folder of class folders, CSV, or a table
     method:str='small', # One of `METHODS`
@@ -771,6 +772,7 @@ def train(
     return resume(new_run('train', table, out, settings=asdict(s), preprocessing=asdict(preprocessing), classes=names, weights_digest=weights_digest(s)))
 
 # %% ../../nbs/training/04_fit.ipynb #e952be5c
+@with_settings(Settings)
 def find_rate(
     source, # Folder of class folders, CSV, or a table
     method:str='small', # One of `METHODS`
