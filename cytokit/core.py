@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 __all__ = ['InputError', 'shown', 'as_utf8', 'require', 'check_choice', 'check_whole', 'check_number', 'rng', 'seed_all',
            'check_writable', 'atomic', 'read_bytes', 'to_json', 'write_json', 'read_json', 'safe_cell', 'plain_cell',
            'file_digest', 'digest', 'versions', 'git_commit', 'cache_dir', 'set_quiet', 'in_notebook', 'progress',
-           'workers', 'parallel_map', 'show_once']
+           'workers', 'parallel_map', 'show_once', 'explanations', 'with_settings']
 
 # %% ../nbs/00_core.ipynb #233074e7
 import hashlib, io, json, multiprocessing, os, platform, random, re, signal, stat, subprocess, sys, tempfile, threading, time, warnings
@@ -149,6 +149,12 @@ def _umask():
     os.umask(m)
     return m
 
+# %% ../nbs/00_core.ipynb #9c4cf537
+def _umask():
+    m = os.umask(0)
+    os.umask(m)
+    return m
+
 # %% ../nbs/00_core.ipynb #91bafcc6
 def read_bytes(
     path, # A file
@@ -206,6 +212,31 @@ def read_json(
     except (ValueError, RecursionError) as e:
         raise InputError(f'{shown(path)}: not readable as JSON ({shown(e)})') from None
 
+# %% ../nbs/00_core.ipynb #c0e64409
+def to_json(
+    obj, # Dicts, lists, text, numbers, paths, numpy arrays
+    indent:int|None=1, # Spaces a level; None for one line
+)->str:
+    "`obj` as JSON text; NaN and infinities become null."
+    return json.dumps(_plain(obj), indent=indent, ensure_ascii=False, allow_nan=False)
+
+# %% ../nbs/00_core.ipynb #4a807a3f
+def write_json(path, obj):
+    "Write `obj` to `path` as JSON, whole or not at all."
+    with atomic(path) as t:
+        t.write_text(to_json(obj) + '\n', encoding='utf-8', errors='backslashreplace')
+
+# %% ../nbs/00_core.ipynb #bab88479
+def read_json(
+    path, # A file
+    limit:int=2**25, # Most bytes that are read: 32 MiB, which may need 25 times as much memory
+):
+    "Read a JSON file; `InputError` names the file when it is missing, broken, too large, a pipe or a device."
+    raw = read_bytes(path, limit)
+    try: return json.loads(raw.decode('utf-8'))
+    except (ValueError, RecursionError) as e:
+        raise InputError(f'{shown(path)}: not readable as JSON ({shown(e)})') from None
+
 # %% ../nbs/00_core.ipynb #f1cc522c
 def safe_cell(
     value, # Of a table
@@ -217,6 +248,13 @@ def safe_cell(
     return value
 
 # %% ../nbs/00_core.ipynb #69957be2
+def plain_cell(
+    text:str, # A cell, as it stands in a CSV
+)->str:
+    "What `safe_cell` was given."
+    return text[1:] if re.match(r"'+[=+\-@\t\r\n]", text) else text
+
+# %% ../nbs/00_core.ipynb #298ef4de
 def plain_cell(
     text:str, # A cell, as it stands in a CSV
 )->str:
@@ -238,6 +276,13 @@ def digest(
     "Fingerprint of settings or data, the same whatever the order of a dict's keys."
     return hashlib.sha256(json.dumps(_plain(obj), sort_keys=True, ensure_ascii=False).encode('utf-8', 'surrogatepass')).hexdigest()[:16]
 
+# %% ../nbs/00_core.ipynb #d8f21ff7
+def digest(
+    obj, # Anything `to_json` takes
+)->str: # 16 hexadecimal digits
+    "Fingerprint of settings or data, the same whatever the order of a dict's keys."
+    return hashlib.sha256(json.dumps(_plain(obj), sort_keys=True, ensure_ascii=False).encode('utf-8', 'surrogatepass')).hexdigest()[:16]
+
 # %% ../nbs/00_core.ipynb #0e8184d7
 def versions(
 )->dict: # Package name to version, with Python's and the machine's
@@ -251,6 +296,17 @@ def versions(
             **{n: v(n) for n in names}}
 
 # %% ../nbs/00_core.ipynb #45138bcc
+def git_commit(
+    folder='.', # Any folder of a checkout
+)->str|None: # Commit, with `+` when files differ from it; None outside a checkout
+    "The git commit of `folder`."
+    run = lambda *a: subprocess.run(['git', '-C', str(folder), *a], capture_output=True, text=True, timeout=10)
+    try: c = run('rev-parse', 'HEAD')
+    except (OSError, subprocess.TimeoutExpired): return None
+    return None if c.returncode else c.stdout.strip() + ('+' if run('status', '--porcelain', '-uno').stdout.strip()
+                                                         else '')
+
+# %% ../nbs/00_core.ipynb #ab9e3f5c
 def git_commit(
     folder='.', # Any folder of a checkout
 )->str|None: # Commit, with `+` when files differ from it; None outside a checkout
@@ -383,6 +439,21 @@ def progress(
     else: kind, how = _log_bar(), dict(bar_format=_LINE)
     return kind(items, desc=desc, total=total, leave=False, **how, **kwargs)
 
+# %% ../nbs/00_core.ipynb #48f3a3d5
+def progress(
+    items:Iterable|None=None, # Anything to loop over; None for a bar that is moved by hand with `update`
+    desc:str='', # What is being done
+    total:int|None=None, # Number of steps, when `items` cannot tell
+    **kwargs, # Passed to tqdm
+):
+    "Show how far `items` have come: a bar on stderr or in the notebook, or a line now and then in a log."
+    if _quiet or 'IN_TEST' in os.environ: kind, how = _terminal_bar(), dict(disable=True)
+    elif in_notebook():
+        kind, how = _notebook_bar(), dict(file=io.StringIO(), delay=.5, mininterval=.2, ncols=80)
+    elif sys.stderr.isatty(): kind, how = _terminal_bar(), {}
+    else: kind, how = _log_bar(), dict(bar_format=_LINE)
+    return kind(items, desc=desc, total=total, leave=False, **how, **kwargs)
+
 # %% ../nbs/00_core.ipynb #dbe76125
 @contextmanager
 def workers(
@@ -422,6 +493,23 @@ def parallel_map(
         return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc,
                                      total=len(items), initial=len(first)))
 
+# %% ../nbs/00_core.ipynb #8dc7692f
+def parallel_map(
+    f, # Called with each item
+    items, # A list
+    desc:str='', # For the progress bar
+    n_workers:int|None=None, # None for the number of cores, at most 8
+    processes:bool=False, # In `workers` that may be processes: for an `f` that is more Python than decoding, from a module, with small results
+)->list: # Results in the order of `items`
+    "Map `f` over `items` in threads (decoding images leaves Python's lock); the first error stops the rest."
+    items = list(items)
+    if min(n_workers or os.cpu_count() or 1, len(items)) < 2:
+        return [f(o) for o in progress(items, desc)]
+    first = [f(o) for o in items[:processes]]  # what it imports, forked processes have
+    with workers(n_workers, processes) as ex:
+        return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc,
+                                     total=len(items), initial=len(first)))
+
 # %% ../nbs/00_core.ipynb #c5123568
 def _close(fig, **kwargs):
     import matplotlib
@@ -437,3 +525,40 @@ def show_once(
     "Make a notebook show `fig` once, on the last line of a cell too."
     fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the picture
     return fig
+
+# %% ../nbs/00_core.ipynb #4fae8d02
+def show_once(
+    fig, # A matplotlib figure
+): # The same figure
+    "Make a notebook show `fig` once, on the last line of a cell too."
+    fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the picture
+    return fig
+
+# %% ../nbs/00_core.ipynb #cb7bce21
+def explanations(
+    symbol, # A function, or a dataclass
+)->dict: # name -> its comment in the source; empty where there is no source
+    "The one-line explanation of each parameter of `symbol`."
+    from fastcore.docments import docments
+    try: found = docments(symbol)
+    except (OSError, TypeError): return {}
+    return {name: text for name, text in found.items() if text and name != 'return'}
+
+# %% ../nbs/00_core.ipynb #8a7c93b3
+def with_settings(
+    cls, # The dataclass that declares the settings
+    but=(), # Fields that the function has under its own names, or decides itself
+): # A decorator for a function that takes `**settings`
+    "Show the fields of `cls` as parameters of a function, with an explanation of each in its docstring."
+    import inspect
+    def decorate(f):
+        own = [p for p in inspect.signature(f).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        taken = {p.name for p in own} | set(but)
+        added = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(cls).parameters.values()
+                 if p.name not in taken]
+        texts = explanations(cls) | explanations(f)
+        f.__signature__ = inspect.signature(f).replace(parameters=own + added)
+        lines = [f'{p.name}\n    {texts.get(p.name, "")}'.rstrip() for p in own + added]
+        f.__doc__ = '\n'.join([f.__doc__, '', 'Parameters', '----------', *lines])
+        return f
+    return decorate

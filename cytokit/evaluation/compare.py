@@ -16,7 +16,7 @@ from typing import Callable
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from ..metrics import classification as metrics
-from ..core import InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once, shown, write_json
+from ..core import with_settings, InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once, shown, write_json
 from ..metrics.intervals import conclusion
 from ..data.datasets import fold_table, read_csv, read_table, write_csv
 from ..data.preprocess import Preprocessing
@@ -148,6 +148,7 @@ def _check_config(methods, seeds, fractions, folds, metric):
     if folds is not None: check_whole('folds', folds, 2, 100)
 
 # %% ../../nbs/evaluation/00_compare.ipynb #6881614e
+@with_settings(Settings, but=['method'])
 def compare(
     source, # Folder of class folders, CSV, or a table
     methods=('majority', 'logistic', 'small', 'frozen', 'finetune'), # Of `METHODS`

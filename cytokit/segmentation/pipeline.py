@@ -15,7 +15,7 @@ from pathlib import Path
 import time
 import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
-from ..core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, write_json
+from ..core import with_settings, InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, write_json
 import torch
 from ..data.datasets import read_csv, read_table, split_table, write_csv
 from ..data.preprocess import Preprocessing, read_plane, fit_preprocessing, load_unresized
@@ -87,6 +87,7 @@ def _prepare(source, masks, preprocessing, valid, seed, kind):
     return table, told, why, mask_classes(table) if told == 'class' else None, fit_preprocessing(list(table.loc[table['split'] == 'train', 'image']), preprocessing or Preprocessing())
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #18881a29
+@with_settings(SegmentSettings)
 def segment(
     source, # A folder with images/ and masks/, one of images, a CSV, a COCO .json, or a table: see `cytokit.data.pairs.pairs`
     masks:str|Path|None=None, # The folder of masks, where `source` holds only images

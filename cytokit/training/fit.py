@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..core import (InputError, cache_dir, check_choice, check_number, check_whole, digest, file_digest, progress,
+from ..core import (with_settings, InputError, cache_dir, check_choice, check_number, check_whole, digest, file_digest, progress,
                           require, seed_all, show_once, shown, write_json)
 import torch
 from torch import nn
@@ -425,6 +425,7 @@ def _plan_training(source, preprocessing, valid, s):
     return table, names, preprocessing, replace(s, precision=network_precision(s, preprocessing, len(names)))
 
 # %% ../../nbs/training/04_fit.ipynb #62f9ada9
+@with_settings(Settings)
 def train(
     source, # Folder of class folders, CSV, or a table
     method:str='small', # One of `METHODS`
@@ -441,6 +442,7 @@ def train(
     return resume(new_run('train', table, out, **config))
 
 # %% ../../nbs/training/04_fit.ipynb #e952be5c
+@with_settings(Settings)
 def find_rate(
     source, # Folder of class folders, CSV, or a table
     method:str='small', # One of `METHODS`
