@@ -34,21 +34,6 @@ def relabel(
     if seen.all(): return a.astype('i4'), np.flatnonzero(seen)
     return (np.cumsum(seen, dtype='i4') - 1).take(a), np.flatnonzero(seen)
 
-# %% ../nbs/02_arrays.ipynb #d9f8fa60
-def _seen(a):
-    "Which numbers occur: of each run of equal pixels only the last is looked at."
-    flat, seen = a.ravel(), np.zeros(int(a.max()) + 1, bool)
-    seen[flat[np.flatnonzero(flat[1:] != flat[:-1])]] = True
-    seen[flat[-1:]] = True
-    return seen
-
-# %% ../nbs/02_arrays.ipynb #27d21f7f
-def _relabel_any(a):
-    "Numbers too large for a table of them, or negative."
-    u, inverse = np.unique(a, return_inverse=True)
-    labels = np.where(u == 0, 0, np.cumsum(u != 0)).astype('i4')
-    return labels[inverse.reshape(a.shape)], np.concatenate([[0], u[u != 0]])
-
 # %% ../nbs/02_arrays.ipynb #f5ba5802
 def _seen(a):
     "Which numbers occur: of each run of equal pixels only the last is looked at."

@@ -29,17 +29,6 @@ def _version(value:bool):
         print(f'cytokit {__version__}')
         raise typer.Exit
 
-# %% ../nbs/90_cli.ipynb #783cbac0
-@app.callback()
-def _main(
-    quiet:Annotated[bool, typer.Option('--quiet', '-q', help='Say nothing of the progress.')] = False,
-    debug:Annotated[bool, typer.Option(help='Show the traceback of an error.')] = False,
-    version:Annotated[bool,
-                      typer.Option('--version', help='Print the version.', callback=_version, is_eager=True)] = False,
-):
-    set_quiet(quiet)
-    _state['debug'] = debug
-
 # %% ../nbs/90_cli.ipynb #f4c50e33
 @app.callback()
 def _main(
@@ -62,32 +51,6 @@ def _setting(text):
         try: return name, kind(value)
         except ValueError: pass
     return name, value
-
-# %% ../nbs/90_cli.ipynb #04b77b29
-_not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
-
-@app.command()
-def sample(
-    kind:Annotated[str, typer.Argument(help='cells, mri or textures.')],
-    out:Annotated[Path, typer.Argument(help='Folder to make.')],
-    n:Annotated[int, typer.Option('--n', help='Number of images.')] = 200,
-    seed:Annotated[int, typer.Option(help='Same seed, same images.')] = 0,
-    low_bits:Annotated[bool,
-                       typer.Option('--low-bits',
-                                    help='mri: put all contrast of the brain into the low bits.')] = False,
-    volumes:Annotated[bool,
-                      typer.Option('--volumes', help='mri: one NIfTI volume a patient instead of slices.')] = False,
-    settings:Annotated[Optional[list[str]],
-                       typer.Option('--set', help='name=value; may be given several times.')] = None,
-):
-    "Make synthetic images in class folders, with a table."
-    from cytokit.data.synthetic import write_sample
-    config = dict(map(_setting, settings or []))
-    wrong = [k for k in config if k in _not_settings]
-    if wrong:
-        raise InputError(f'--set {wrong[0]}: no setting of this kind; give it as {_not_settings[wrong[0]]}')
-    given = config | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
-    print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **given))}')
 
 # %% ../nbs/90_cli.ipynb #3e3bd20a
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
@@ -160,12 +123,6 @@ def _table(source, image, target, group, plan=None):
     t = read_table(source, **{k: v for k, v in dict(image=image, target=target, group=group).items() if v})
     return apply_plan(t, plan) if plan else t
 
-# %% ../nbs/90_cli.ipynb #e23dd6d7
-def _preprocessing(size, norm, low, high, resize_mode, channels):
-    from cytokit.data.preprocess import Preprocessing
-    return Preprocessing(size=size, norm=norm, resize_mode=resize_mode, channels=channels,
-                         **{k: v for k, v in dict(low=low, high=high).items() if v is not None})
-
 # %% ../nbs/90_cli.ipynb #b628e14d
 def _preprocessing(size, norm, low, high, resize_mode, channels):
     from cytokit.data.preprocess import Preprocessing
@@ -180,77 +137,6 @@ def _show(result, json):
     from cytokit.training.runs import reading
     with reading(result.folder): _tell(result)
     if json: write_json(json, result.result)
-
-# %% ../nbs/90_cli.ipynb #9c8498cc
-def _tell(result):
-    print(result.table.to_string(index=False, float_format='{:.3f}'.format))
-    for line in (getattr(result, 'conclusion', ''), (result.result.get('more_data') or {}).get('conclusion'),
-                 result.result.get('lr_note'), result.result.get('note'), result.result.get('seconds_note'),
-                 *result.result.get('flat', [])):
-        if line: print(line)
-    for a in result.result.get('methods', []):
-        if a.get('lr_note'): print(f'{a["name"]}: {a["lr_note"]}')
-    r = result.result
-    if 'estimate_seconds' in r:
-        print(f'Estimated {r["estimate_seconds"]:.0f} s' + (f' and {r["estimate_mb"]:.0f} MB beside the program' if 'estimate_mb' in r else '') + f'; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
-    result.plot().savefig(result.folder/'figure.png', dpi=110)
-    print(f'Run folder: {shown(result.folder)}')
-
-# %% ../nbs/90_cli.ipynb #79a19c0e
-@app.command()
-def train(source:Source,
-          method:_o(str, '--method', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small',
-          out:Out = None, json:Json = None,
-          image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None,
-          size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, resize_mode:ResizeMode = 'pad',
-          channels:Channels = None,
-          epochs:Epochs = 15, seconds:Seconds = None, batch_size:Batch = 16, lr:Rate = None, seed:Seed = 0,
-          augment:Augment = 'light', balance:Balance = True,
-          patience:_o(Optional[int], '--patience',
-                      help='Stop after so many epochs without a lower validation loss.') = None, valid:Valid = .25,
-          weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None,
-          padding:Padding = None, precision:Precision = 'auto'):
-    "Train one model on a folder of images."
-    check_writable(json)
-    from cytokit.training import fit as training
-    _show(training.train(_table(source, image, target, group, plan), method, out,
-                         _preprocessing(size, norm, low, high, resize_mode, channels), valid, epochs=epochs,
-                         seconds=seconds,
-                         batch_size=batch_size, lr=lr, seed=seed, augment=augment, balance=balance, patience=patience,
-                         weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding,
-                         precision=precision), json)
-
-# %% ../nbs/90_cli.ipynb #e95ca9ae
-@app.command()
-def compare(source:Source,
-            methods:_o(str, '--methods', help='Comma-separated.') = 'majority,logistic,small,frozen,finetune',
-            out:Out = None, json:Json = None,
-            image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None,
-            size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, resize_mode:ResizeMode = 'pad',
-            channels:Channels = None,
-            seeds:_o(int, '--seeds', help='How often each network is trained.') = 3,
-            fractions:_o(str, '--fractions',
-                         help='Shares of the training images, comma-separated, such as 0.1,0.3,1.') = '1',
-            folds:_o(Optional[int], '--folds', help='Cross-validate by group.') = None,
-            as_rgb8:_o(bool, '--as-rgb8', help='Add the backbones as seen through 8 bits and three channels.') = False,
-            metric:_o(str, '--metric', help='What decides: balanced_accuracy, auc, macro_f1 or accuracy.') = 'balanced_accuracy', valid:Valid = .25,
-            epochs:Epochs = 15, seconds:Seconds = None, batch_size:Batch = 16, lr:Rate = None, seed:Seed = 0,
-            augment:Augment = 'light', balance:Balance = True,
-            weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None,
-            padding:Padding = None, precision:Precision = 'auto'):
-    "A fair comparison between baselines, a small CNN and transfer learning."
-    check_writable(json)
-    try: shares = [float(f) for f in fractions.split(',')]
-    except ValueError:
-        raise InputError(f'--fractions {shown(fractions)}: give numbers between commas, such as 0.1,0.3,1') from None
-    from cytokit.evaluation import compare as comparison
-    _show(comparison.compare(_table(source, image, target, group, plan),
-                             [a.strip() for a in methods.split(',') if a.strip()], out,
-                             _preprocessing(size, norm, low, high, resize_mode, channels), seeds, shares,
-                          folds, as_rgb8, valid, metric, epochs=epochs, seconds=seconds, batch_size=batch_size, lr=lr,
-                          seed=seed, augment=augment, balance=balance,
-                          weights=weights, arch=arch, mean=weights_mean, std=weights_std, padding=padding,
-                          precision=precision), json)
 
 # %% ../nbs/90_cli.ipynb #6519747d
 def _tell(result):
@@ -355,7 +241,7 @@ def predict(
     for line in bad: print(f'cytokit: {line}', file=sys.stderr)
     if bad: raise typer.Exit(2)
 
-# %% ../nbs/90_cli.ipynb #8d1ede00
+# %% ../nbs/90_cli.ipynb #98084b12
 @app.command()
 def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut short.')], json:Json = None):
     "Finish a run that was cut short."
@@ -363,148 +249,13 @@ def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut shor
     from cytokit.training import runs
     _show(runs.resume(run), json)
 
-# %% ../nbs/90_cli.ipynb #52120af9
+# %% ../nbs/90_cli.ipynb #3e27d2c1
 @app.command()
 def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], out:Out = None, json:Json = None):
     "Repeat a run, and say whether every figure is the same. Exit code 1 when one differs."
     check_writable(json)
     from cytokit.training import runs
     result, different = runs.rerun(run, out)
-    _show(result, json)
-    print('\n'.join(different) if different else 'Every figure is the same.')
-    if different: raise typer.Exit(1)
-
-# %% ../nbs/90_cli.ipynb #7c623b63
-@app.command()
-def fetch(name:Annotated[Optional[str], typer.Argument(help='Name in the catalogue; none: list it.')] = None,
-          folder:Annotated[Optional[Path], typer.Option(help='Where to put it.')] = None):
-    "List the catalogue of public sets, or download one."
-    from cytokit.data import catalogue
-    if name: print(shown(catalogue.fetch(name, folder)))
-    else: print(catalogue.catalogue_table().to_string(index=False))
-
-# %% ../nbs/90_cli.ipynb #05e46a80
-@app.command()
-def lr(source:Source,
-       method:_o(str, '--method', help='small, frozen, finetune, frozen-rgb8 or finetune-rgb8.') = 'small',
-       figure:_o(Optional[Path], '--figure', help='Write the curve to this PNG file.') = None,
-       image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None,
-       size:Size = 64, norm:Norm = 'percentile', low:Low = None, high:High = None, resize_mode:ResizeMode = 'pad',
-       channels:Channels = None,
-       epochs:Epochs = 15, batch_size:Batch = 16, seed:Seed = 0, augment:Augment = 'light', balance:Balance = True,
-       valid:Valid = .25,
-       weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None,
-       padding:Padding = None, precision:Precision = 'auto'):
-    "Say which learning rate a training would use, and why. Exit code 1 when the finder cannot tell."
-    _check_figure(figure)
-    import matplotlib
-    matplotlib.use('Agg')
-    from cytokit.training import fit as training
-    rate = training.find_rate(_table(source, image, target, group, plan), method,
-                              _preprocessing(size, norm, low, high, resize_mode, channels), valid, epochs=epochs,
-                              batch_size=batch_size, seed=seed, augment=augment,
-                              balance=balance, weights=weights, arch=arch, mean=weights_mean, std=weights_std,
-                              padding=padding, precision=precision)
-    print(rate)
-    if figure: rate.plot().savefig(figure, dpi=110)
-    if rate.found.lr is None: raise typer.Exit(1)
-
-# %% ../nbs/90_cli.ipynb #d2b5bac8
-@contextlib.contextmanager
-def _workers(address):
-    "The executor that `--executor` names; None for threads."
-    if not address:
-        yield None
-        return
-    if not address.startswith('dask://'):
-        raise InputError(f'--executor {shown(address)}: give dask://HOST:PORT, the scheduler of a Dask cluster')
-    try: from distributed import Client
-    except ImportError:
-        raise InputError("--executor dask:// needs Dask: pip install 'dask[distributed]'") from None
-    try: client = Client(address.replace('dask://', 'tcp://'), timeout=10)
-    except (OSError, ValueError) as e:
-        raise InputError(f'--executor {shown(address)}: no Dask scheduler answers there ({shown(str(e), 80)})') from None
-    with client: yield client.get_executor()
-
-# %% ../nbs/90_cli.ipynb #654e2fc8
-@app.command()
-def check(
-    source:Annotated[Path,
-                     typer.Argument(metavar='PATH',
-                                    help='Folder of images, a CSV with columns image, target[, group, split], or an image.')],
-    masks:_o(Optional[Path], '--masks', help='Folder of masks, paired with the images by name.') = None,
-    table:_o(Optional[Path], '--table',
-             help='CSV with columns image, target[, group, split] for the images in PATH.') = None,
-    image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None,
-    against:_o(Optional[Path], '--against',
-               help='An earlier state of the set: the JSON of its check, or its folder.') = None,
-    html:_o(Optional[Path], '--html', help='Write the page with pictures to this file.') = None,
-    json:_o(Optional[Path], '--json', help='Write the findings to this file.') = None,
-    parquet:_o(Optional[Path], '--parquet', help='Write what was measured, a row a file, to this file.') = None,
-    plan:_o(Optional[Path], '--plan',
-            help='Write what to do with each file as a CSV to edit; train, compare and lr take it with --plan.') = None,
-    silence:_o(Optional[Path], '--silence',
-               help='CSV of accepted findings, columns check, file, reason; default: cytokit_silence.csv in PATH.') = None,
-    fail_on:_o(Optional[str], '--fail-on', help='error or warning: exit code 1 when there is one.') = None,
-    executor:_o(Optional[str], '--executor',
-                help='dask://HOST:PORT: measure on a Dask cluster that sees the same files.') = None,
-    fresh:_o(bool, '--fresh', help='Measure every file anew.') = False,
-):
-    "Find what is wrong with images, masks, labels and splits."
-    for path in (html, json, parquet, plan): check_writable(path)
-    if fail_on not in (None, 'error', 'warning'):
-        raise InputError(f'--fail-on {shown(fail_on)}: give error or warning')
-    from cytokit.quality.check import check as run
-    if image or target or group: table = _table(table or source, image, target, group)
-    with _workers(executor) as ex:
-        q = run(source, masks, table, against, silence=silence, executor=ex, keep=not fresh)
-    print(q.headline())
-    if len(q.findings): print(q.summary.to_string(index=False))
-    if q.against:
-        print(f'Against {shown(against)}: {len(q.against["gone"])} findings are gone, {len(q.against["new"])} '
-              f'new, {q.against["same"]} remain')
-    for path, write in ((html, q.to_html), (json, q.to_json), (parquet, q.to_parquet), (plan, q.to_plan)):
-        if path:
-            write(path)
-            print(f'{shown(path)} written')
-    if fail_on and q.findings['severity'].isin(['error'] if fail_on == 'error' else ['error', 'warning']).any():
-        raise typer.Exit(1)
-
-# %% ../nbs/90_cli.ipynb #4bc7c97a
-@app.command()
-def machine():
-    "What this machine is, and what it is good for."
-    from cytokit.hardware import describe
-    print(describe())
-
-# %% ../nbs/90_cli.ipynb #41192edc
-@app.command()
-def cache(clear:Annotated[bool,
-                          typer.Option('--clear', help='Delete them all; they are made again when needed.')] = False):
-    "List the decoded sets that are kept for the next training, or delete them."
-    from cytokit.training import loaders
-    from cytokit.core import cache_dir
-    if clear: return print(f'{loaders.clear_cache()/1e6:.1f} MB given back')
-    d = loaders.cache_table()
-    if len(d):
-        print(d.assign(file=[p.name for p in d['file']], used=d['used'].dt.round('s')).to_string(index=False))
-    print(f'{len(d)} decoded sets, {d["MB"].sum():.1f} MB, in {shown(cache_dir("arrays"))}')
-
-# %% ../nbs/90_cli.ipynb #98084b12
-@app.command()
-def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut short.')], json:Json = None):
-    "Finish a run that was cut short."
-    check_writable(json)
-    from cytokit.training import fit as training
-    _show(training.resume(run), json)
-
-# %% ../nbs/90_cli.ipynb #3e27d2c1
-@app.command()
-def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], out:Out = None, json:Json = None):
-    "Repeat a run, and say whether every figure is the same. Exit code 1 when one differs."
-    check_writable(json)
-    from cytokit.training import fit as training
-    result, different = training.rerun(run, out)
     _show(result, json)
     print('\n'.join(different) if different else 'Every figure is the same.')
     if different: raise typer.Exit(1)
@@ -676,63 +427,6 @@ def segment_train(
     if len(run.parts): print(pipeline.parts_text(run.result['parts']))
     _show(run, json)
 
-# %% ../nbs/90_cli.ipynb #3372c014
-@_segment.command('predict')
-def segment_predict(run:SegmentRun,
-                    images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them; of any size.')],
-                    out:_o(Path, '--out', help='Folder for labels (TIFF), measurements (CSV) and outlines (GeoJSON).'),
-                    tta:_o(bool, '--tta',
-                           help='Average eight views of test-time augmentation, and write where they disagree (TIFF).') = False):
-    "Turn images into objects: labels, measurements, outlines."
-    from cytokit.data.preprocess import find_images
-    from cytokit.segmentation.pipeline import Segmentation, outside_text
-    files = [f for p in images
-             for f in (find_images(p) if p.is_dir() and not (p/'zarr.json').exists() and not (p/'.zgroup').exists()
-                       and not (p/'.zarray').exists() else [p])]
-    if not files: raise InputError(f'{shown(images[0])}: no image in it')
-    d = Segmentation(run).predict(files, out, tta)
-    bad = list(d['error'].dropna()) if 'error' in d else []
-    if 'objects' in d and len(d) > len(bad):
-        print(f'{d["objects"].sum():.0f} objects in {len(d) - len(bad)} images, {d["objects"].min():.0f} to '
-              f'{d["objects"].max():.0f} an image')
-    print(f'{len(d) - len(bad)} images predicted in {shown(out)}')
-    if line := outside_text(d): print(f'{line} All: {shown(out/"images.csv")}')
-    for line in bad: print(f'cytokit: {line}', file=sys.stderr)
-    if bad: raise typer.Exit(2)
-
-# %% ../nbs/90_cli.ipynb #fc4c9257
-@_segment.command('evaluate')
-def segment_evaluate(run:SegmentRun,
-                     source:Annotated[Optional[Path],
-                                      typer.Argument(metavar='[PATH]',
-                                                     help='Pairs, as `segment train` takes them; default: the part test of the run, or its validation part.')] = None,
-                     masks:Masks = None, json:Json = None,
-                     csv:_o(Optional[Path], '--csv', help='Write the scores, a row an image, to this file.') = None):
-    "Score a UNet and the classical baseline on other pairs."
-    for path in (json, csv): check_writable(path)
-    from cytokit.data.datasets import write_csv
-    from cytokit.segmentation.pipeline import Segmentation, parts_text
-    e = Segmentation(run).evaluate(source, masks)
-    print(e.table.to_string(index=False, float_format='{:.3f}'.format))
-    if len(e.parts): print(parts_text(e.result['parts']))
-    print(e.conclusion)
-    if json: write_json(json, e.result)
-    if csv:
-        pixels, objects = e.scored['unet']
-        write_csv(csv, pixels if objects is None else objects.merge(pixels, on='image'))
-
-# %% ../nbs/90_cli.ipynb #0be98d8c
-@_segment.command('view')
-def segment_view(run:SegmentRun,
-                 out:_o(Optional[Path], '--out', help='The PNG to write; default: view.png in the run folder.') = None):
-    "Draw the validation images that it does worst, middling and best, truth beside prediction."
-    _check_figure(out)
-    import matplotlib
-    matplotlib.use('Agg')
-    from cytokit.segmentation.pipeline import Segmentation
-    (r := Segmentation(run)).view().savefig(out := out or r.folder/'view.png', dpi=110)
-    print(f'{shown(out)} written')
-
 # %% ../nbs/90_cli.ipynb #23317521
 @_segment.command('predict')
 def segment_predict(run:SegmentRun,
@@ -820,16 +514,6 @@ def main(
         if isinstance(e, MemoryError) or "can't allocate memory" in str(e) or 'out of memory' in str(e):
             return tell('memory ran out; choose smaller images, patches or batches, or close other programs')
         raise
-
-# %% ../nbs/90_cli.ipynb #a8a28b95
-_NO_SPACE = (errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC))
-_FULL = '; free some space and start again, a run with `cytokit resume`; CYTOKIT_CACHE names another disk for the cache'
-
-def entry():
-    "The command: what its output cannot hold is escaped, such as a file name in a log file of few characters."
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
-    sys.exit(main())
 
 # %% ../nbs/90_cli.ipynb #c18dba12
 _NO_SPACE = (errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC))

@@ -143,12 +143,6 @@ def atomic(
         if nameless: raise OSError(e.errno, e.strerror or str(e), str(path)) from e
         raise
 
-# %% ../nbs/00_core.ipynb #525b160d
-def _umask():
-    m = os.umask(0)
-    os.umask(m)
-    return m
-
 # %% ../nbs/00_core.ipynb #9c4cf537
 def _umask():
     m = os.umask(0)
@@ -187,31 +181,6 @@ def _plain(o):
     if isinstance(o, Path): return str(o)
     return o
 
-# %% ../nbs/00_core.ipynb #f6596791
-def to_json(
-    obj, # Dicts, lists, text, numbers, paths, numpy arrays
-    indent:int|None=1, # Spaces a level; None for one line
-)->str:
-    "`obj` as JSON text; NaN and infinities become null."
-    return json.dumps(_plain(obj), indent=indent, ensure_ascii=False, allow_nan=False)
-
-# %% ../nbs/00_core.ipynb #15fd0849
-def write_json(path, obj):
-    "Write `obj` to `path` as JSON, whole or not at all."
-    with atomic(path) as t:
-        t.write_text(to_json(obj) + '\n', encoding='utf-8', errors='backslashreplace')
-
-# %% ../nbs/00_core.ipynb #2dd6dc6b
-def read_json(
-    path, # A file
-    limit:int=2**25, # Most bytes that are read: 32 MiB, which may need 25 times as much memory
-):
-    "Read a JSON file; `InputError` names the file when it is missing, broken, too large, a pipe or a device."
-    raw = read_bytes(path, limit)
-    try: return json.loads(raw.decode('utf-8'))
-    except (ValueError, RecursionError) as e:
-        raise InputError(f'{shown(path)}: not readable as JSON ({shown(e)})') from None
-
 # %% ../nbs/00_core.ipynb #c0e64409
 def to_json(
     obj, # Dicts, lists, text, numbers, paths, numpy arrays
@@ -247,13 +216,6 @@ def safe_cell(
     except ValueError: return "'" + value
     return value
 
-# %% ../nbs/00_core.ipynb #69957be2
-def plain_cell(
-    text:str, # A cell, as it stands in a CSV
-)->str:
-    "What `safe_cell` was given."
-    return text[1:] if re.match(r"'+[=+\-@\t\r\n]", text) else text
-
 # %% ../nbs/00_core.ipynb #298ef4de
 def plain_cell(
     text:str, # A cell, as it stands in a CSV
@@ -268,13 +230,6 @@ def file_digest(
     "Fingerprint of a file's content."
     with open(path, 'rb') as f:
         return hashlib.file_digest(f, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else hashlib.sha256(f.read()).hexdigest()
-
-# %% ../nbs/00_core.ipynb #7447ba7e
-def digest(
-    obj, # Anything `to_json` takes
-)->str: # 16 hexadecimal digits
-    "Fingerprint of settings or data, the same whatever the order of a dict's keys."
-    return hashlib.sha256(json.dumps(_plain(obj), sort_keys=True, ensure_ascii=False).encode('utf-8', 'surrogatepass')).hexdigest()[:16]
 
 # %% ../nbs/00_core.ipynb #d8f21ff7
 def digest(
@@ -294,17 +249,6 @@ def versions(
     names = 'numpy pandas scikit-image scikit-learn pillow tifffile torch torchvision fastai timm'.split()
     return {'cytokit': __version__, 'python': platform.python_version(), 'machine': platform.platform(),
             **{n: v(n) for n in names}}
-
-# %% ../nbs/00_core.ipynb #45138bcc
-def git_commit(
-    folder='.', # Any folder of a checkout
-)->str|None: # Commit, with `+` when files differ from it; None outside a checkout
-    "The git commit of `folder`."
-    run = lambda *a: subprocess.run(['git', '-C', str(folder), *a], capture_output=True, text=True, timeout=10)
-    try: c = run('rev-parse', 'HEAD')
-    except (OSError, subprocess.TimeoutExpired): return None
-    return None if c.returncode else c.stdout.strip() + ('+' if run('status', '--porcelain', '-uno').stdout.strip()
-                                                         else '')
 
 # %% ../nbs/00_core.ipynb #ab9e3f5c
 def git_commit(
@@ -424,21 +368,6 @@ def _terminal_bar():
     from tqdm.std import tqdm
     return type('TerminalBar', (tqdm,), dict(monitor_interval=0))
 
-# %% ../nbs/00_core.ipynb #6cef5b3f
-def progress(
-    items:Iterable|None=None, # Anything to loop over; None for a bar that is moved by hand with `update`
-    desc:str='', # What is being done
-    total:int|None=None, # Number of steps, when `items` cannot tell
-    **kwargs, # Passed to tqdm
-):
-    "Show how far `items` have come: a bar on stderr or in the notebook, or a line now and then in a log."
-    if _quiet or 'IN_TEST' in os.environ: kind, how = _terminal_bar(), dict(disable=True)
-    elif in_notebook():
-        kind, how = _notebook_bar(), dict(file=io.StringIO(), delay=.5, mininterval=.2, ncols=80)
-    elif sys.stderr.isatty(): kind, how = _terminal_bar(), {}
-    else: kind, how = _log_bar(), dict(bar_format=_LINE)
-    return kind(items, desc=desc, total=total, leave=False, **how, **kwargs)
-
 # %% ../nbs/00_core.ipynb #48f3a3d5
 def progress(
     items:Iterable|None=None, # Anything to loop over; None for a bar that is moved by hand with `update`
@@ -476,23 +405,6 @@ def workers(
             ex.shutdown(cancel_futures=True)
             raise
 
-# %% ../nbs/00_core.ipynb #6f48582c
-def parallel_map(
-    f, # Called with each item
-    items, # A list
-    desc:str='', # For the progress bar
-    n_workers:int|None=None, # None for the number of cores, at most 8
-    processes:bool=False, # In `workers` that may be processes: for an `f` that is more Python than decoding, from a module, with small results
-)->list: # Results in the order of `items`
-    "Map `f` over `items` in threads (decoding images leaves Python's lock); the first error stops the rest."
-    items = list(items)
-    if min(n_workers or os.cpu_count() or 1, len(items)) < 2:
-        return [f(o) for o in progress(items, desc)]
-    first = [f(o) for o in items[:processes]]  # what it imports, forked processes have
-    with workers(n_workers, processes) as ex:
-        return first + list(progress(ex.map(f, items[processes:], chunksize=min(8, 1 + len(items)//32)), desc,
-                                     total=len(items), initial=len(first)))
-
 # %% ../nbs/00_core.ipynb #8dc7692f
 def parallel_map(
     f, # Called with each item
@@ -517,14 +429,6 @@ def _close(fig, **kwargs):
         from matplotlib import pyplot
         pyplot.close(fig)
     return {}
-
-# %% ../nbs/00_core.ipynb #5bda6b32
-def show_once(
-    fig, # A matplotlib figure
-): # The same figure
-    "Make a notebook show `fig` once, on the last line of a cell too."
-    fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the picture
-    return fig
 
 # %% ../nbs/00_core.ipynb #4fae8d02
 def show_once(
@@ -558,7 +462,7 @@ def with_settings(
                  if p.name not in taken]
         texts = explanations(cls) | explanations(f)
         f.__signature__ = inspect.signature(f).replace(parameters=own + added)
-        lines = [f'{p.name}\n    {texts.get(p.name, "")}'.rstrip() for p in own + added]
-        f.__doc__ = '\n'.join([f.__doc__, '', 'Parameters', '----------', *lines])
+        lines = [f'- {p.name}: {texts.get(p.name, "")}' for p in own + added]
+        f.__doc__ = '\n'.join([f.__doc__, '', 'Parameters:', '', *lines])
         return f
     return decorate

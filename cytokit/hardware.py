@@ -21,28 +21,6 @@ def _first(*files):
         except OSError: pass
     return ''
 
-# %% ../nbs/01_hardware.ipynb #05ee2e05
-def n_cores(
-)->int: # At least 1
-    "Cores that this process may use: of the machine, its affinity and its control group, the fewest."
-    n = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    quota, _, period = _first('/sys/fs/cgroup/cpu.max').partition(' ')
-    return max(1, min(n, round(int(quota)/int(period)))) if quota.isdigit() else n
-
-# %% ../nbs/01_hardware.ipynb #7f76942e
-def memory(
-)->tuple: # Bytes of memory in all, and free; None where the system does not say
-    "Memory that this process may use."
-    info = {k: int(v.split()[0])*1024 for k, _, v in (l.partition(':') for l in _first('/proc/meminfo').splitlines())
-            if v.strip()}
-    total, free = info.get('MemTotal'), info.get('MemAvailable')
-    if total is None and hasattr(os, 'sysconf') and 'SC_PHYS_PAGES' in os.sysconf_names:
-        total = os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
-    limit, used = (_first(f'/sys/fs/cgroup/memory.{k}').strip() for k in ('max', 'current'))
-    if limit.isdigit() and used.isdigit() and total:
-        total, free = min(total, int(limit)), min(free or total, max(0, int(limit) - int(used)))
-    return total, free
-
 # %% ../nbs/01_hardware.ipynb #498661d3
 def n_cores(
 )->int: # At least 1
@@ -103,22 +81,6 @@ def step_seconds(
         seconds.append(time.perf_counter() - t)
     return statistics.median(seconds[1:])
 
-# %% ../nbs/01_hardware.ipynb #0d06aac9
-def conv_rate(
-    precision:str='float32', # One of `PRECISIONS`
-    channels:int=32, # In and out
-    size:int=64, # Side of the picture in pixels
-    batch:int=16, # Pictures
-    repeats:int=5, # The median counts
-)->float: # Floating-point operations a second
-    "Speed of 3×3 convolutions in channels_last, forward and backward."
-    import torch
-    device, layers = 'cuda' if torch.cuda.is_available() else 'cpu', 3
-    with torch.random.fork_rng():
-        net = torch.nn.Sequential(*[torch.nn.Conv2d(channels, channels, 3, padding=1) for _ in range(layers)]).to(device, memory_format=torch.channels_last)
-        x = torch.randn(batch, channels, size, size, device=device).contiguous(memory_format=torch.channels_last)
-    return 2*9*channels*channels*size*size*batch*(3*layers - 1)/step_seconds(net, x, precision, repeats)
-
 # %% ../nbs/01_hardware.ipynb #86fa173e
 def conv_rate(
     precision:str='float32', # One of `PRECISIONS`
@@ -144,40 +106,6 @@ def _network_rate(network, shape, precision):
         network = copy.deepcopy(network).to(device, memory_format=torch.channels_last).train()
         x = torch.rand(8, *shape, device=device).contiguous(memory_format=torch.channels_last)
         return len(x)/step_seconds(network, x, precision, repeats=3)
-
-# %% ../nbs/01_hardware.ipynb #d6fdf46c
-def probe(
-    network:object=None, # The torch module that will train; None: a stack of 3×3 convolutions
-    shape=(3, 64, 64), # Channels, height and width of its input; sides over 128 are timed at 128
-    again:bool=False, # Measure even if the answer is known
-)->dict: # rates: operations or, of a network, images a second by precision; best: the faster precision
-    "Which precision this machine computes faster. Measured once, then read from the cache."
-    m, path, shape = machine(), None, (shape[0], *(min(side, 128) for side in shape[1:]))
-    wanted = [m["processor"], m["cores"], m["threads"], m["gpu"], m["torch"]]
-    if network is not None: wanted += [str(network), shape]
-    with suppress(OSError): path = cache_dir('machine')/f'{digest(wanted)}.json'
-    if path and path.exists() and not again:
-        with suppress(InputError, KeyError, TypeError):  # damaged: measured again
-            if (known := read_json(path))['best'] in PRECISIONS: return known
-    with keep_allocator_memory():
-        rates = {p: conv_rate(p) if network is None else _network_rate(network, shape, p) for p in PRECISIONS}
-    best = 'bfloat16' if rates['bfloat16'] > 1.1*rates['float32'] else 'float32'  # at equal speed the exact one
-    found = dict(rates=rates, best=best, machine=m['processor'], torch=m['torch'])
-    if path:
-        with suppress(OSError): write_json(path, found)
-    return found
-
-# %% ../nbs/01_hardware.ipynb #58a65dfa
-def best_precision(
-    wanted:str='auto', # 'auto', or one of `PRECISIONS`
-    network:object=None, # What will train, see `probe`
-    shape=(3, 64, 64), # Of its input
-)->str: # One of `PRECISIONS`
-    "What to compute in: what was asked, else the variable `CYTOKIT_PRECISION`, else what `probe` found faster."
-    wanted = (os.environ.get('CYTOKIT_PRECISION') or 'auto') if wanted == 'auto' else wanted
-    if wanted not in ('auto', *PRECISIONS):
-        raise InputError(f'precision must be auto, {" or ".join(PRECISIONS)}; got {wanted!r}')
-    return probe(network, shape)['best'] if wanted == 'auto' else wanted
 
 # %% ../nbs/01_hardware.ipynb #be402092
 def probe(
@@ -221,18 +149,6 @@ def usual_threads(
     n = torch.get_num_threads()
     return n if os.environ.get('OMP_NUM_THREADS') else min(n, n_cores())
 
-# %% ../nbs/01_hardware.ipynb #6f38ba8b
-@contextmanager
-def computing(
-    threads:int|None=None, # As a run recorded it; None: as it is
-):
-    "Inside, torch computes with so many threads."
-    import torch
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try: yield
-    finally: torch.set_num_threads(before)
-
 # %% ../nbs/01_hardware.ipynb #7b609ae6
 @contextmanager
 def computing(
@@ -255,23 +171,6 @@ def _glibc():
         lib.gnu_get_libc_version, lib.mallopt, lib.malloc_trim
     except (OSError, AttributeError): return None
     return lib
-
-# %% ../nbs/01_hardware.ipynb #0a1377e5
-@contextmanager
-def keep_allocator_memory():
-    "Inside, freed memory stays with the process; at the end (of the outermost) what is unused goes back to the system."
-    global _kept
-    lib = _glibc()
-    if lib is None or not _kept and not all(lib.mallopt(k, 1 << 30) for k in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)):
-        lib = None
-    _kept += 1
-    try: yield
-    finally:
-        _kept -= 1
-        if lib and not _kept:
-            for k in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-                lib.mallopt(k, 32 << 20)  # where glibc's own adjustment ends
-            lib.malloc_trim(0)
 
 # %% ../nbs/01_hardware.ipynb #9157d68c
 @contextmanager
@@ -296,14 +195,6 @@ def held_memory(
     "The memory that this process holds now."
     pages = _first('/proc/self/statm').split()
     return int(pages[1])*os.sysconf('SC_PAGE_SIZE') if len(pages) > 1 else peak_memory()
-
-# %% ../nbs/01_hardware.ipynb #fdb1d2cc
-def peak_memory(
-)->int|None: # Bytes; None where the system does not say
-    "The most memory that this process ever held."
-    try: import resource
-    except ImportError: return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)
 
 # %% ../nbs/01_hardware.ipynb #fd9cd6c1
 def peak_memory(
