@@ -14,7 +14,7 @@ from cytokit.data.datasets import read_table
 from cytokit.data.formats import read_image
 from cytokit.data.preprocess import Preprocessing, to_rgb8
 from cytokit.data.synthetic import write_sample
-from cytokit.training.fit import resume
+from cytokit.training.runs import resume
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'

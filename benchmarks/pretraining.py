@@ -17,7 +17,7 @@ from cytokit.data.datasets import read_table
 from cytokit.data.preprocess import Preprocessing
 from cytokit.hardware import machine
 from cytokit.metrics.classification import bootstrap, paired_difference
-from cytokit.training.fit import resume
+from cytokit.training.runs import resume
 
 RESULTS = Path(__file__).resolve().parent/'results'/'pretraining.json'
 PRETRAININGS = dict(imagenet=dict(weights='imagenet'), textures=dict(weights='textures'), mobilenet=WEIGHTS,

@@ -18,9 +18,9 @@ from .training.lr_finder import find_lr as find_lr
 from .training.fit import Run as Run
 from .training.fit import Settings as Settings
 from .training.fit import find_rate as find_rate
-from .training.fit import rerun as rerun
-from .training.fit import resume as resume
 from .training.fit import train as train
+from .training.runs import rerun as rerun
+from .training.runs import resume as resume
 from .segmentation.pipeline import Segmentation as Segmentation
 from .segmentation.pipeline import segment as segment
 from .evaluation.compare import Comparison as Comparison

@@ -114,7 +114,7 @@ def _show(result, json):
     "Table, conclusion and figure of a `Run` or a `Comparison`."
     import matplotlib
     matplotlib.use('Agg')
-    from cytokit.training.fit import reading
+    from cytokit.training.runs import reading
     with reading(result.folder): _tell(result)
     if json: write_json(json, result.result)
 
@@ -198,15 +198,15 @@ def predict(
 def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut short.')], json:Json = None):
     "Finish a run that was cut short."
     check_writable(json)
-    from cytokit.training import fit as training
-    _show(training.resume(run), json)
+    from cytokit.training import runs
+    _show(runs.resume(run), json)
 
 @app.command()
 def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], out:Out = None, json:Json = None):
     "Repeat a run, and say whether every figure is the same. Exit code 1 when one differs."
     check_writable(json)
-    from cytokit.training import fit as training
-    result, different = training.rerun(run, out)
+    from cytokit.training import runs
+    result, different = runs.rerun(run, out)
     _show(result, json)
     print('\n'.join(different) if different else 'Every figure is the same.')
     if different: raise typer.Exit(1)

@@ -180,7 +180,7 @@ def test_output_in_few_characters(encoding, tmp_path):
 def test_run_that_was_killed_as_it_began(tmp_path, capsys, monkeypatch):
     "Killed between split.csv and run.json: `resume` says so, and the same command begins it."
     two_classes(tmp_path/'x')
-    code = ('import os, sys, cytokit.core as core, cytokit.training.fit as t\nfrom cytokit.cli import main\n'
+    code = ('import os, sys, cytokit.core as core, cytokit.training.runs as t\nfrom cytokit.cli import main\n'
             't.write_json = lambda *a: os._exit(9)\nmain(sys.argv[1:])')
     args = ['train', 'x', *TINY, '--out', 'run']
     assert subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, capture_output=True).returncode == 9

@@ -19,8 +19,10 @@ from ..data.datasets import fold_table, read_csv, read_table, write_csv
 from ..data.preprocess import Preprocessing
 from ..training.loaders import load_arrays
 from ..hardware import held_memory, keep_allocator_memory
-from ..training.fit import (METHODS as NETWORKS, Settings, start_training, method_preprocessing, check_memory, class_numbers, estimate, expect, fit, make, make_model, network_precision, new_run, pin, prediction_table,
-                              prepare, read_run, reading, replay_of, resume, scores, weights_digest)
+from ..training.fit import (METHODS as NETWORKS, Settings, start_training, method_preprocessing, check_memory, fit, make_model, network_precision, pin,
+                              prepare, replay_of, scores, weights_digest)
+from ..training.budget import estimate
+from ..training.runs import RunResult, class_numbers, make, new_run, prediction_table, read_run, reading, resume
 from ..training.models import n_parameters
 
 # %% ../../nbs/evaluation/00_compare.ipynb #e2b3027e
@@ -266,18 +268,16 @@ def _more_data(d, method, fraction):
     return f'It cannot be told whether more data would help: {gain}.'
 
 # %% ../../nbs/evaluation/00_compare.ipynb #989c486d
-class Comparison:
+class Comparison(RunResult):
     "A finished comparison: table, conclusion, figure."
+    verb = 'compare'
+    holds = dict(conclusion=str, difference=(dict, type(None)), methods=list, curve=list, dataset=dict,
+                 more_data=(dict, type(None)))
     def __init__(self,
         folder, # A run folder made by `compare`
     ):
-        self.folder, self.config = Path(folder), read_run(folder)
-        if self.config['verb'] != 'compare' or not (self.folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not a finished run of `compare`')
-        file = self.folder/'result.json'
-        self.result = read_json(file)
-        expect(self.result, file, conclusion=str, difference=(dict, type(None)), methods=list, curve=list, dataset=dict, more_data=(dict, type(None)))
+        super().__init__(folder)
         self.conclusion, self.difference = self.result['conclusion'], self.result['difference']
-        with reading(file): self.table.to_string()
 
     @property
     def table(self)->pd.DataFrame:

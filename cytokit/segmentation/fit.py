@@ -25,7 +25,9 @@ from ..hardware import PRECISIONS, best_precision, held_memory, keep_allocator_m
 from ..training.models import fuse_conv_bn
 from .patches import PatchLoader
 from .tiling import predict_large
-from ..training.fit import Clock, EpochRecorder, fit_epochs, read_checkpoint, check_numbers, precise_bn
+from ..training.budget import Clock
+from ..training.epochs import EpochRecorder, fit_epochs, precise_bn, read_checkpoint
+from ..training.fit import check_numbers
 from .unet import PRESETS, encoder_unet, reach, unet
 
 # %% ../../nbs/segmentation/05_fit.ipynb #b53c0bc2

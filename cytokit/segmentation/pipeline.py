@@ -29,7 +29,9 @@ from ..metrics.segmentation import score_difference, score_interval, score_objec
 from ..data.pairs import labels_kind, load_pair, mask_classes, pairs, show_pair, to_instances
 from .patches import load_pixels
 from .tiling import naming_file, to_input, objects_large, open_large, predict_large
-from ..training.fit import Clock, expect, make, new_run, read_run, reading, weights_digest
+from ..training.budget import Clock
+from ..training.runs import RunResult, make, new_run, read_run, reading
+from ..training.fit import weights_digest
 from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, predictor
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #b46b33b0
@@ -354,19 +356,16 @@ def run_segment(
 # %% ../../nbs/segmentation/06_pipeline.ipynb #7407f1b4
 _LARGE = 2**24 # pixels; a larger image is written in pieces, its labels only
 
-class Segmentation:
+class Segmentation(RunResult):
     "A finished training: its table, its conclusion, predictions and scores on other images."
+    verb = 'segment'
+    holds = dict(conclusion=str, kind=str, scores=dict, split=(dict, type(None)), classical=(dict, type(None)))
     def __init__(self,
         folder, # A run folder made by `segment`
     ):
-        self.folder, self.config = Path(folder), read_run(folder)
-        if self.config['verb'] != 'segment': raise InputError(f'{shown(folder)}: a run of `{self.config["verb"]}`; this needs one of `segment`')
-        if not (self.folder/'result.json').exists(): raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
-        file = self.folder/'result.json'
-        self.result = read_json(file)
-        expect(self.result, file, conclusion=str, kind=str, scores=dict, split=(dict, type(None)), classical=(dict, type(None)))
+        super().__init__(folder)
+        file = self.file
         if self.result['kind'] not in SCORES: raise InputError(f'{shown(file)}: kind must be one of {", ".join(SCORES)}, got {shown(self.result["kind"])}')
-        with reading(file): self.table.to_string(float_format='{:.3f}'.format)
         self.history = read_csv(self.folder/'history.csv', numbers=('epoch', 'train_loss', 'valid_loss', 'dice'))
         self.conclusion, self.kind, self.names = self.result['conclusion'], self.result['kind'], self.config['classes']
         self.preprocessing = make(Preprocessing, self.config['preprocessing'], self.folder/'run.json')

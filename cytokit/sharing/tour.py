@@ -64,7 +64,7 @@ def comparison_part(
     "A comparison as the page shows it."
     from cytokit.evaluation.compare import Comparison
     from cytokit.data.preprocess import Preprocessing
-    from cytokit.training.fit import make
+    from cytokit.training.runs import make
     comparison = Comparison(folder)
     best = comparison.table['method'].iloc[0]
     preprocessing = make(Preprocessing, comparison.config['preprocessing'], comparison.folder/'run.json')

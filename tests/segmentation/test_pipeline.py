@@ -22,7 +22,7 @@ def cut(self):
     if kill == 'yes' and self.training and self.epoch == 2 and self.iter == 2: os.kill(os.getpid(), signal.SIGKILL)
 fit._Rounds.after_batch = cut
 if kill == 'resume':
-    from cytokit.training.fit import resume
+    from cytokit.training.runs import resume
     resume(out)
 else: pipeline.segment(data, out=out, preset='tiny', epochs=4, patch=64, steps=5, seed=3, patience=3)
 '''
@@ -41,7 +41,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(cells, tmp_path):
     a, b = (load_file(p/'model.safetensors') for p in (whole, cut))
     assert all(a[k].equal(b[k]) for k in a)
     assert (whole/'predictions.csv').read_bytes() == (cut/'predictions.csv').read_bytes()
-    from cytokit.training.fit import rerun
+    from cytokit.training.runs import rerun
     assert rerun(whole)[1] == []
 
 def test_a_nan_in_training_is_one_line(cells, tmp_path, monkeypatch):
@@ -265,7 +265,7 @@ def cell_pixels(cells):
     return load_pixels(table, Preprocessing(channels=1), 'instance', 'distance'), *(np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))
 
 def test_time_that_others_take_shortens_the_training(cell_pixels):
-    from cytokit.training.fit import Clock
+    from cytokit.training.budget import Clock
     from cytokit.segmentation.fit import SegmentSettings, fit_segmenter
     class Robbed(Clock):
         "Other programs take nearly all of the budget as soon as the training is on its way."

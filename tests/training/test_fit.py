@@ -53,7 +53,7 @@ def textures(tmp_path_factory):
 
 @pytest.mark.parametrize('method', ['small', 'finetune'])
 def test_killed_run_resumes_to_the_same_weights(textures, tmp_path, method):
-    from cytokit.training.fit import differences
+    from cytokit.training.runs import differences
     whole, cut = tmp_path/'whole', tmp_path/'cut'
     assert run(textures, whole, method, 'no').returncode == 0
     assert run(textures, cut, method, 'yes').returncode == -signal.SIGKILL
@@ -69,7 +69,7 @@ def test_killed_run_resumes_to_the_same_weights(textures, tmp_path, method):
 
 def test_killed_comparison_resumes_and_reruns(textures, tmp_path):
     "Killed from outside, at a moment that the comparison does not choose."
-    from cytokit.training.fit import differences, rerun
+    from cytokit.training.runs import differences, rerun
     args = ['--methods', 'logistic,small,frozen', '--size', '32', '--epochs', '3', '--seeds', '2']
     command = [str(Path(sys.executable).with_name('cytokit'))]
     assert subprocess.run([*command, 'compare', textures, '--out', tmp_path/'whole', *args],
@@ -86,7 +86,8 @@ def test_killed_comparison_resumes_and_reruns(textures, tmp_path):
 def test_rerun_notices_other_images(textures, tmp_path):
     from cytokit.core import InputError
     from cytokit.data.preprocess import Preprocessing
-    from cytokit.training.fit import rerun, train
+    from cytokit.training.fit import train
+    from cytokit.training.runs import rerun
     data = shutil.copytree(textures, tmp_path/'data')
     r = train(data, 'small', tmp_path/'run', Preprocessing(size=32), epochs=1)
     victim = next(data.rglob('*.png'))
