@@ -241,6 +241,7 @@ def predict(
     for line in bad: print(f'cytokit: {line}', file=sys.stderr)
     if bad: raise typer.Exit(2)
 
+
 # %% ../nbs/90_cli.ipynb #98084b12
 @app.command()
 def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut short.')], json:Json = None):

@@ -26,7 +26,7 @@ from ..hardware import held_memory, keep_allocator_memory
 from ..training.fit import (METHODS as NETWORKS, Settings, start_training, method_preprocessing, check_memory,
                                   fit, make_model, network_precision, pin, prepare, replay_of, scores,
                                   weights_digest)
-from ..training.runs import class_numbers, expect, make, new_run, prediction_table, read_run, reading, resume
+from ..training.runs import RunResult, class_numbers, expect, make, new_run, prediction_table, read_run, reading, resume
 from ..training.budget import estimate
 from ..training.models import n_parameters
 
@@ -506,20 +506,16 @@ def _with_interval(o):
     return f'{o["mean"]:.3f} ({o["low"]:.3f}–{o["high"]:.3f})'
 
 # %% ../../nbs/evaluation/00_compare.ipynb #989c486d
-class Comparison:
+class Comparison(RunResult):
     "A finished comparison: table, conclusion, figure."
+    verb = 'compare'
+    holds = dict(conclusion=str, difference=(dict, type(None)), methods=list, curve=list, dataset=dict,
+                 more_data=(dict, type(None)))
     def __init__(self,
         folder, # A run folder made by `compare`
     ):
-        self.folder, self.config = Path(folder), read_run(folder)
-        if self.config['verb'] != 'compare' or not (self.folder/'result.json').exists():
-            raise InputError(f'{shown(folder)}: not a finished run of `compare`')
-        file = self.folder/'result.json'
-        self.result = read_json(file)
-        expect(self.result, file, conclusion=str, difference=(dict, type(None)), methods=list, curve=list,
-               dataset=dict, more_data=(dict, type(None)))
+        super().__init__(folder)
         self.conclusion, self.difference = self.result['conclusion'], self.result['difference']
-        with reading(file): self.table.to_string()
 
 # %% ../../nbs/evaluation/00_compare.ipynb #6f647c61
 @patch(as_prop=True)

@@ -30,6 +30,7 @@ from ..training.epochs import EpochRecorder, fit_epochs, read_checkpoint, precis
 from ..training.fit import check_numbers
 from .unet import PRESETS, encoder_unet, receptive_field, unet
 
+
 # %% ../../nbs/segmentation/05_fit.ipynb #b53c0bc2
 LOSSES = ('bce', 'dice', 'bce+dice', 'focal', 'boundary')
 

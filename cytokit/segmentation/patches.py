@@ -21,6 +21,7 @@ from ..data.preprocess import Preprocessing, Scale, intensity_scale, normalise
 from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, trim_cache
 from ..data.annotations import to_instances
 from ..data.pairs import load_raw_pair
+from fastcore.basics import patch
 
 # %% ../../nbs/segmentation/00_patches.ipynb #15f2a128
 TARGETS = ('foreground', 'border', 'distance', 'classes')
@@ -211,17 +212,6 @@ class PatchLoader:
         area = sum(pixels.t[i].shape[0]*pixels.t[i].shape[1] for i in self.index)
         self.steps = (steps or int(np.clip(area/size**2/batch_size, 10, 200))) if train else -(-len(self.index)//batch_size)
     def __len__(self): return self.steps
-    def _places(self, r, order, k):
-        for j in range(self.batch_size):
-            i = order[(k*self.batch_size + j) % len(order)]
-            (h, w), m = self.pixels.t[i].shape[:2], self.pixels.middles[i]
-            if len(m) and r.random() < self.near:
-                yield i, m[r.integers(len(m))] + r.integers(-self.size//4, self.size//4 + 1, 2)
-            else: yield i, r.integers((h, w))
-    def _centres(self, k):
-        "Batch `k` of validation: the middle of each image."
-        some = self.index[k*self.batch_size:(k + 1)*self.batch_size]
-        return [(i, (self.pixels.t[i].shape[0]//2, self.pixels.t[i].shape[1]//2)) for i in some]
     def __iter__(self):
         n = self.pixels.channels
         rounds = -(-self.steps*self.batch_size//len(self.index))
@@ -244,7 +234,27 @@ class PatchLoader:
             x = b[:, :n].contiguous(memory_format=torch.channels_last)
             y = b[:, n:].contiguous(memory_format=torch.channels_last)
             yield augment_intensity(x, a, r) if a else x, y
-    def to(self, device): return self
+
+# %% ../../nbs/segmentation/00_patches.ipynb #16dafb26
+@patch
+def _places(self:PatchLoader, r, order, k):
+    for j in range(self.batch_size):
+        i = order[(k*self.batch_size + j) % len(order)]
+        (h, w), m = self.pixels.t[i].shape[:2], self.pixels.middles[i]
+        if len(m) and r.random() < self.near:
+            yield i, m[r.integers(len(m))] + r.integers(-self.size//4, self.size//4 + 1, 2)
+        else: yield i, r.integers((h, w))
+
+# %% ../../nbs/segmentation/00_patches.ipynb #14f446f5
+@patch
+def _centres(self:PatchLoader, k):
+    "Batch `k` of validation: the middle of each image."
+    some = self.index[k*self.batch_size:(k + 1)*self.batch_size]
+    return [(i, (self.pixels.t[i].shape[0]//2, self.pixels.t[i].shape[1]//2)) for i in some]
+
+# %% ../../nbs/segmentation/00_patches.ipynb #0827e5d4
+@patch
+def to(self:PatchLoader, device): return self
 
 # %% ../../nbs/segmentation/00_patches.ipynb #7dfbbc1f
 def patch_preview(

@@ -31,9 +31,10 @@ from ..data.pairs import load_pair, pairs, show_pair
 from .patches import load_pixels
 from .tiling import naming_file, to_input, objects_large, open_large, predict_large
 from ..training.budget import Clock
-from ..training.runs import expect, make, new_run, read_run, reading
+from ..training.runs import RunResult, expect, make, new_run, read_run, reading
 from ..training.fit import weights_digest
 from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, predictor
+from fastcore.basics import patch
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #b46b33b0
 _WHY = dict(mask_low_contrast='have outlines that the image does not show', mask_shifted='lie beside their image',
@@ -478,37 +479,26 @@ def run_segment(
 # %% ../../nbs/segmentation/06_pipeline.ipynb #7407f1b4
 _LARGE = 2**24 # pixels; a larger image is written in pieces, its labels only
 
-class Segmentation:
+class Segmentation(RunResult):
     "A finished training: its table, its conclusion, predictions and scores on other images."
+    verb = 'segment'
+    holds = dict(conclusion=str, kind=str, scores=dict, instance_params=(dict, type(None)), classical=(dict, type(None)))
     def __init__(self,
         folder, # A run folder made by `segment`
     ):
-        self.folder, self.config = Path(folder), read_run(folder)
-        if self.config['verb'] != 'segment':
-            raise InputError(f'{shown(folder)}: a run of `{self.config["verb"]}`; this needs one of `segment`')
-        if not (self.folder/'result.json').exists():
-            raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
-        file = self.folder/'result.json'
-        self.result = read_json(file)
-        expect(self.result, file, conclusion=str, kind=str, scores=dict, instance_params=(dict, type(None)),
-               classical=(dict, type(None)))
+        super().__init__(folder)
+        file, params = self.file, self.result['instance_params']
         if self.result['kind'] not in SCORES:
             raise InputError(f'{shown(file)}: kind must be one of {", ".join(SCORES)}, got '
                              f'{shown(self.result["kind"])}')
-        with reading(file): self.table.to_string(float_format='{:.3f}'.format)
         self.history = read_csv(self.folder/'history.csv', numbers=('epoch', 'train_loss', 'valid_loss', 'dice'))
         self.conclusion, self.kind, self.names = self.result['conclusion'], self.result['kind'], self.config['classes']
         self.preprocessing = make(Preprocessing, self.config['preprocessing'], self.folder/'run.json')
-        self.instance_params = make(InstanceParams, self.result['instance_params'], file) if self.result['instance_params'] else None
-        wrong = [k for k, v in (self.result['instance_params'] or {}).items() if not isinstance(v, (int, float, type(None)))]
+        self.instance_params = make(InstanceParams, params, file) if params else None
+        wrong = [k for k, v in (params or {}).items() if not isinstance(v, (int, float, type(None)))]
         if wrong:
             raise InputError(f'{shown(file)}: {wrong[0]} of instance_params must be a number, got '
-                             f'{shown(repr(self.result["instance_params"][wrong[0]]), 60)}; damaged')
-
-    @property
-    def table(self)->pd.DataFrame:
-        "A row a score: the UNet, the classical baseline, with 95 % intervals."
-        return _table(self.result['scores'])
+                             f'{shown(repr(params[wrong[0]]), 60)}; damaged')
 
     @cached_property
     def predictor(self):
@@ -521,70 +511,6 @@ class Segmentation:
         model.precision = best_precision('auto', model.body, (n_in, 128, 128))
         return predictor(model.cuda() if torch.cuda.is_available() else model, self.kind == 'class')
 
-    def maps(self,
-        image, # A file, or an array (H, W, C) float32 as `cytokit.data.pairs.load_pair` gives
-        tta:bool=False, # Average the eight views of test-time augmentation; then also their disagreement
-    ): # (K, H, W) float32 in 0…1; with `tta` also (H, W)
-        "What the network says at each pixel."
-        return predict_maps(self.predictor,
-                            image if isinstance(image, np.ndarray) else load_unresized(image, self.preprocessing), tta)
-
-    def objects(self,
-        image, # As `maps` takes it
-    )->np.ndarray: # (H, W) int32: 0 background, 1…n objects; of classes their numbers
-        "Labels of one image."
-        maps = self.maps(image)
-        return _objects_of(maps, self.instance_params, self.kind)
-
-    def evaluate(self,
-        source=None, # Pairs, as `segment` takes them; None: the part 'test' of the run's own table, or where there is none its validation part
-        masks=None, # The folder of masks
-    ): # An `Evaluation`: table, conclusion, a row an image
-        "Score the UNet and the classical baseline on other pairs."
-        table = _run_table(self.folder) if source is None else source if isinstance(source, pd.DataFrame) else pairs(source, masks)
-        if source is None:
-            table = table[table['split'] == ('test' if (table['split'] == 'test').any() else 'valid')]
-        pairs_of = {'unet': [], 'classical': []}
-        baseline = self._baseline()
-        for r in progress(table.to_dict('records'), 'Scoring'):
-            x, t = load_pair(r, self.preprocessing, self.kind, self.names)
-            truth = _truth(t, self.kind)
-            for k, f in (('unet', self.objects), ('classical', baseline)):
-                pairs_of[k].append((truth, f(x)))
-        return Evaluation(pairs_of, *_who(table), self.kind, len(self.names or [1]), _kinds(table, self.preprocessing))
-
-    def _baseline(self):
-        file = self.folder/'result.json'
-        def with_parameters(x):
-            with reading(file): return classical(x, make(Classical, self.result['classical'], file))
-        if self.result['classical']: return with_parameters
-        table = _run_table(self.folder)
-        few = [load_pair(r, self.preprocessing, self.kind, self.names)
-               for r in table[table['split'] == 'train'].head(40).to_dict('records')]
-        return _baseline([x for x, _ in few], [t for _, t in few], self.kind)[0]
-
-    def predict(self,
-        images, # Image files
-        out, # Folder to write into; made if it is not there
-        tta:bool=False, # Average the eight views of test-time augmentation, and write their disagreement as an uncertainty map (TIFF, float32; 0: all agree)
-    )->pd.DataFrame: # A row an image: image, objects (their number) or of classes the share of each, labels (the file), distance and outside, and `error` where it could not be read
-        """Write for each image its labels (TIFF), its objects' measurements (CSV; intensities as in the file) and outlines (GeoJSON); of images of more than 16 million pixels the labels only. A bad file costs no other.
-        The table is written as images.csv: a `distance` above 1 means that an image lies outside what was trained on, and `outside` says in what (see `cytokit.quality.novelty`)."""
-        out, rows, taken = Path(out), [], set()
-        self.reference  # a damaged one is told before anything is written
-        if out.exists() and not out.is_dir():
-            raise InputError(f'{shown(out)}: is a file; give a folder to write into')
-        out.mkdir(parents=True, exist_ok=True)
-        self.predictor  # a network that cannot be read is told once, and not of each image
-        for p in progress([Path(p) for p in images], 'Predicting'):
-            name = p.stem if p.stem not in taken else f'{p.stem}_{len(taken)}'
-            taken.add(name)
-            try: rows.append(dict(image=str(p), **self._write(p, out/name, tta)))
-            except InputError as e: rows.append(dict(image=str(p), error=str(e)))
-        table = pd.DataFrame(rows)
-        write_csv(out/'images.csv', table)
-        return table
-
     @cached_property
     def reference(self):
         "What the training images are like, a `cytokit.quality.novelty.Reference`; None for a run that was made before it was kept."
@@ -595,99 +521,194 @@ class Segmentation:
             raise InputError(f'{shown(f)}: damaged ({shown(e, 160)}); delete it to predict without a comparison '
                              'with the training images') from None
 
-    def _compare(self, image):
-        "How a `LargeImage` compares with the training images: `distance`, and in what it lies `outside`."
-        return {} if self.reference is None else asdict(self.reference.judge(large_traits(image)))
+# %% ../../nbs/segmentation/06_pipeline.ipynb #f7b34d67
+@patch(as_prop=True)
+def table(self:Segmentation)->pd.DataFrame:
+    "A row a score: the UNet, the classical baseline, with 95 % intervals."
+    return _table(self.result['scores'])
 
-    def _write(self, path, to, tta):
-        im = open_large(path)
-        return dict(self._write_objects(im, path, to, tta), **self._compare(im))
+# %% ../../nbs/segmentation/06_pipeline.ipynb #e7315307
+@patch
+def maps(self:Segmentation,
+    image, # A file, or an array (H, W, C) float32 as `cytokit.data.pairs.load_pair` gives
+    tta:bool=False, # Average the eight views of test-time augmentation; then also their disagreement
+): # (K, H, W) float32 in 0…1; with `tta` also (H, W)
+    "What the network says at each pixel."
+    return predict_maps(self.predictor,
+                        image if isinstance(image, np.ndarray) else load_unresized(image, self.preprocessing), tta)
 
-    def _write_objects(self, im, path, to, tta):
-        if im.shape[0]*im.shape[1] > _LARGE and self.kind != 'class':
-            return self._write_large(im, to, tta)
-        raw = im[:, :]
-        with naming_file(path): x = to_input(raw, self.preprocessing)
-        maps, unsure = self.maps(x, True) if tta else (self.maps(x), None)
-        labels = _objects_of(maps, self.instance_params, self.kind)
-        if tta:
-            with atomic(to.with_name(to.name + '_uncertainty.tif')) as t:
-                tifffile.imwrite(t, unsure, compression='zlib')
-        size = im.spacing if im.spacing and im.unit else None
-        write_labels(f := to.with_name(to.name + '_labels.tif'), labels, size, im.unit if size else None)
-        if self.kind == 'class':
-            return dict({f'share_{n}': float((labels == k + 1).mean()) for k, n in enumerate(self.names)},
-                        labels=str(f))
-        write_csv(to.with_name(to.name + '_objects.csv'),
-                  measure_objects(labels, raw if raw.shape[2] > 1 else raw[..., 0], size, im.unit if size else 'px'))
-        write_geojson(to.with_name(to.name + '.geojson'), labels)
-        return dict(objects=int(labels.max()), labels=str(f))
+# %% ../../nbs/segmentation/06_pipeline.ipynb #dd69b539
+@patch
+def objects(self:Segmentation,
+    image, # As `maps` takes it
+)->np.ndarray: # (H, W) int32: 0 background, 1…n objects; of classes their numbers
+    "Labels of one image."
+    maps = self.maps(image)
+    return _objects_of(maps, self.instance_params, self.kind)
 
-    def _write_large(self, image, to, tta):
-        maps = to.with_name(to.name + '_maps.npy')
-        with keep_allocator_memory():
-            predict_large(image, self.predictor, preprocessing=self.preprocessing, batch=1, out=maps, tta=tta,
-                          **self.predictor.tiles)
-        f = to.with_name(to.name + '_labels.tif')
-        n = objects_large(maps, lambda m: _objects_of(m, self.instance_params, self.kind), f,
-                          spacing=image.spacing if image.unit == 'µm' else None)
-        maps.unlink()
-        return dict(objects=n, labels=str(f))
+# %% ../../nbs/segmentation/06_pipeline.ipynb #587e2f7b
+@patch
+def evaluate(self:Segmentation,
+    source=None, # Pairs, as `segment` takes them; None: the part 'test' of the run's own table, or where there is none its validation part
+    masks=None, # The folder of masks
+): # An `Evaluation`: table, conclusion, a row an image
+    "Score the UNet and the classical baseline on other pairs."
+    table = _run_table(self.folder) if source is None else source if isinstance(source, pd.DataFrame) else pairs(source, masks)
+    if source is None:
+        table = table[table['split'] == ('test' if (table['split'] == 'test').any() else 'valid')]
+    pairs_of = {'unet': [], 'classical': []}
+    baseline = self._baseline()
+    for r in progress(table.to_dict('records'), 'Scoring'):
+        x, t = load_pair(r, self.preprocessing, self.kind, self.names)
+        truth = _truth(t, self.kind)
+        for k, f in (('unet', self.objects), ('classical', baseline)):
+            pairs_of[k].append((truth, f(x)))
+    return Evaluation(pairs_of, *_who(table), self.kind, len(self.names or [1]), _kinds(table, self.preprocessing))
 
-    def plot(self):
-        "Loss and Dice by epoch, and the scores beside the classical baseline."
-        import matplotlib.pyplot as plt
-        h, t = self.history, self.table
-        fig, (a, b, c) = plt.subplots(1, 3, figsize=(11, 2.8), layout='constrained')
-        a.plot(h['epoch'], h['train_loss'], label='training')
-        a.plot(h['epoch'], h['valid_loss'], '--', label='validation')
-        a.set(xlabel='epoch', ylabel='loss')
-        a.legend()
-        b.plot(h['epoch'], h['dice'], '--', color='C1')
-        b.set(xlabel='epoch', ylabel='Dice of validation patches', ylim=(0, 1.02))
-        t = t[~t['score'].str.startswith('count')]
-        for k, (who, marker) in enumerate((('unet', 'o'), ('classical', 's'))):
-            y = np.arange(len(t)) + .15*(1 - 2*k)
-            c.errorbar(t[who], y, xerr=[t[who] - t[f'{who}_low'], t[f'{who}_high'] - t[who]], fmt=marker, label=who,
-                       color=('#0072B2', '#D55E00')[k])
-        c.set(yticks=range(len(t)), yticklabels=t['score'].str.replace('_', ' '), xlim=(0, 1.02),
-              xlabel='validation score, 95 % interval')
-        c.legend(fontsize=8, loc='lower left')
-        return show_once(fig)
+# %% ../../nbs/segmentation/06_pipeline.ipynb #744ad59a
+@patch
+def _baseline(self:Segmentation):
+    file = self.folder/'result.json'
+    def with_parameters(x):
+        with reading(file): return classical(x, make(Classical, self.result['classical'], file))
+    if self.result['classical']: return with_parameters
+    table = _run_table(self.folder)
+    few = [load_pair(r, self.preprocessing, self.kind, self.names)
+           for r in table[table['split'] == 'train'].head(40).to_dict('records')]
+    return _baseline([x for x, _ in few], [t for _, t in few], self.kind)[0]
 
-    def view(self,
-        n:int=3, # Images of each sort
-    ): # A matplotlib figure
-        "The validation images that it does worst, middling and best: truth in orange, prediction in blue."
-        import matplotlib.pyplot as plt
-        table = _run_table(self.folder)
-        table = table[table['split'] == 'valid'].reset_index(drop=True)
-        key = 'ap_50' if self.kind == 'instance' else 'dice'
-        scores = read_csv(self.folder/'predictions.csv', ['image'], [key], limit=2**28)
-        scores = scores.groupby('image', sort=False)[key].mean().to_numpy()
-        if len(scores) != len(table):
-            raise InputError(f'{shown(self.folder/"predictions.csv")}: has {len(scores)} images, split.csv '
-                             f'{len(table)} for validation; damaged')
-        order = np.argsort(scores, kind='stable')
-        picks = list(dict.fromkeys([*order[:n], *order[(len(order) - n)//2:][:n], *order[-n:]])) if len(order) > n else list(order)
-        fig, axs = plt.subplots(-(-len(picks)//n), n, figsize=(3.2*n, 3.3*-(-len(picks)//n)), squeeze=False,
-                                layout='constrained')
-        for ax in axs.flat: ax.axis('off')
-        for ax, i in zip(axs.flat, picks):
-            x, t = load_pair(table.iloc[i], self.preprocessing, self.kind, self.names)
-            show_pair(x, _truth(t, self.kind), ax, '#E69F00')
-            show_pair(x, self.objects(x), ax, '#56B4E9')
-            ax.set_title((f'{shown(Path(table["image"].iloc[i]).name[:24])}\n{key.replace("_", " ")} '
-                          f'{scores[i]:.2f}'), fontsize=8)
-        fig.suptitle('truth orange, UNet blue', fontsize=9)
-        return show_once(fig)
+# %% ../../nbs/segmentation/06_pipeline.ipynb #f371ae53
+@patch
+def predict(self:Segmentation,
+    images, # Image files
+    out, # Folder to write into; made if it is not there
+    tta:bool=False, # Average the eight views of test-time augmentation, and write their disagreement as an uncertainty map (TIFF, float32; 0: all agree)
+)->pd.DataFrame: # A row an image: image, objects (their number) or of classes the share of each, labels (the file), distance and outside, and `error` where it could not be read
+    """Write for each image its labels (TIFF), its objects' measurements (CSV; intensities as in the file) and outlines (GeoJSON); of images of more than 16 million pixels the labels only. A bad file costs no other.
+    The table is written as images.csv: a `distance` above 1 means that an image lies outside what was trained on, and `outside` says in what (see `cytokit.quality.novelty`)."""
+    out, rows, taken = Path(out), [], set()
+    self.reference  # a damaged one is told before anything is written
+    if out.exists() and not out.is_dir():
+        raise InputError(f'{shown(out)}: is a file; give a folder to write into')
+    out.mkdir(parents=True, exist_ok=True)
+    self.predictor  # a network that cannot be read is told once, and not of each image
+    for p in progress([Path(p) for p in images], 'Predicting'):
+        name = p.stem if p.stem not in taken else f'{p.stem}_{len(taken)}'
+        taken.add(name)
+        try: rows.append(dict(image=str(p), **self._write(p, out/name, tta)))
+        except InputError as e: rows.append(dict(image=str(p), error=str(e)))
+    table = pd.DataFrame(rows)
+    write_csv(out/'images.csv', table)
+    return table
 
-    @property
-    def parts(self)->pd.DataFrame:
-        "Scores by kind of image and by size of object; empty where there is one of each."
-        return pd.DataFrame(self.result.get('parts', []))
+# %% ../../nbs/segmentation/06_pipeline.ipynb #a44fb853
+@patch
+def _compare(self:Segmentation, image):
+    "How a `LargeImage` compares with the training images: `distance`, and in what it lies `outside`."
+    return {} if self.reference is None else asdict(self.reference.judge(large_traits(image)))
 
-    def _repr_html_(self): return _html(self)
+# %% ../../nbs/segmentation/06_pipeline.ipynb #e00e2ae2
+@patch
+def _write(self:Segmentation, path, to, tta):
+    im = open_large(path)
+    return dict(self._write_objects(im, path, to, tta), **self._compare(im))
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #f5a445f9
+@patch
+def _write_objects(self:Segmentation, im, path, to, tta):
+    if im.shape[0]*im.shape[1] > _LARGE and self.kind != 'class':
+        return self._write_large(im, to, tta)
+    raw = im[:, :]
+    with naming_file(path): x = to_input(raw, self.preprocessing)
+    maps, unsure = self.maps(x, True) if tta else (self.maps(x), None)
+    labels = _objects_of(maps, self.instance_params, self.kind)
+    if tta:
+        with atomic(to.with_name(to.name + '_uncertainty.tif')) as t:
+            tifffile.imwrite(t, unsure, compression='zlib')
+    size = im.spacing if im.spacing and im.unit else None
+    write_labels(f := to.with_name(to.name + '_labels.tif'), labels, size, im.unit if size else None)
+    if self.kind == 'class':
+        return dict({f'share_{n}': float((labels == k + 1).mean()) for k, n in enumerate(self.names)},
+                    labels=str(f))
+    write_csv(to.with_name(to.name + '_objects.csv'),
+              measure_objects(labels, raw if raw.shape[2] > 1 else raw[..., 0], size, im.unit if size else 'px'))
+    write_geojson(to.with_name(to.name + '.geojson'), labels)
+    return dict(objects=int(labels.max()), labels=str(f))
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #5af61704
+@patch
+def _write_large(self:Segmentation, image, to, tta):
+    maps = to.with_name(to.name + '_maps.npy')
+    with keep_allocator_memory():
+        predict_large(image, self.predictor, preprocessing=self.preprocessing, batch=1, out=maps, tta=tta,
+                      **self.predictor.tiles)
+    f = to.with_name(to.name + '_labels.tif')
+    n = objects_large(maps, lambda m: _objects_of(m, self.instance_params, self.kind), f,
+                      spacing=image.spacing if image.unit == 'µm' else None)
+    maps.unlink()
+    return dict(objects=n, labels=str(f))
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #635b8bd1
+@patch
+def plot(self:Segmentation):
+    "Loss and Dice by epoch, and the scores beside the classical baseline."
+    import matplotlib.pyplot as plt
+    h, t = self.history, self.table
+    fig, (a, b, c) = plt.subplots(1, 3, figsize=(11, 2.8), layout='constrained')
+    a.plot(h['epoch'], h['train_loss'], label='training')
+    a.plot(h['epoch'], h['valid_loss'], '--', label='validation')
+    a.set(xlabel='epoch', ylabel='loss')
+    a.legend()
+    b.plot(h['epoch'], h['dice'], '--', color='C1')
+    b.set(xlabel='epoch', ylabel='Dice of validation patches', ylim=(0, 1.02))
+    t = t[~t['score'].str.startswith('count')]
+    for k, (who, marker) in enumerate((('unet', 'o'), ('classical', 's'))):
+        y = np.arange(len(t)) + .15*(1 - 2*k)
+        c.errorbar(t[who], y, xerr=[t[who] - t[f'{who}_low'], t[f'{who}_high'] - t[who]], fmt=marker, label=who,
+                   color=('#0072B2', '#D55E00')[k])
+    c.set(yticks=range(len(t)), yticklabels=t['score'].str.replace('_', ' '), xlim=(0, 1.02),
+          xlabel='validation score, 95 % interval')
+    c.legend(fontsize=8, loc='lower left')
+    return show_once(fig)
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #da1b6896
+@patch
+def view(self:Segmentation,
+    n:int=3, # Images of each sort
+): # A matplotlib figure
+    "The validation images that it does worst, middling and best: truth in orange, prediction in blue."
+    import matplotlib.pyplot as plt
+    table = _run_table(self.folder)
+    table = table[table['split'] == 'valid'].reset_index(drop=True)
+    key = 'ap_50' if self.kind == 'instance' else 'dice'
+    scores = read_csv(self.folder/'predictions.csv', ['image'], [key], limit=2**28)
+    scores = scores.groupby('image', sort=False)[key].mean().to_numpy()
+    if len(scores) != len(table):
+        raise InputError(f'{shown(self.folder/"predictions.csv")}: has {len(scores)} images, split.csv '
+                         f'{len(table)} for validation; damaged')
+    order = np.argsort(scores, kind='stable')
+    picks = list(dict.fromkeys([*order[:n], *order[(len(order) - n)//2:][:n], *order[-n:]])) if len(order) > n else list(order)
+    fig, axs = plt.subplots(-(-len(picks)//n), n, figsize=(3.2*n, 3.3*-(-len(picks)//n)), squeeze=False,
+                            layout='constrained')
+    for ax in axs.flat: ax.axis('off')
+    for ax, i in zip(axs.flat, picks):
+        x, t = load_pair(table.iloc[i], self.preprocessing, self.kind, self.names)
+        show_pair(x, _truth(t, self.kind), ax, '#E69F00')
+        show_pair(x, self.objects(x), ax, '#56B4E9')
+        ax.set_title((f'{shown(Path(table["image"].iloc[i]).name[:24])}\n{key.replace("_", " ")} '
+                      f'{scores[i]:.2f}'), fontsize=8)
+    fig.suptitle('truth orange, UNet blue', fontsize=9)
+    return show_once(fig)
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #8336bb5d
+@patch(as_prop=True)
+def parts(self:Segmentation)->pd.DataFrame:
+    "Scores by kind of image and by size of object; empty where there is one of each."
+    return pd.DataFrame(self.result.get('parts', []))
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #721424f6
+@patch
+def _repr_html_(self:Segmentation): return _html(self)
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #79d26a52
 def _html(scored):
@@ -712,16 +733,22 @@ class Evaluation:
         parts = _parts(list(self.scored.values()), sizes, kind, kinds, groups)
         self.result = dict(images=len(images), kind=kind, scores=self.summary, parts=parts, difference=asdict(d),
                            conclusion=self.conclusion)
-    @property
-    def table(self)->pd.DataFrame:
-        "A row a score, with 95 % intervals."
-        return _table(self.summary)
-    @property
-    def parts(self)->pd.DataFrame:
-        "Scores by kind of image and by size of object; empty where there is one of each."
-        return pd.DataFrame(self.result.get('parts', []))
 
-    def _repr_html_(self): return _html(self)
+# %% ../../nbs/segmentation/06_pipeline.ipynb #7a155314
+@patch(as_prop=True)
+def table(self:Evaluation)->pd.DataFrame:
+    "A row a score, with 95 % intervals."
+    return _table(self.summary)
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #b6c9d048
+@patch(as_prop=True)
+def parts(self:Evaluation)->pd.DataFrame:
+    "Scores by kind of image and by size of object; empty where there is one of each."
+    return pd.DataFrame(self.result.get('parts', []))
+
+# %% ../../nbs/segmentation/06_pipeline.ipynb #82433148
+@patch
+def _repr_html_(self:Evaluation): return _html(self)
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #2be3f536
 def outside_text(

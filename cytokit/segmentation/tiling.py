@@ -17,6 +17,7 @@ from ..core import InputError, atomic, progress, read_json, shown
 from ..data.formats import Image, hushed, read_image, jpeg_pixels, file_kind, tiff_axes, check_tiff_pages, tiff_colours, tiff_metadata, upright, TIFF_CODECS
 from ..data.preprocess import Preprocessing, fill_not_finite, is_finite, mean_std, normalise
 from ..data.preprocess import percentile_limits, set_channels
+from fastcore.basics import patch
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #588856a3
 @contextlib.contextmanager
@@ -110,26 +111,6 @@ class _Segments:
             if any(o + n > end for o, n in zip(q.dataoffsets, q.databytecounts)):
                 raise InputError('it is cut short (tiles or strips lie behind its end); copy it again')
 
-    def segment(self, k, i):
-        "Tile or strip `i` of page `k`, (rows, columns, samples)."
-        if (k, i) in self.done:
-            self.done.move_to_end((k, i))
-            return self.done[k, i]
-        q, f = self.pages[k], self.t.filehandle
-        f.seek(q.dataoffsets[i])
-        raw = f.read(q.databytecounts[i])
-        if self.p.compression == 7 and jpeg_pixels(raw) > 4*math.prod(self.side)*self.p.samplesperpixel + 2**16:
-            raise InputError('the JPEG inside is larger than the tile it belongs to')
-        if (s := self.p.decode(raw, i,
-                               **(dict(jpegtables=q.jpegtables, jpegheader=self.p.jpegheader)
-                                  if self.p.compression == 7 else {}))[0]) is None:
-            raise InputError('parts of it are missing')
-        s = self.done[k, i] = s[0]
-        self.size += s.nbytes
-        while self.size > self.keep and len(self.done) > 1:
-            self.size -= self.done.popitem(last=False)[1].nbytes
-        return s
-
     def __call__(self, y0, y1, x0, x1):
         (th, tw), (ny, nx), out = self.side, self.grid, None
         with self.lock:
@@ -146,6 +127,28 @@ class _Segments:
                         if max(self.planes, len(self.pages)) > 1: to[..., c] = part[..., 0]
                         else: to[...] = part
         return out
+
+# %% ../../nbs/segmentation/02_tiling.ipynb #b6db1efd
+@patch
+def segment(self:_Segments, k, i):
+    "Tile or strip `i` of page `k`, (rows, columns, samples)."
+    if (k, i) in self.done:
+        self.done.move_to_end((k, i))
+        return self.done[k, i]
+    q, f = self.pages[k], self.t.filehandle
+    f.seek(q.dataoffsets[i])
+    raw = f.read(q.databytecounts[i])
+    if self.p.compression == 7 and jpeg_pixels(raw) > 4*math.prod(self.side)*self.p.samplesperpixel + 2**16:
+        raise InputError('the JPEG inside is larger than the tile it belongs to')
+    if (s := self.p.decode(raw, i,
+                           **(dict(jpegtables=q.jpegtables, jpegheader=self.p.jpegheader)
+                              if self.p.compression == 7 else {}))[0]) is None:
+        raise InputError('parts of it are missing')
+    s = self.done[k, i] = s[0]
+    self.size += s.nbytes
+    while self.size > self.keep and len(self.done) > 1:
+        self.size -= self.done.popitem(last=False)[1].nbytes
+    return s
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #e7319c66
 def _open_tiff(path):

@@ -38,7 +38,7 @@ from .runs import RunResult, class_numbers, expect, make, new_run, prediction_ta
 # %% ../../nbs/training/04_fit.ipynb #8add3fac
 # Whole numbers that JSON keeps exactly: least, most
 _WHOLE = dict(epochs=(1, 10**6), patience=(1, 10**6), steps=(1, 10**6), batch_size=(1, 10**12), seed=(-2**53, 2**53))
-_ABOVE_ZERO = dict(lr=10, seconds=10**8)  # most
+_REAL = dict(lr=10, seconds=10**8)  # most
 _TEXT = ('weights', 'arch', 'encoder', 'padding')
 
 def check_numbers(
@@ -50,7 +50,7 @@ def check_numbers(
     to_check = given.keys() - left_out
     for name, (low, high) in _WHOLE.items():
         if name in to_check: check_whole(name, given[name], low, high)
-    for name, high in _ABOVE_ZERO.items():
+    for name, high in _REAL.items():
         if name in to_check: check_number(name, given[name], 0, high, above=True)
     for name in _TEXT:
         if name in to_check: require(isinstance(given[name], (str, Path)), name, 'text', given[name])
@@ -507,14 +507,15 @@ class Run(RunResult):
         numbers = ('epoch', 'train_loss', 'valid_loss', 'balanced_accuracy')
         self.history = read_csv(self.folder/'history.csv', numbers=numbers)
 
-    @property
-    def table(self)->pd.DataFrame:
-        "A row a metric, with its 95 % interval."
-        rows = []
-        for m in _METRICS:
-            score = self.result[m]
-            rows.append(dict(metric=m.replace('_', ' '), mean=score['mean'], low=score['low'], high=score['high']))
-        return pd.DataFrame(rows)
+# %% ../../nbs/training/04_fit.ipynb #c924e577
+@patch(as_prop=True)
+def table(self:Run)->pd.DataFrame:
+    "A row a metric, with its 95 % interval."
+    rows = []
+    for m in _METRICS:
+        score = self.result[m]
+        rows.append(dict(metric=m.replace('_', ' '), mean=score['mean'], low=score['low'], high=score['high']))
+    return pd.DataFrame(rows)
 
 # %% ../../nbs/training/04_fit.ipynb #1b894443
 @patch

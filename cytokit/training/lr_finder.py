@@ -16,6 +16,7 @@ from typing import Callable
 import numpy as np
 import torch
 from ..core import InputError, seed_all, show_once, shown
+from fastcore.basics import patch
 
 # %% ../../nbs/training/02_lr_finder.ipynb #d7fdc899
 def _clone(o):
@@ -110,50 +111,56 @@ class _Task:
         self.device = next((p.device for p in self.model.parameters()), 'cpu')
         self.loaders = _inside(self.loader)
 
-    @property
-    def groups(self):
-        o = getattr(self.opt, 'opt', self.opt)  # fastai wraps torch's
-        return vars(o).get('hypers') or o.param_groups
+# %% ../../nbs/training/02_lr_finder.ipynb #97ecad76
+@patch(as_prop=True)
+def groups(self:_Task):
+    o = getattr(self.opt, 'opt', self.opt)  # fastai wraps torch's
+    return vars(o).get('hypers') or o.param_groups
 
-    @contextmanager
-    def kept(self):
-        "Weights and optimiser are copies in this block."
-        with ExitStack() as stack:
-            owners = _inside(self.opt, *([self.learner, self.learner.opt_func] if self.learner else []))
-            lists = [g for o in owners for g in vars(o).get('hypers') or getattr(o, 'param_groups', [])]
-            stack.enter_context(_dicts_kept([*map(vars, owners), *lists]))
-            old, params = self.opt, [p for g in lists for p in g.get('params', [])]
-            stack.callback(setattr, self, 'opt', old)
-            stack.enter_context(_tensors_kept(self.modules, params))
-            for o in owners:
-                if isinstance(vars(o).get('state'), dict):
-                    o.state = defaultdict(dict, {k: _clone(v) for k, v in o.state.items()})
-            if self.learner:
-                if not self.opt:
-                    self.learner.create_opt()
-                    self.opt = self.learner.opt
-                if self.learner.wd is not None: self.opt.set_hypers(wd=self.learner.wd)
-            yield
+# %% ../../nbs/training/02_lr_finder.ipynb #ac71b60a
+@patch
+def kept(self:_Task):
+    "Weights and optimiser are copies in this block."
+    with ExitStack() as stack:
+        owners = _inside(self.opt, *([self.learner, self.learner.opt_func] if self.learner else []))
+        lists = [g for o in owners for g in vars(o).get('hypers') or getattr(o, 'param_groups', [])]
+        stack.enter_context(_dicts_kept([*map(vars, owners), *lists]))
+        old, params = self.opt, [p for g in lists for p in g.get('params', [])]
+        stack.callback(setattr, self, 'opt', old)
+        stack.enter_context(_tensors_kept(self.modules, params))
+        for o in owners:
+            if isinstance(vars(o).get('state'), dict):
+                o.state = defaultdict(dict, {k: _clone(v) for k, v in o.state.items()})
+        if self.learner:
+            if not self.opt:
+                self.learner.create_opt()
+                self.opt = self.learner.opt
+            if self.learner.wd is not None: self.opt.set_hypers(wd=self.learner.wd)
+        yield
 
-    def batches(self, k):
-        "The `k`th order of the batches, the same in every pass: a batch to measure on, then without end the others (itself, if there is no other)."
-        aside = None
-        while True:
-            seed_all(k)
-            for i, o in enumerate(self.loaders): _reseed(o, k + i)
-            if hasattr(self.loader, 'epoch'):
-                self.loader.epoch = -1 - k  # orders that no training sees
-            n = 0
-            for n, b in enumerate(self.loader, 1):
-                if n > 1 or aside is None: yield (b := _to(b, self.device))
-                if n == 1: aside = b
-            if not n:
-                raise InputError('loader gave no batch; are there fewer images than one batch?')
-            if n == 1: yield _to(aside, self.device)
+# %% ../../nbs/training/02_lr_finder.ipynb #354f3637
+@patch
+def batches(self:_Task, k):
+    "The `k`th order of the batches, the same in every pass: a batch to measure on, then without end the others (itself, if there is no other)."
+    aside = None
+    while True:
+        seed_all(k)
+        for i, o in enumerate(self.loaders): _reseed(o, k + i)
+        if hasattr(self.loader, 'epoch'):
+            self.loader.epoch = -1 - k  # orders that no training sees
+        n = 0
+        for n, b in enumerate(self.loader, 1):
+            if n > 1 or aside is None: yield (b := _to(b, self.device))
+            if n == 1: aside = b
+        if not n:
+            raise InputError('loader gave no batch; are there fewer images than one batch?')
+        if n == 1: yield _to(aside, self.device)
 
-    def loss(self, batch):
-        n = self.n_inp or max(1, len(batch) - 1)
-        return self.loss_fn(self.model(*batch[:n]), *batch[n:])
+# %% ../../nbs/training/02_lr_finder.ipynb #916653dc
+@patch
+def loss(self:_Task, batch):
+    n = self.n_inp or max(1, len(batch) - 1)
+    return self.loss_fn(self.model(*batch[:n]), *batch[n:])
 
 # %% ../../nbs/training/02_lr_finder.ipynb #68a10e78
 @contextmanager
@@ -270,38 +277,42 @@ class LRResult:
         if self.lr is None: return f'Learning rate: cannot tell ({cost})\n{self.reason}'
         return f'Learning rate {self.lr:.2g}, {self.low:.2g} to {self.high:.2g} ({cost})\n{self.reason}'
 
-    def plot(self,
-        ax=None, # Matplotlib axes to draw on; None: a new figure
-    ): # The figure
-        "The sweeps, their mean, the band of the recommendation, and what each rule says."
-        import matplotlib.pyplot as plt
-        if ax is None: _, ax = plt.subplots(figsize=(6.4, 4.6), layout='constrained')
-        seen = np.isfinite(self.losses)
-        for i, (loss, s) in enumerate(zip(self.losses, seen)):
-            ax.plot(self.rates[s], loss[s], color='0.6', lw=1, label=None if i else 'sweep')
-        if seen.any(): self._plot_mean(ax, end=np.flatnonzero(seen.any(0))[-1] + 1)
-        if self.lr is not None:
-            band = f'recommended, {self.low:.2g} to {self.high:.2g}'
-            ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=band)
-        label = 'learning rate' if self.groups == 1 else 'learning rate of the last parameter group'
-        ax.set(xscale='log', xlabel=label, ylabel='loss on a batch held out')
-        if seen.any():
-            ax.legend(fontsize=9, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.16), frameon=False)
-        return show_once(ax.figure)
+# %% ../../nbs/training/02_lr_finder.ipynb #f4d3dbeb
+@patch
+def plot(self:LRResult,
+    ax=None, # Matplotlib axes to draw on; None: a new figure
+): # The figure
+    "The sweeps, their mean, the band of the recommendation, and what each rule says."
+    import matplotlib.pyplot as plt
+    if ax is None: _, ax = plt.subplots(figsize=(6.4, 4.6), layout='constrained')
+    seen = np.isfinite(self.losses)
+    for i, (loss, s) in enumerate(zip(self.losses, seen)):
+        ax.plot(self.rates[s], loss[s], color='0.6', lw=1, label=None if i else 'sweep')
+    if seen.any(): self._plot_mean(ax, end=np.flatnonzero(seen.any(0))[-1] + 1)
+    if self.lr is not None:
+        band = f'recommended, {self.low:.2g} to {self.high:.2g}'
+        ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=band)
+    label = 'learning rate' if self.groups == 1 else 'learning rate of the last parameter group'
+    ax.set(xscale='log', xlabel=label, ylabel='loss on a batch held out')
+    if seen.any():
+        ax.legend(fontsize=9, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.16), frameon=False)
+    return show_once(ax.figure)
 
-    def _plot_mean(self, ax, end):
-        "The mean of the sweeps up to the last step, and on it what each rule says."
-        curves = [_smooth(loss/start) for loss, start in zip(self.losses, self.start)]
-        mean, scale = np.mean(curves, 0), np.mean(self.start)
-        ax.plot(self.rates[:end], mean[:end]*scale, color='black', label='mean, '*(len(curves) > 1) + 'smoothed')
-        colours = '#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#D55E00'
-        for (rule, rate), marker, colour in zip(self.suggestions.items(), 'v^sDo', colours):
-            if not math.isfinite(rate): continue
-            height = np.interp(np.log(rate), np.log(self.rates), mean)*scale
-            ax.plot(rate, height, marker, color=colour, ms=8, mec='black', label=f'{rule}, {rate:.2g}')
-        if len(self.tried):
-            ax.plot(self.tried, self.left*scale, '*', color='black', ms=10, label='at the end of a short training')
-        ax.set_ylim(0, 2.2*scale)
+# %% ../../nbs/training/02_lr_finder.ipynb #2bc1edd0
+@patch
+def _plot_mean(self:LRResult, ax, end):
+    "The mean of the sweeps up to the last step, and on it what each rule says."
+    curves = [_smooth(loss/start) for loss, start in zip(self.losses, self.start)]
+    mean, scale = np.mean(curves, 0), np.mean(self.start)
+    ax.plot(self.rates[:end], mean[:end]*scale, color='black', label='mean, '*(len(curves) > 1) + 'smoothed')
+    colours = '#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#D55E00'
+    for (rule, rate), marker, colour in zip(self.suggestions.items(), 'v^sDo', colours):
+        if not math.isfinite(rate): continue
+        height = np.interp(np.log(rate), np.log(self.rates), mean)*scale
+        ax.plot(rate, height, marker, color=colour, ms=8, mec='black', label=f'{rule}, {rate:.2g}')
+    if len(self.tried):
+        ax.plot(self.tried, self.left*scale, '*', color='black', ms=10, label='at the end of a short training')
+    ax.set_ylim(0, 2.2*scale)
 
 # %% ../../nbs/training/02_lr_finder.ipynb #b9d6fb69
 def _judged(rates, losses, start):
