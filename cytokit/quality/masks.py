@@ -154,7 +154,7 @@ KINDS = ('binary', 'classes', 'instances')
 
 # %% ../../nbs/quality/03_masks.ipynb #c7084e62
 def _reference_group(d, area=True, k=30):
-    "(n, k) the pairs most like each: in size of objects, and in span, background, noise, colour and size of the image; of one group where a column `group` tells it. None of fewer than six pairs."
+    "(n, k) the pairs most like each in objects and image, of its own `group` if named; none of fewer than six pairs."
     from scipy.spatial import KDTree
     if len(d) < 6: return np.zeros((len(d), 0), int)
     x = np.stack([area*np.log(d.area.clip(lower=1)), np.log(d.span.clip(lower=1e-3)), 3*d.ground,
@@ -289,7 +289,7 @@ MERGED = 1.1 # least score
 
 # %% ../../nbs/quality/03_masks.ipynb #81f58c66
 def _enough_to_place(r):
-    "Whether the objects of a row are so many, and stand out so far from their surroundings, that their place can be told."
+    "Whether the objects are enough, and differ enough from their surroundings, to judge their place."
     return r.objects >= 5 and not r.faint > .2*r.objects and abs(r.contrast) > 3*r.noise
 
 # %% ../../nbs/quality/03_masks.ipynb #8b9decfb
@@ -402,7 +402,7 @@ def _of_people(d):
 
 # %% ../../nbs/quality/03_masks.ipynb #9b268e6a
 def mask_findings(
-    rows:pd.DataFrame, # Rows of `measure_mask` with the columns file, image, and, where there are any, annotator and group
+    rows:pd.DataFrame, # Rows of `measure_mask` with the columns file, image, and perhaps annotator and group
     kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by `mask_kind`
 )->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `attrs['kind']`
     "What is wrong with which mask of a set."
@@ -429,7 +429,7 @@ def mask_pairs(
     images, # Folder of images
     masks, # Folder of masks; the same folder when image and mask lie side by side
 )->pd.DataFrame: # Columns image and mask, absolute paths; '' where there is no partner
-    "Match images and masks by name, as `cytokit.data.datasets.pair_table` does, and keep what has no partner. `InputError` when two masks fit one image, or nothing fits."
+    "Match by name, as `pair_table` does, and keep what has no partner; `InputError` if two masks fit an image, or none."
     t = pair_table(images, masks, drop=True)
     same = Path(images).resolve() == Path(masks).resolve()
     rest = lambda folder, used: [str(p) for p in find_images(Path(folder).resolve()) if str(p) not in used]
@@ -471,7 +471,7 @@ def _measure_pair(pair):
 
 # %% ../../nbs/quality/03_masks.ipynb #f6b39a30
 def check_masks(
-    pairs:pd.DataFrame, # Columns image and mask (or target), paths, '' for a missing one; `group` (plate, scanner) divides the reference group, `annotator` is compared
+    pairs:pd.DataFrame, # Paths image and mask (or target), '' for a missing one; perhaps `group` (plate, scanner), `annotator`
     kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by the masks, and given back in `attrs['kind']`
     desc:str='Measuring masks', # For the progress bar
 )->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `file` is the mask, or the image that has none

@@ -68,7 +68,8 @@ def rank_features(
     for c in names:
         if c not in t: continue
         x = t[c]
-        cols = [pd.to_numeric(x, errors='coerce')] if pd.api.types.is_numeric_dtype(x) else [(x == v).astype(float) for v in x.dropna().unique()[:8]]
+        if pd.api.types.is_numeric_dtype(x): cols = [pd.to_numeric(x, errors='coerce')]
+        else: cols = [(x == v).astype(float) for v in x.dropna().unique()[:8]]
         for v in cols:
             v = v.astype(float)
             if v.nunique() > 1:
@@ -97,7 +98,7 @@ def _certain(correlation):
 
 # %% ../../nbs/quality/04_splits.ipynb #26854bc3
 def _same_images(pairs, of):
-    "The pairs whose two images are both in the table: file, other, kind, distance, correlation, and what `of` says of each."
+    "Pairs with both images in the table: file, other, kind, distance, correlation, and what `of` says of each."
     for p in pairs.itertuples():
         said = [of.get(os.path.abspath(str(f))) for f in (p.file, p.other)]
         if all(isinstance(s, str) for s in said):
@@ -106,7 +107,8 @@ def _same_images(pairs, of):
 # %% ../../nbs/quality/04_splits.ipynb #62b953ff
 def _duplicate_leaks(t, pairs):
     rank, best = ['train', 'valid', 'test'], {}
-    for file, other, kind, distance, r, part, other_part in _same_images(pairs, dict(zip(map(os.path.abspath, map(str, t.image)), t.split))):
+    part_of = dict(zip(map(os.path.abspath, map(str, t.image)), t.split))
+    for file, other, kind, distance, r, part, other_part in _same_images(pairs, part_of):
         if part == other_part: continue
         if rank.index(part) < rank.index(other_part):
             file, other, part, other_part = other, file, other_part, part
@@ -145,15 +147,21 @@ def _families(paths):
 # %% ../../nbs/quality/04_splits.ipynb #6447a207
 def _corr(c, i, j): return np.einsum('nk,nk->n', c[i], c[j])
 
+# %% ../../nbs/quality/04_splits.ipynb #ebbec9cd
+def _usable(d):
+    "Whether coefficients `d` can be compared: an array, finite, not all 0."
+    return isinstance(d, np.ndarray) and np.isfinite(d).all() and np.any(d)
+
 # %% ../../nbs/quality/04_splits.ipynb #67cfe5e1
 def slice_neighbours(
     table:pd.DataFrame, # With the column image
     rows:pd.DataFrame, # Of `measure_all`, with the column dct
     least:int=8, # Fewest pairs of neighbours that allow a conclusion
-)->pd.DataFrame: # file, other, value (correlation), threshold (95th percentile of files far apart), series (the name they share)
-    "Pairs of neighbouring slices: names that differ by one small step of one number, and pixels more alike than far ones in 9 of 10 comparisons."
-    t, empty = join_rows(table.assign(target=''), rows), pd.DataFrame(columns=['file', 'other', 'value', 'threshold', 'series'])
-    has = t.dct.map(lambda d: isinstance(d, np.ndarray) and np.isfinite(d).all() and np.any(d)).to_numpy() if 'dct' in t else np.zeros(len(t), bool)
+)->pd.DataFrame: # file, other, value (correlation), threshold (95th percentile of far files), series (the shared name)
+    "Pairs of neighbouring slices: names one step of one number apart, and pixels more alike than those of far ones."
+    t = join_rows(table.assign(target=''), rows)
+    empty = pd.DataFrame(columns=['file', 'other', 'value', 'threshold', 'series'])
+    has = t.dct.map(_usable).to_numpy() if 'dct' in t else np.zeros(len(t), bool)
     if not has.any(): return empty
     c = np.zeros((len(t), t.dct[has].iloc[0].size), 'f4')
     c[has] = np.stack([np.ravel(d) for d in t.dct[has]])
@@ -178,7 +186,8 @@ def slice_neighbours(
         limit = np.percentile(b, 95)
         found.append(pd.DataFrame(dict(file=t.image.to_numpy()[near[:, 1]], other=t.image.to_numpy()[near[:, 0]],
                                        value=a, threshold=limit, series=names)))
-    return pd.concat([d for d in found if len(d)] or [empty], ignore_index=True).drop_duplicates(['file', 'other'], ignore_index=True)
+    pairs = pd.concat([d for d in found if len(d)] or [empty], ignore_index=True)
+    return pairs.drop_duplicates(['file', 'other'], ignore_index=True)
 
 # %% ../../nbs/quality/04_splits.ipynb #06b35f4f
 def _neighbour_leaks(t, rows):
@@ -267,15 +276,18 @@ def _size_findings(t, hoped=5.):
     n, g = len(v), v.unit.nunique()
     w, wg = half_width(n), half_width(g)
     if wg > hoped:
-        yield finding('', 'split_small',
-                      f'validation has {n} images' + (f' of {g} groups' if g < n else '') + f': an accuracy of 90 % is known to ± {w:.1f} points' + (f' at best, ± {wg:.1f} if the images of a group are alike' if g < n else ''),
+        of, alike = '', ''
+        if g < n: of, alike = f' of {g} groups', f' at best, ± {wg:.1f} if the images of a group are alike'
+        what = f'validation has {n} images{of}: an accuracy of 90 % is known to ± {w:.1f} points{alike}'
+        yield finding('', 'split_small', what,
                       wg if g < n else w, hoped, severity='warning' if w > 2*hoped else None)
 
 # %% ../../nbs/quality/04_splits.ipynb #39042497
 def _drift(t, extra=()):
     "(feature, part, D, p corrected, n, m, median of train, median of the part)."
     from scipy.stats import ks_2samp
-    names, out = [c for c in ALL_FEATURES if c in t and pd.api.types.is_numeric_dtype(t[c])] + [c for c in extra if c in t], []
+    names, out = [c for c in ALL_FEATURES if c in t and pd.api.types.is_numeric_dtype(t[c])], []
+    names += [c for c in extra if c in t]
     for s in ('valid', 'test'):
         for c in names:
             a, b = (t[t.split == k].groupby('unit')[c].median().replace([np.inf, -np.inf], np.nan).dropna()
@@ -320,7 +332,7 @@ def out_of_fold(
 
 # %% ../../nbs/quality/04_splits.ipynb #c5e7e405
 def _simply(x, y, unit):
-    "Out of fold by logistic regression on the features and their squares; None when there are none, or a class has fewer than two units."
+    "Out of fold by logistic regression on features and squares; None without features or with one unit in a class."
     from sklearn.linear_model import LogisticRegression
     if not x.shape[1] or min(len(set(unit[y == c])) for c in np.unique(y)) < 2: return None
     return out_of_fold(np.concatenate([x, x**2 - 1], 1), y, unit,
@@ -469,7 +481,7 @@ def _confounded_findings(t, sites):
 
 # %% ../../nbs/quality/04_splits.ipynb #6690f785
 def _foreground(path):
-    "Share of the mask that is set: above half of the top where it is one of two values or interpolated, above zero where it holds ids; NaN if unreadable."
+    "Share of the mask that is set: above half of 255 where that is its top, else above 0; NaN if unreadable."
     try: a = read_image(path).array
     except InputError: return math.nan
     a = a[..., 0] if a.ndim == 3 and a.shape[-1] in (3, 4) else a
@@ -484,7 +496,7 @@ def _target_numbers(t, task):
 
 # %% ../../nbs/quality/04_splits.ipynb #6d8935da
 def split_findings(
-    table:pd.DataFrame, # Of `read_table`: image, target, and group, split and other columns (scanner, plate) where there are any
+    table:pd.DataFrame, # Of `read_table`: image, target, and where there are any group, split, others (scanner, plate)
     rows:pd.DataFrame, # Of `measure_all`: a row an image
     pairs:pd.DataFrame|None=None, # Of `duplicates`; None: not looked at
 )->pd.DataFrame: # Findings, columns `COLUMNS`; those about the whole set have no file
