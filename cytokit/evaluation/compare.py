@@ -24,9 +24,9 @@ from ..training.fit import DEFAULT_LR
 from ..training.loaders import load_arrays
 from ..hardware import held_memory, keep_allocator_memory
 from ..training.fit import (METHODS as NETWORKS, Settings, start_training, method_preprocessing, check_memory,
-                                  fit, make_model, network_precision, pin, prepare, replay_of, scores,
+                                  fit, network_precision, pin, prepare, replay_of, scores,
                                   weights_digest)
-from ..training.runs import RunResult, class_numbers, expect, make, new_run, prediction_table, read_run, reading, resume
+from ..training.runs import RunResult, class_numbers, make, new_run, prediction_table, read_run, reading, resume
 from ..training.budget import estimate
 from ..training.models import n_parameters
 
@@ -414,7 +414,7 @@ def _conclude(best, every, judge, config):
     a, b = best[:2]
     difference = judge.difference(every.scores[1., a], every.scores[1., b])
     def named(match): return f'class {shown(config["classes"][int(match[1])])} comes'
-    said = re.sub(r'\bclass (\d+) comes', named, metrics.conclusion(difference, a, b))
+    said = re.sub(r'\bclass (\d+) comes', named, conclusion(difference, a, b))
     return dict(methods=[a, b], **asdict(difference)), said
 
 # %% ../../nbs/evaluation/00_compare.ipynb #84c7fb1d

@@ -12,7 +12,7 @@ __all__ = ['number_groups', 'draw_groups', 'resample_groups', 'signed_parts', 'h
 from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtrit
-from ..core import InputError, rng, shown
+from ..core import InputError, shown
 
 # %% ../../nbs/metrics/00_intervals.ipynb #025024fe
 def _is_missing(name):

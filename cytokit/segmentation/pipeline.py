@@ -31,7 +31,7 @@ from ..data.pairs import load_pair, pairs, show_pair
 from .patches import load_pixels
 from .tiling import naming_file, to_input, objects_large, open_large, predict_large
 from ..training.budget import Clock
-from ..training.runs import RunResult, expect, make, new_run, read_run, reading
+from ..training.runs import RunResult, make, new_run, read_run, reading
 from ..training.fit import weights_digest
 from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, predictor
 from fastcore.basics import patch
