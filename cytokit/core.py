@@ -462,7 +462,7 @@ def with_settings(
                  if p.name not in taken]
         texts = explanations(cls) | explanations(f)
         f.__signature__ = inspect.signature(f).replace(parameters=own + added)
-        lines = [f'{p.name}\n    {texts.get(p.name, "")}'.rstrip() for p in own + added]
-        f.__doc__ = '\n'.join([f.__doc__, '', 'Parameters', '----------', *lines])
+        lines = [f'- {p.name}: {texts.get(p.name, "")}' for p in own + added]
+        f.__doc__ = '\n'.join([f.__doc__, '', 'Parameters:', '', *lines])
         return f
     return decorate
