@@ -16,7 +16,7 @@ from typing import Callable
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from ..metrics import classification as metrics
-from ..core import with_settings, InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once, shown, write_json
+from ..core import InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once, shown, with_settings, write_json
 from ..data.datasets import fold_table, read_csv, read_table, write_csv
 from ..data.preprocess import Preprocessing
 from ..training.fit import DEFAULT_LR

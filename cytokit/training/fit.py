@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 import numpy as np, pandas as pd
-from ..core import with_settings, InputError, cache_dir, digest, file_digest, git_commit, progress, read_json, rng, seed_all, show_once, shown, versions, write_json
+from ..core import InputError, cache_dir, digest, file_digest, git_commit, progress, read_json, rng, seed_all, show_once, shown, versions, with_settings, write_json
 import torch
 from safetensors import safe_open
 from torch import nn
