@@ -79,7 +79,10 @@ def sample(
     print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **given))}')
 
 # %% ../nbs/90_cli.ipynb #7d50ec0d
-_o = lambda kind, *names, help, **kw: Annotated[kind, typer.Option(*names, help=help, **kw)]
+def _o(kind, *names, help, **more):
+    "An option of a command: its type, its names and its help."
+    return Annotated[kind, typer.Option(*names, help=help, **more)]
+
 Source = Annotated[Path,
                    typer.Argument(help='Folder of class folders, or a CSV with columns image, target[, group, split].')]
 Out = _o(Optional[Path], '--out', help='Run folder to make; default: runs/DATE_VERB_NAME.')
@@ -149,7 +152,10 @@ def _tell(result):
         if a.get('lr_note'): print(f'{a["name"]}: {a["lr_note"]}')
     r = result.result
     if 'estimate_seconds' in r:
-        print(f'Estimated {r["estimate_seconds"]:.0f} s' + (f' and {r["estimate_mb"]:.0f} MB beside the program' if 'estimate_mb' in r else '') + f'; took {r["train_seconds"]:.0f} s' + (f' and {r["peak_mb"]:.0f} MB' if r['peak_mb'] else ''))
+        expected, took = f'{r["estimate_seconds"]:.0f} s', f'{r["train_seconds"]:.0f} s'
+        if 'estimate_mb' in r: expected += f' and {r["estimate_mb"]:.0f} MB beside the program'
+        if r['peak_mb']: took += f' and {r["peak_mb"]:.0f} MB'
+        print(f'Estimated {expected}; took {took}')
     result.plot().savefig(result.folder/'figure.png', dpi=110)
     print(f'Run folder: {shown(result.folder)}')
 
@@ -190,7 +196,9 @@ def compare(source:Source,
                          help='Shares of the training images, comma-separated, such as 0.1,0.3,1.') = '1',
             folds:_o(Optional[int], '--folds', help='Cross-validate by group.') = None,
             as_rgb8:_o(bool, '--as-rgb8', help='Add the backbones as seen through 8 bits and three channels.') = False,
-            metric:_o(str, '--metric', help='What decides: balanced_accuracy, auc, macro_f1 or accuracy.') = 'balanced_accuracy', valid:Valid = .25,
+            metric:_o(str, '--metric', help='What decides: balanced_accuracy, auc, macro_f1 or accuracy.') = (
+                'balanced_accuracy'),
+            valid:Valid = .25,
             epochs:Epochs = 15, seconds:Seconds = None, batch_size:Batch = 16, lr:Rate = None, seed:Seed = 0,
             augment:Augment = 'light', balance:Balance = True,
             weights:Weights = None, arch:Arch = None, weights_mean:Mean = None, weights_std:Std = None,

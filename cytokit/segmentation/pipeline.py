@@ -15,7 +15,7 @@ from pathlib import Path
 import time
 import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
-from ..core import with_settings, InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, write_json
+from ..core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, with_settings, write_json
 import torch
 from ..data.datasets import read_csv, read_table, split_table, write_csv
 from ..data.preprocess import Preprocessing, read_plane, fit_preprocessing, load_unresized

@@ -119,6 +119,7 @@ def groups(self:_Task):
 
 # %% ../../nbs/training/02_lr_finder.ipynb #ac71b60a
 @patch
+@contextmanager
 def kept(self:_Task):
     "Weights and optimiser are copies in this block."
     with ExitStack() as stack:
