@@ -96,7 +96,8 @@ def test_tiles(tmp_path, make, norm):
     plane = take_plane(read_image(path), preprocessing.axis, preprocessing.index)[0]
     im = open_large(np.ascontiguousarray(plane)) if make is volume else open_large(path)
     own = global_scale(im, preprocessing)
-    if make is float_nan and norm in ('percentile', 'zscore'): return  # the holes count only where the whole image is filled
+    # the holes count only where the whole image is filled
+    if make is float_nan and norm in ('percentile', 'zscore'): return
     assert same(to_input(im[10:SIDE, 11:80], own), wanted[10:, 11:80])
     top = to_input(im[:10, :], own)
     if make is not float_nan or norm == 'window': assert same(top, wanted[:10])
