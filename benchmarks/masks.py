@@ -227,7 +227,7 @@ def planted(source, seed, n, each):
     rows, error, warning, checks = judge(found, key)
     return dict(source=source, seed=seed, pairs=len(key), clean=int((key.fault == '').sum()), kind=found.attrs['kind'], ms_a_pair=1e3*seconds/len(key), clean_error=error, clean_warning=warning, clean_checks=checks, faults=rows)
 
-def mended(split):
+def fixed_by_people(split):
     "The nuclei with the masks as first published, and as fixed: what people changed against what is flagged as error or warning."
     from cytokit.quality.masks import check_masks
     t, out = nuclei(split), {}
@@ -277,7 +277,7 @@ def main():
         print(f'\n{source}, all seeds\n' + s.round(3).to_string())
     out = dict(planted=runs, totals=totals)
     if (DATA/'nuclei').exists():
-        out['fixed'] = mended(a.split); print('\nnuclei', a.split); print(pd.DataFrame({k: out['fixed'][k] for k in ('original', 'fixed')}).to_string())
+        out['fixed'] = fixed_by_people(a.split); print('\nnuclei', a.split); print(pd.DataFrame({k: out['fixed'][k] for k in ('original', 'fixed')}).to_string())
     if a.split == 'train' and DATA.exists():
         out['clean_sets'] = clean_sets(); print('\n' + pd.DataFrame(out['clean_sets']).T.to_string())
     write_json(a.out, out)
