@@ -12,6 +12,7 @@ import math, os
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .findings import finding, findings_table
+from ..data.formats import READERS
 
 # %% ../../nbs/quality/08_image_checks.ipynb #b86b4cf8
 def _place(files, given):
@@ -131,15 +132,13 @@ def _unreadable(s):
     return [finding(r.file, 'unreadable', r.error[:200]) for r in s.unreadable.itertuples()]
 
 # %% ../../nbs/quality/08_image_checks.ipynb #250261d3
-_suffixes = {'PNG': '.png', 'JPEG': '.jpg .jpeg', 'BMP': '.bmp', 'TIFF': '.tif .tiff', 'NIfTI': '.nii .nii.gz',
-             'DICOM': '.dcm .dicom'}
-
 def _wrong_extension(s):
     "Files whose name says another format than the one that they hold."
     out = []
     for file, kind in zip(s.rows['file'], s.rows['format']):
-        endings = _suffixes.get(kind, '').split()
-        if not endings or file.lower().endswith(tuple(endings)) or not os.path.isfile(file):
+        if kind not in READERS: continue
+        endings = READERS[kind].suffixes
+        if file.lower().endswith(endings) or not os.path.isfile(file):
             continue
         out.append(finding(file, 'wrong_extension', f'it holds {kind} and is not called {endings[0]}'))
     return out
