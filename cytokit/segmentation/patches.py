@@ -8,17 +8,16 @@ Docs: https://cytokit.github.io/cytokit/segmentation/patches.html.md"""
 __all__ = ['TARGETS', 'make_targets', 'Pixels', 'load_pixels', 'PatchLoader', 'patch_preview']
 
 # %% ../../nbs/segmentation/00_patches.ipynb #98c9d385
-import json, os, shutil, tempfile
+import json, shutil
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage
-from .. import __version__
-from ..core import InputError, cache_dir, digest, file_digest, parallel_map, progress, rng, show_once, shown
+from ..core import InputError, parallel_map, progress, rng, show_once, shown
 import torch
 from ..data.formats import hushed
 from ..data.preprocess import Preprocessing, Scale, intensity_scale, normalise
-from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, trim_cache
+from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, begin_entry, cache_entry, keep_entry, mark_used
 from ..data.annotations import to_instances
 from ..data.pairs import load_raw_pair
 from fastcore.basics import patch
@@ -128,12 +127,10 @@ def load_pixels(
     rows = table.to_dict('records')
     if not rows: raise InputError('no image to load: the table is empty')
     names = [(r['image'], r['target']) for r in rows]
-    digests = parallel_map(file_digest, _files_of(names), 'Looking for changes')
-    key = digest([__version__, asdict(preprocessing), kind, target, classes, names, digests])
-    home = cache_dir('arrays')/f'{key}.pixels'
+    home = cache_entry([asdict(preprocessing), kind, target, classes, names], _files_of(names), '.pixels')
     if (got := _open_pixels(home)) is not None: return got
     keep = cache_limit() > 0
-    temp, facts = Path(tempfile.mkdtemp('.tmp', key, home.parent)), []
+    temp, facts = begin_entry(home, folder=True), []
     try:
         with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
             for i in range(0, len(rows), 16):
@@ -154,9 +151,7 @@ def load_pixels(
         if not keep:
             got = _open_pixels(temp)
             return replace(got, x=[np.array(a) for a in got.x], t=[np.array(a) for a in got.t])
-        if home.exists(): shutil.rmtree(home)
-        os.replace(temp, home)
-        trim_cache(keep=home)
+        keep_entry(temp, home)
     except OSError as e:
         if e.filename: raise
         raise OSError(e.errno, e.strerror, str(home)) from e
@@ -173,7 +168,7 @@ def _open_pixels(home):
             xs.append(x[f['start']:f['start'] + h*w*c*dtype.itemsize].view(dtype).reshape(h, w, c))
             ts.append(t[at:at + h*w*f['targets']].reshape(h, w, f['targets']))
             at += h*w*f['targets']
-        os.utime(home)
+        mark_used(home)
         return Pixels(xs, ts, [np.array(f['middles'], int).reshape(-1, 2) for f in facts],
                       [Scale(*f['scale']) for f in facts], facts[0]['channels'])
     except (OSError, ValueError, KeyError, TypeError): return None

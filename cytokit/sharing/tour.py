@@ -20,7 +20,7 @@ def as_data_url(
     "A PNG as a data URL (RFC 2397)."
     return 'data:image/png;base64,' + base64.b64encode(png).decode()
 
-# %% ../../nbs/sharing/04_tour.ipynb #6a6e59c5
+# %% ../../nbs/sharing/04_tour.ipynb #6ae585ff
 def figure_url(
     fig, # A matplotlib figure
 )->str: # A data URL
@@ -74,9 +74,8 @@ def comparison_part(
         rows = surest(comparison.predictions, best, right).to_dict('records')
         for row in rows: row['url'] = thumbnail_url(row['image'], preprocessing)
         examples.append(dict(title=title, rows=rows))
-    return dict(name=comparison.config['name'], best=best, figure=figure_url(comparison.plot()),
-                conclusion=comparison.conclusion,
-                table=comparison.table.to_html(index=False, border=0), examples=examples)
+    return dict(name=comparison.config['name'], best=best, examples=examples, conclusion=comparison.conclusion,
+                figure=figure_url(comparison.plot()), table=comparison.table.to_html(index=False, border=0))
 
 # %% ../../nbs/sharing/04_tour.ipynb #841c97b1
 def segmentation_part(
