@@ -1,0 +1,110 @@
+"A setting is declared once: the command has an option for it. Signatures and docstrings: test_settings.py."
+import inspect, os, subprocess, sys
+from dataclasses import MISSING, fields
+import pytest, typer
+from fastcore.docments import docments
+from cytokit.cli import app
+
+# Of `train`, `compare` and `lr`: the only defaults that differ from those in Python
+COMMAND_DEFAULTS = dict(epochs=15, batch_size=16)
+FLAGS = dict(mean='--weights-mean', std='--weights-std')
+
+def verb(*names):
+    "The options of a verb by their names in Python, as the parser has them."
+    command = typer.main.get_command(app)
+    for name in names: command = command.commands[name]
+    return {option.name: option for option in command.params}
+
+def declared(name):
+    "Fields of the settings of a verb, and the function."
+    from cytokit import compare, segment, train
+    from cytokit.segmentation.fit import SegmentSettings
+    from cytokit.training.fit import Settings
+    return dict(train=(Settings, train), compare=(Settings, compare), segment=(SegmentSettings, segment))[name]
+
+@pytest.mark.parametrize('name', ['train', 'compare', 'segment'])
+def test_every_setting_is_an_option(name):
+    settings, _ = declared(name)
+    options = verb('segment', 'train') if name == 'segment' else verb(name)
+    differ = {} if name == 'segment' else COMMAND_DEFAULTS
+    for field in fields(settings):
+        if name == 'compare' and field.name == 'method':
+            assert field.name not in options
+            continue
+        assert field.default is not MISSING
+        option = options[field.name]
+        assert option.default == differ.get(field.name, field.default), field.name
+        flag = {'target': '--learn'} if name == 'segment' else FLAGS
+        assert flag.get(field.name, '--' + field.name.replace('_', '-')) in option.opts
+
+@pytest.mark.parametrize('name', ['seeds', 'folds', 'as_rgb8', 'metric', 'valid'])
+def test_options_of_a_comparison_are_its_parameters(name):
+    assert verb('compare')[name].default == inspect.signature(declared('compare')[1]).parameters[name].default
+
+def test_default_methods_and_fractions_of_a_comparison():
+    parameters, options = inspect.signature(declared('compare')[1]).parameters, verb('compare')
+    assert options['methods'].default.split(',') == list(parameters['methods'].default)
+    assert [float(share) for share in options['fractions'].default.split(',')] == list(parameters['fractions'].default)
+
+def test_options_of_preprocessing_are_its_fields():
+    from cytokit import Preprocessing
+    options, default = verb('train'), {field.name: field.default for field in fields(Preprocessing)}
+    for name in ('size', 'norm', 'low', 'high', 'resize_mode', 'channels'):
+        assert options[name].default == default[name]
+
+@pytest.mark.parametrize('name', ['train', 'segment'])
+def test_comments_are_read_as_fastcore_reads_them(name):
+    "The text that is read without importing, and the class that is imported."
+    from cytokit.parameters import read_parameters
+    settings, _ = declared(name)
+    live = docments(settings, returns=False)
+    read = read_parameters(settings.__module__.removeprefix('cytokit.'), settings.__name__)
+    assert list(read) == list(live)
+    for key, text in live.items():
+        assert text, f'{key} has no explanation'
+        if '`' not in text: assert read[key].help == ' '.join(text.split())
+
+def test_names_of_choices_are_those_of_the_code():
+    from cytokit.parameters import read_parameters
+    from cytokit.data.preprocess import NORMS
+    from cytokit.segmentation.fit import LOSSES
+    from cytokit.segmentation.unet import PRESETS
+    from cytokit.training.fit import METHODS
+    from cytokit.training.loaders import AUGMENTATIONS
+    training = read_parameters('training.fit', 'Settings')
+    segmentation = read_parameters('segmentation.fit', 'SegmentSettings')
+    named = [(training['method'], METHODS), (training['augment'], AUGMENTATIONS),
+             (segmentation['augment'], AUGMENTATIONS), (segmentation['preset'], PRESETS),
+             (segmentation['loss'], LOSSES)]
+    for parameter, names in named:
+        assert f'one of {", ".join(names)}' in parameter.help.replace('One', 'one'), parameter
+    norm = read_parameters('data.preprocess', 'Preprocessing')['norm'].help
+    assert norm == f'One of {", ".join(NORMS)}'
+
+HELP = """
+import sys
+from cytokit.cli import main
+main(sys.argv[1:])
+print([name for name in ("torch", "fastai", "pandas") if name in sys.modules])
+"""
+
+@pytest.mark.parametrize('verb', ['', 'train', 'compare', 'lr', 'segment train'])
+def test_help_loads_no_torch(verb):
+    done = subprocess.run([sys.executable, '-c', HELP, *verb.split(), '--help'], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith('Usage: '), done.stderr
+    assert done.stdout.splitlines()[-1] == '[]'
+
+LINES = """
+from cytokit import compare, segment, train
+import warnings
+warnings.simplefilter("ignore")  # of an interface that may change
+for text in ("compare(ba", "train(pat", "segment(enc"):
+    print(*[found.text for found in get_ipython().Completer.completions(text, len(text))])
+"""
+
+def test_tab_completes_settings_in_a_call(tmp_path):
+    command = [sys.executable, '-m', 'IPython', '--no-banner', '--colors=NoColor', '-c', LINES]
+    home = {**os.environ, 'IPYTHONDIR': str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True)
+    found = [line.split() for line in done.stdout.splitlines()]
+    assert {'balance=', 'batch_size='} <= set(found[0]) and 'patience=' in found[1] and 'encoder=' in found[2], done
