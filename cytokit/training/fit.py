@@ -460,7 +460,7 @@ def find_rate(
 # %% ../../nbs/training/06_fit.ipynb #2fac395e
 def run_train(
     folder, # A run folder of `train`
-)->'Run':
+): # A finished `Run`
     "Do, or finish, the training that `run.json` in `folder` describes."
     folder, config = Path(folder), read_run(folder)
     if (folder/'result.json').exists(): return Run(folder)
