@@ -549,8 +549,8 @@ def objects(self:Segmentation,
 # %% ../../nbs/segmentation/06_pipeline.ipynb #587e2f7b
 @patch
 def evaluate(self:Segmentation,
-    source=None, # Pairs, as `segment` takes them; None: the part 'test' of the run's own table, or where there is none its validation part
-    masks=None, # The folder of masks
+    source:object=None, # Pairs, as `segment` takes them; None: the part 'test' of the run's own table, or where there is none its validation part
+    masks:str|Path|None=None, # The folder of masks
 ): # An `Evaluation`: table, conclusion, a row an image
     "Score the UNet and the classical baseline on other pairs."
     table = _run_table(self.folder) if source is None else source if isinstance(source, pd.DataFrame) else pairs(source, masks)

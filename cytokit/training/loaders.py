@@ -410,7 +410,7 @@ class Loader:
 @patch
 def to(self:Loader,
     device, # As torch takes it
-)->Loader: # The same
+)->'Loader': # The same
     "Move the whole set to a GPU where it fits into half of what is free; else batches are moved as they come."
     device = torch.device(device)
     if device.type == 'cuda' and self.x.nbytes > torch.cuda.mem_get_info(device)[0]/2: return self

@@ -281,7 +281,7 @@ class LRResult:
 # %% ../../nbs/training/02_lr_finder.ipynb #f4d3dbeb
 @patch
 def plot(self:LRResult,
-    ax=None, # Matplotlib axes to draw on; None: a new figure
+    ax:object=None, # Matplotlib axes to draw on; None: a new figure
 ): # The figure
     "The sweeps, their mean, the band of the recommendation, and what each rule says."
     import matplotlib.pyplot as plt
