@@ -1,4 +1,4 @@
-"A setting is declared once: the command has an option for it. Signatures and docstrings: test_settings.py."
+"A setting is declared once: the verb in Python and the command both show what the dataclass says."
 import inspect, os, subprocess, sys
 from dataclasses import MISSING, fields
 import pytest, typer
@@ -17,18 +17,23 @@ def verb(*names):
 
 def declared(name):
     "Fields of the settings of a verb, and the function."
-    from cytokit import compare, segment, train
+    from cytokit import compare, find_rate, segment, train
     from cytokit.segmentation.fit import SegmentSettings
     from cytokit.training.fit import Settings
-    return dict(train=(Settings, train), compare=(Settings, compare), segment=(SegmentSettings, segment))[name]
+    settings = dict(train=(Settings, train), compare=(Settings, compare), lr=(Settings, find_rate),
+                    segment=(SegmentSettings, segment))
+    return settings[name]
 
-@pytest.mark.parametrize('name', ['train', 'compare', 'segment'])
+# What a verb decides itself: a comparison takes several methods, and `lr` finds the rate of a plain training
+LEFT_OUT = dict(compare={'method'}, lr={'lr', 'seconds', 'patience', 'compiled'})
+
+@pytest.mark.parametrize('name', ['train', 'compare', 'lr', 'segment'])
 def test_every_setting_is_an_option(name):
     settings, _ = declared(name)
     options = verb('segment', 'train') if name == 'segment' else verb(name)
     differ = {} if name == 'segment' else COMMAND_DEFAULTS
     for field in fields(settings):
-        if name == 'compare' and field.name == 'method':
+        if field.name in LEFT_OUT.get(name, ()):
             assert field.name not in options
             continue
         assert field.default is not MISSING
@@ -108,3 +113,24 @@ def test_tab_completes_settings_in_a_call(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True)
     found = [line.split() for line in done.stdout.splitlines()]
     assert {'balance=', 'batch_size='} <= set(found[0]) and 'patience=' in found[1] and 'encoder=' in found[2], done
+
+def test_ipython_explains_compare():
+    code = "from cytokit import compare\nget_ipython().run_line_magic('pinfo', 'compare')"
+    command = [sys.executable, '-m', 'IPython', '--no-banner', '--colors=NoColor', '--simple-prompt', '-c', code]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    assert 'epochs: int = ' in shown
+    assert '- epochs: Passes over the training images' in shown
+    assert '- seeds: How often each network is trained' in shown
+
+@pytest.mark.parametrize('verb', ['train', 'find_rate', 'compare', 'segment'])
+def test_signature_shows_every_setting(verb):
+    import cytokit
+    from cytokit.segmentation.fit import SegmentSettings
+    from cytokit.training.fit import Settings
+    function = getattr(cytokit, verb)
+    shown = inspect.signature(function).parameters
+    for field in fields(SegmentSettings if verb == 'segment' else Settings):
+        if field.name == 'method': continue
+        assert f'- {field.name}: ' in function.__doc__
+        if field.name not in inspect.getfullargspec(inspect.unwrap(function)).args:
+            assert shown[field.name].default == field.default
