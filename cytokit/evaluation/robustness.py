@@ -1,4 +1,4 @@
-"""Dial a fault into the training images and watch the score fall.
+"""Inject a fault into the training images and watch the score fall.
 
 Docs: https://cytokit.github.io/cytokit/evaluation/robustness.html.md"""
 
@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 import numpy as np, pandas as pd
 from ..metrics import classification as metrics
-from ..core import InputError, cache_dir, digest, parallel_map, progress, rng, show_once, shown
+from ..core import InputError, cache_dir, check_whole, digest, parallel_map, progress, rng, show_once, shown
 from ..data.formats import Image, read_image
 from ..data.preprocess import Preprocessing
 from ..training.loaders import load_arrays
@@ -109,17 +109,16 @@ def severity_curve(
     n:int=240, # Images of a sample
     seed:int=0, # Of the sample, the split, the damage and the first network
     lr:float=3e-3, # Highest learning rate, the same at all severities
-    **dials, # Of a sample: see `write_sample`
+    **sample, # Settings of a sample: see `write_sample`
 )->'SeverityCurve':
     "Train a small network at each severity and score it. Half of the groups validate, where there is no split. The severity acts at the image's own size, before the preprocessing."
     severities = _check(fault, severities, where)
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise InputError(f'seeds must be a whole number above 0, got {shown(seeds)}')
+    check_whole('seeds', seeds, 1)
     if isinstance(source, str) and source in ('cells', 'mri', 'textures'):
-        source = write_sample(source, cache_dir('samples')/f'{source}-{digest([source, n, seed, dials])}', n, seed,
-                              **dials)
-    elif dials:
-        raise InputError(f'{shown(min(dials))}: dials are for the samples cells, mri and textures')
+        source = write_sample(source, cache_dir('samples')/f'{source}-{digest([source, n, seed, sample])}', n, seed,
+                              **sample)
+    elif sample:
+        raise InputError(f'{shown(min(sample))}: a setting of the samples cells, mri and textures; leave it out here')
     table, names, preprocessing = prepare(source, preprocessing, .5, seed)
     rows = {s: np.flatnonzero(table['split'] == s) for s in ('train', 'valid')}
     y = table['target'].map({c: i for i, c in enumerate(names)}).to_numpy()

@@ -1,4 +1,4 @@
-"""What can go wrong in a scan between its slices: missing, doubled and corrupted slices, jumps of the signal, shading, noise, and headers unlike their reference group.
+"""What can go wrong in a scan between its slices: missing, doubled and corrupted slices, jumps of the signal, shading, noise, and headers unlike those of the reference group.
 
 Docs: https://cytokit.github.io/cytokit/quality/volumes.html.md"""
 
@@ -343,7 +343,7 @@ def _odd_measure(d, measure, check, sign, factor, words):
     far, out = np.maximum(4*max(_mad(x.to_numpy()), .05), math.log(factor)), []
     usual, limit = math.exp(median), math.exp(median + sign*far)
     for i in x.index[sign*(x - median) > far]:
-        what = f'{words} is {d[measure][i]:.3g}, its reference group have {usual:.3g}'
+        what = f'{words} is {d[measure][i]:.3g}, the median of its reference group is {usual:.3g}'
         out.append(finding(d.file[i], check, what, d[measure][i], limit, usual, group=d.folder[i]))
     return out
 
@@ -367,7 +367,7 @@ def _odd_header(d, column, check, words):
     if k < .6*len(d): return []
     out = []
     for i in x.index[~x.isin(['', usual])]:
-        what = f'{words} is {shown(x[i])}, that of {k} of {len(d)} reference group is {shown(usual)}'
+        what = f'{words} is {shown(x[i])}, that of {k} of the {len(d)} files in its group is {shown(usual)}'
         out.append(finding(d.file[i], check, what, group=d.folder[i]))
     return out
 
