@@ -362,7 +362,11 @@ class _Pairs:
     "The pairs of a table by number, decoded once while all that are kept fit into `limit` bytes."
     def __init__(self, table, preprocessing, kind, names, limit=2**29):
         self.table, self.arguments = table, (preprocessing, kind, names)
-        self.kept, self.room = {}, limit
+        self.limit = limit
+        self.release()
+    def release(self):
+        "Give the memory back; what is asked for later is decoded again."
+        self.kept, self.room = {}, self.limit
     def __call__(self, i):
         if i in self.kept: return self.kept[i]
         pair = load_pair(self.table.iloc[i], *self.arguments)
@@ -452,6 +456,7 @@ def run_segment(
     before, thresholds, rest = _estimate_after(job)
     chosen = _for_thresholds(job.truths, s.seed, thresholds, clock, job.earlier.get('n_thresholds'))
     after = 2 + 1.15*(thresholds*len(chosen)/len(job.truths) + rest)  # and the intervals, the conclusion, the files
+    job.load.release()  # the training needs the memory
     model, info = fit_segmenter(job.pixels, job.train, job.valid, s, folder/'checkpoint.safetensors',
                                 f'{config["name"]}, UNet', clock, after, job.earlier.get('epoch_steps'))
     trained, epochs = clock.spent, len(info['history'])
@@ -476,10 +481,22 @@ def run_segment(
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
     return Segmentation(folder)
 
+# %% ../../nbs/segmentation/06_pipeline.ipynb #7a41a3d9
+class _Scored:
+    "What a `Segmentation` and an `Evaluation` share: `result`, `table` and `conclusion`, and how they are shown."
+    @property
+    def parts(self)->pd.DataFrame:
+        "Scores by kind of image and by size of object; empty where there is one of each."
+        return pd.DataFrame(self.result.get('parts', []))
+
+    def _repr_html_(self):
+        tables = [t.to_html(index=False, float_format='{:.3f}'.format) for t in (self.table, self.parts) if len(t)]
+        return ''.join(tables) + f'<p>{self.conclusion}</p>'
+
 # %% ../../nbs/segmentation/06_pipeline.ipynb #7407f1b4
 _LARGE = 2**24 # pixels; a larger image is written in pieces, its labels only
 
-class Segmentation(RunResult):
+class Segmentation(_Scored, RunResult):
     "A finished training: its table, its conclusion, predictions and scores on other images."
     verb = 'segment'
     holds = dict(conclusion=str, kind=str, scores=dict, instance_params=(dict, type(None)), classical=(dict, type(None)))
@@ -700,21 +717,6 @@ def view(self:Segmentation,
     fig.suptitle('truth orange, UNet blue', fontsize=9)
     return show_once(fig)
 
-# %% ../../nbs/segmentation/06_pipeline.ipynb #8336bb5d
-@patch(as_prop=True)
-def parts(self:Segmentation)->pd.DataFrame:
-    "Scores by kind of image and by size of object; empty where there is one of each."
-    return pd.DataFrame(self.result.get('parts', []))
-
-# %% ../../nbs/segmentation/06_pipeline.ipynb #721424f6
-@patch
-def _repr_html_(self:Segmentation): return _html(self)
-
-# %% ../../nbs/segmentation/06_pipeline.ipynb #79d26a52
-def _html(scored):
-    tables = [t.to_html(index=False, float_format='{:.3f}'.format) for t in (scored.table, scored.parts) if len(t)]
-    return ''.join(tables) + f'<p>{scored.conclusion}</p>'
-
 # %% ../../nbs/segmentation/06_pipeline.ipynb #bcbe0f4e
 def _table(scores):
     rows = [dict(score=k,
@@ -723,7 +725,7 @@ def _table(scores):
     return pd.DataFrame(rows)
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #74baed68
-class Evaluation:
+class Evaluation(_Scored):
     "Scores of the UNet and the classical baseline on pairs."
     def __init__(self, pairs_of, images, groups, kind, n_classes, kinds):
         self.scored = {k: _score(v, images, kind, n_classes) for k, v in pairs_of.items()}
@@ -739,16 +741,6 @@ class Evaluation:
 def table(self:Evaluation)->pd.DataFrame:
     "A row a score, with 95 % intervals."
     return _table(self.summary)
-
-# %% ../../nbs/segmentation/06_pipeline.ipynb #b6c9d048
-@patch(as_prop=True)
-def parts(self:Evaluation)->pd.DataFrame:
-    "Scores by kind of image and by size of object; empty where there is one of each."
-    return pd.DataFrame(self.result.get('parts', []))
-
-# %% ../../nbs/segmentation/06_pipeline.ipynb #82433148
-@patch
-def _repr_html_(self:Evaluation): return _html(self)
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #2be3f536
 def outside_text(
