@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
-from ..core import InputError, atomic, check_choice, file_digest, parallel_map, progress
+from ..core import InputError, atomic, check_choice, check_whole, file_digest, parallel_map, progress
 from ..core import safe_cell, shown, versions, write_json
 from ..arrays import to_grey
 from .formats import READERS, Image, check_size, read_image
@@ -61,10 +61,6 @@ NORMS = ('percentile', 'zscore', 'zscore_set', 'window', 'dtype')
 RESIZE_MODES = ('pad', 'crop', 'stretch')
 AXES = ('axial', 'coronal', 'sagittal')
 
-# %% ../../nbs/data/01_preprocess.ipynb #e2dea84f
-def _is_whole(value, low):
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= low
-
 # %% ../../nbs/data/01_preprocess.ipynb #44ca7a20
 def _check_numbers(p):
     "The fields of a `Preprocessing` that are numbers."
@@ -73,12 +69,9 @@ def _check_numbers(p):
         number = isinstance(v, (int, float, np.number)) and math.isfinite(v)
         if v is not None and not number:
             raise InputError(f'{name} must be a number, got {shown(repr(v))}')
-    if not _is_whole(p.size, 1) or p.size > 8192:
-        raise InputError(f'size must be a whole number of pixels from 1 to 8192, got {shown(repr(p.size))}')
-    if p.channels is not None and not _is_whole(p.channels, 1):
-        raise InputError(f'channels must be None or a whole number from 1, got {shown(repr(p.channels))}')
-    if p.index != 'middle' and not _is_whole(p.index, 0):
-        raise InputError(f"index must be 'middle' or a whole number from 0, got {shown(repr(p.index))}")
+    check_whole('size', p.size, 1, 8192)
+    if p.channels is not None: check_whole('channels', p.channels, 1)
+    if p.index != 'middle': check_whole("index, if not 'middle',", p.index, 0)
 
 # %% ../../nbs/data/01_preprocess.ipynb #db2677fd
 @dataclass(frozen=True)

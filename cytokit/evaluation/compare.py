@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import Callable
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
-from ..metrics import classification as metrics
-from ..core import with_settings, InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once, shown, write_json
-from ..metrics.intervals import conclusion
+from ..core import InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once
+from ..core import shown, with_settings, write_json
 from ..data.datasets import fold_table, read_csv, read_table, write_csv
 from ..data.preprocess import Preprocessing
-from ..training.fit import DEFAULT_LR
-from ..training.loaders import load_arrays
 from ..hardware import held_memory, keep_allocator_memory
-from ..training.fit import (METHODS as NETWORKS, Settings, start_training, method_preprocessing, check_memory,
-                                  fit, network_precision, pin, prepare, replay_of, scores,
-                                  weights_digest)
-from ..training.runs import RunResult, class_numbers, make, new_run, prediction_table, read_run, reading, resume
+from ..metrics import classification as metrics
+from ..metrics.intervals import conclusion
 from ..training.budget import estimate
+from ..training.fit import DEFAULT_LR, METHODS as NETWORKS, Settings, check_memory, fit, method_preprocessing
+from ..training.fit import network_precision, pin, prepare, replay_of, scores, start_training, weights_digest
+from ..training.loaders import load_arrays
 from ..training.models import n_parameters
+from ..training.runs import RunResult, class_numbers, make, new_run, prediction_table, read_run, reading, resume
 
 # %% ../../nbs/evaluation/00_compare.ipynb #0664da03
 def simple_features(

@@ -16,6 +16,7 @@ import numpy as np, pandas as pd, tifffile
 from fastcore.basics import patch
 from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin
 from scipy import ndimage as ndi
+from ..arrays import to_grey
 from ..core import InputError, check_choice, check_whole, parallel_map, plain_cell, rng, safe_cell, shown
 from ..data.datasets import read_table, save_table, split_table
 from ..data.formats import read_image
@@ -284,7 +285,7 @@ def _write(path, a, like=None):
 # %% ../../nbs/quality/10_corrupt.ipynb #bd50f104
 def _mode(a, suffix):
     "Grey as colour (with transparency where the format has it), colour as grey."
-    if a.ndim == 3: return np.rint(a[..., :3] @ np.array([.299, .587, .114])).astype(a.dtype)
+    if a.ndim == 3: return np.rint(to_grey(a[..., :3])).astype(a.dtype)
     channels = [a]*3
     if suffix in ('.png', '.tif', '.tiff'): channels.append(np.full_like(a, np.iinfo(a.dtype).max))
     return np.stack(channels, -1)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.ndimage import uniform_filter
+from ..arrays import to_grey
 from ..core import InputError, shown
 
 # %% ../../nbs/quality/11_novelty.ipynb #431d1b56
@@ -27,13 +28,6 @@ def _share_of_type(a):
     "Float32 intensities as a share of the highest number that integers of this type can hold; floats as they are."
     top = np.iinfo(a.dtype).max if a.dtype.kind in 'iu' else 1
     return np.nan_to_num(a.astype('f4')/np.float32(top), posinf=0, neginf=0)
-
-# %% ../../nbs/quality/11_novelty.ipynb #ca24325b
-_GREY = np.array([.299, .587, .114], 'f4')
-
-def _grey_plane(a):
-    "(H, W, C) to (H, W): luminance of three channels, else the mean."
-    return a @ _GREY if a.shape[2] == 3 else a.mean(2)
 
 # %% ../../nbs/quality/11_novelty.ipynb #5448794c
 _COLOURS = ('red_green', 'blue_yellow', 'red_green_spread', 'blue_yellow_spread', 'saturation', 'saturation_90')
@@ -76,7 +70,7 @@ def image_traits(
         raise InputError(f'array: expected (H, W) or (H, W, C) with at least one pixel, got {shown(a.shape)}')
     height, width = shape or a.shape[:2]
     a = _share_of_type(_middle(a if a.ndim == 3 else a[..., None]))
-    grey = _grey_plane(a)
+    grey = to_grey(a)
     low, p1, p50, p99, high = np.percentile(grey, [.5, 1, 50, 99, 99.5])
     x = np.clip((grey - low)/max(high - low, 1e-6), 0, 1)
     edge = np.concatenate([x[:2].ravel(), x[-2:].ravel(), x[:, :2].ravel(), x[:, -2:].ravel()])

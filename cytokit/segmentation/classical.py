@@ -13,8 +13,9 @@ from itertools import product
 from typing import Callable
 import numpy as np, pandas as pd
 from scipy import ndimage as ndi
-from ..core import InputError
-from .instances import object_areas, check_at_least, choose_fill_holes, check_image, prepare_foreground, label_holes, large_enough, must, score_function, separate, check_truths
+from ..core import InputError, check_choice, check_number
+from .instances import check_image, check_truths, choose_fill_holes, label_holes, large_enough
+from .instances import object_areas, prepare_foreground, score_function, separate
 from ..metrics.segmentation import dice
 
 # %% ../../nbs/segmentation/04_classical.ipynb #48ea4d0f
@@ -28,19 +29,19 @@ class Classical:
     polarity:str='bright'
     factor:float=1. # Threshold: 0 the median of the background, 1 Otsu's (1979)
     local:float=0. # If above 0: also brighter than the mean around, of this standard deviation in pixels
-    fill_holes:int|None=None # As in `Split`
+    fill_holes:int|None=None # As in `InstanceParams`
     open:int=0 # Radius of the opening, in pixels
     shrink:int=0 # How far the outline moves in, in pixels; out if negative
-    smooth:float|None=2. # As in `Split`
-    valley:float=.05 # As in `Split`
+    smooth:float|None=2. # As in `InstanceParams`
+    valley:float=.05 # As in `InstanceParams`
     min_area:int=0 # Smallest object kept, in pixels
-    clear_border:bool=False # Drop objects that touch the rim of the image
+    clear_border:bool=False # Drop objects that touch the border of the image
 
     def __post_init__(self):
-        for k, names in (('feature', ('smooth', 'std')), ('polarity', ('bright', 'dark', 'auto'))):
-            must(getattr(self, k) in names, k, f'one of {", ".join(names)}', getattr(self, k))
-        check_at_least(0, sigma=self.sigma, factor=self.factor, local=self.local, open=self.open,
-                       min_area=self.min_area, smooth=self.smooth or 0, fill_holes=self.fill_holes or 0)
+        check_choice('feature', self.feature, ('smooth', 'std'))
+        check_choice('polarity', self.polarity, ('bright', 'dark', 'auto'))
+        for name in ('sigma', 'factor', 'local', 'open', 'min_area'): check_number(name, getattr(self, name), 0)
+        for name in ('smooth', 'fill_holes'): check_number(name, getattr(self, name) or 0, 0)
 
 # %% ../../nbs/segmentation/04_classical.ipynb #ddd67abb
 def _contrast(image, p):

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
-from ..core import InputError, atomic, progress, read_json, shown
+from ..core import InputError, atomic, check_whole, progress, read_json, shown
 from ..data.formats import Image, hushed, read_image, jpeg_pixels, file_kind, tiff_axes, check_tiff_pages, tiff_colours, tiff_metadata, upright, TIFF_CODECS
 from ..data.preprocess import Preprocessing, fill_not_finite, is_finite, mean_std, normalise
 from ..data.preprocess import percentile_limits, set_channels
@@ -450,12 +450,6 @@ def _bands(im, ask, preprocessing, tile, margin, batch):
             yield y0, acc[:, :done]
             carry = acc[:, done:].copy()
 
-# %% ../../nbs/segmentation/02_tiling.ipynb #89855ad2
-def _whole(least, **numbers):
-    for k, v in numbers.items():
-        if not isinstance(v, (int, np.integer)) or isinstance(v, bool) or v < least:
-            raise InputError(f'{k} must be a whole number from {least}, got {shown(repr(v))}')
-
 # %% ../../nbs/segmentation/02_tiling.ipynb #6226998c
 def predict_large(
     source, # What `open_large` takes
@@ -470,8 +464,8 @@ def predict_large(
     limit:int=2**30, # Most bytes that are returned as an array
 ): # Maps (K, H, W) float32: an array, or with `out` a `Maps`. With `tta` also the disagreement, (H, W) or, in <out>_disagreement.npy, (1, H, W)
     "Maps of an image of any size, from overlapping tiles, smoothly blended (Ronneberger 2015 for tiles and reflection). With `tta`, the disagreement is the standard deviation over the views, the largest of the K maps."
-    _whole(1, tile=tile, batch=batch)
-    _whole(0, margin=margin)
+    for name, value in dict(tile=tile, batch=batch).items(): check_whole(name, value, 1)
+    check_whole('margin', margin, 0)
     if tile % 32 or tile <= 2*margin:
         raise InputError(f'tile must be a multiple of 32 and more than twice the margin; got tile={tile}, '
                          f'margin={margin}')
@@ -582,7 +576,7 @@ def objects_large(
     "Labelled objects of a map of any size: a plain TIFF (H, W) that can be memory-mapped, uint16 or, from 65 536 objects, uint32; BigTIFF where needed."
     import tifffile
     maps, out_path = Maps(maps) if isinstance(maps, (str, Path)) else maps, Path(out_path)
-    _whole(1, tile=tile, margin=margin)
+    for name, value in dict(tile=tile, margin=margin).items(): check_whole(name, value, 1)
     if tile < 2*margin:
         raise InputError(f'tile must be at least twice the margin; got tile={tile}, margin={margin}')
     if len(maps.shape) != 3: raise InputError(f'maps must be (K, H, W), got {maps.shape}')

@@ -10,7 +10,7 @@ __all__ = ['as_data_url', 'figure_url', 'thumbnail_url', 'surest', 'comparison_p
 # %% ../../nbs/sharing/04_tour.ipynb #72445993
 import base64, io, sys
 from pathlib import Path
-import numpy as np, pandas as pd
+import pandas as pd
 from ..core import InputError, atomic, shown
 
 # %% ../../nbs/sharing/04_tour.ipynb #34523b79

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Callable
 import numpy as np
 import torch
-from ..core import InputError, seed_all, show_once, shown
+from ..core import InputError, check_choice, check_whole, seed_all, show_once, shown
 from fastcore.basics import patch
 
 # %% ../../nbs/training/02_lr_finder.ipynb #d7fdc899
@@ -366,16 +366,12 @@ def _between(rates, left):
 
 # %% ../../nbs/training/02_lr_finder.ipynb #569a9e01
 def _checked(low, high, steps, sweeps, trial, accumulate, precision):
-    def whole(name, v, least):
-        if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least:
-            raise InputError(f'{name} must be a whole number of {least} or more, got {shown(v)}')
-    for name, v, least in (('steps', steps, 10), ('sweeps', sweeps, 1), ('trial', trial, 4),
-                           ('accumulate', accumulate, 1)):
-        whole(name, v, least)
+    least = dict(steps=10, sweeps=1, trial=4, accumulate=1)
+    for name, value in dict(steps=steps, sweeps=sweeps, trial=trial, accumulate=accumulate).items():
+        check_whole(name, value, least[name])
     if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and 0 < low < high < math.inf):
         raise InputError(f'low and high must be rates above 0, low below high, got {shown(low)} and {shown(high)}')
-    if precision not in ('float32', 'bfloat16'):
-        raise InputError(f"precision must be 'float32' or 'bfloat16', got {shown(precision)}")
+    check_choice('precision', precision, ('float32', 'bfloat16'))
 
 # %% ../../nbs/training/02_lr_finder.ipynb #8836aa51
 def find_lr(
