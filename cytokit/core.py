@@ -435,7 +435,7 @@ def show_once(
     fig, # A matplotlib figure
 ): # The same figure
     "Make a notebook show `fig` once, on the last line of a cell too."
-    fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the picture
+    fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the image
     return fig
 
 # %% ../nbs/00_core.ipynb #cb7bce21

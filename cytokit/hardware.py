@@ -85,8 +85,8 @@ def step_seconds(
 def conv_rate(
     precision:str='float32', # One of `PRECISIONS`
     channels:int=32, # In and out
-    size:int=64, # Side of the picture in pixels
-    batch:int=16, # Pictures
+    size:int=64, # Side of the image in pixels
+    batch:int=16, # Images
     repeats:int=5, # The median counts
 )->float: # Floating-point operations a second
     "Speed of 3×3 convolutions in channels_last, forward and backward."

@@ -274,7 +274,7 @@ def mask_values(
     im, # Of `read_image`
     path, # Its file, for messages
 )->tuple: # (H, W) whole numbers as of `mask_numbers`, and whether they are colours
-    "The numbers of a mask file; JPEG has blurred them, so only black and white can be told apart there."
+    "The numbers of a mask file; JPEG has blurred them, so only black and white can be distinguished there."
     a = mask_numbers(im, path)
     coloured = im.array.ndim == 3 and (im.array[..., 1:] != im.array[..., :1]).any()
     if im.format != 'JPEG': return a, coloured
@@ -294,7 +294,7 @@ def read_labels(
     kind:str|None=None, # One of `LABEL_KINDS`; None: the file's own numbers, 0 and 255 as 0 and 1, of colours and outlines the objects
     classes:list|None=None, # For kind 'class', what stands for 1, 2…: numbers, colours '#rrggbb' or names, see `mask_classes`
     image:str|Path|None=None, # Path of the image, to find it in a COCO file of several
-    full:bool=False, # True: also what was told of the objects
+    full:bool=False, # True: also what was found about the objects
 )->np.ndarray: # (H, W) int32, 0 background; with `full` also a dict: names (the class of each object or None), overlap (pixels), lost and crowd (objects)
     "Labels from a file or folder of any form; `InputError` names it when it cannot be used. Nothing is unpacked or run."
     path = Path(target)
@@ -493,7 +493,7 @@ def to_classes(
     kind:str, # One of `LABEL_KINDS`
     of:list|np.ndarray|None=None, # Instances: the class of object 1, 2…n, (n,) integers from 1; None: all are 1
 )->np.ndarray: # (H, W) int32: 0 background, 1…K-1
-    "One number a class; binary labels and instances are one class beside background, unless `of` tells more."
+    "One number a class; binary labels and instances are one class next to background, unless `of` says more."
     check_choice('kind', kind, LABEL_KINDS)
     a = np.asarray(labels)
     if kind == 'class': return a.astype('i4')

@@ -53,7 +53,7 @@ def _split_name(s, where):
 def build_table(
     rows:list, # (image, target, group, split) of text; '' is missing
     root, # Folder that relative paths start at
-    task:str|None, # 'class' or 'mask'; None: told by the targets
+    task:str|None, # 'class' or 'mask'; None: as the targets say
     where, # File or folder that the rows are from, for messages
 )->pd.DataFrame: # Columns image, target and, where given, group and split; `attrs` name, root, task
     "A table from rows of text; `InputError` where images are missing or a row says too little."
@@ -164,7 +164,7 @@ def read_table(
     target:str='target', # CSV: the column with the class, the number, or the path of the mask
     group:str|None=None, # CSV: the column with the patient, plate… (None: `group`, if it is there). Folder: a regular expression that finds it in the path below the folder
     split:str='split', # CSV: the column with train, valid or test, if there is one
-    task:str|None=None, # 'class', 'number' or 'mask'; None: told by the targets
+    task:str|None=None, # 'class', 'number' or 'mask'; None: as the targets say
 )->pd.DataFrame: # Columns image (absolute path), target (text; float for numbers), group and split where there are any; `attrs`: name, root, task
     "Read what people have into one table. Missing files, missing targets and contradictions are an `InputError`."
     if task not in (None, 'class', 'number', 'mask'):

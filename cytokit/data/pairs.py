@@ -161,7 +161,7 @@ def _try_coco(path, folder, group, drop):
 
 # %% ../../nbs/data/06_pairs.ipynb #362124cc
 def pairs(
-    source, # A folder with images/ and masks/ (or labels/) in it, also below train/, valid/, test/; of images with labels beside them; of BBBC038; a CSV with columns image,target; a COCO .json; or, with `masks`, the folder of images
+    source, # A folder with images/ and masks/ (or labels/) in it, also below train/, valid/, test/; of images with labels next to them; of BBBC038; a CSV with columns image,target; a COCO .json; or, with `masks`, the folder of images
     masks:str|Path|None=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
     group:str|None=None, # A regular expression that finds the group in the image's path below its folder; of a CSV the column
     drop:bool=False, # True: leave out what has no partner

@@ -57,19 +57,19 @@ def _place(r, size, radius, elongation, overlap, at, labels):
 
 # %% ../../nbs/data/03_synthetic.ipynb #8428223b
 def make_cells(
-    seed:int|str, # Which picture
+    seed:int|str, # Which image
     size:int=128, # Side in pixels
     n_cells:int=18, # Cells; fewer when there is no room
     radius:float=9., # Mean radius in pixels
     elongation:float=.25, # Mean logarithm of length over width: 0 round, 0.7 twice as long as wide
     overlap:float=.15, # 0: cells keep apart; 1: they pile up
-    outline:float=.8, # Contrast of the outlines: 1 a step, 0 a slope from the middle of the cell to its rim
+    outline:float=.8, # Contrast of the outlines: 1 a step, 0 a slope from the middle of the cell to its border
     blur:float=.8, # Blur of the microscope, standard deviation in pixels
     noise:float=1., # Noise of the camera; 0 none, 1 a good camera
     background:float=.08, # Uneven light between the cells, as a part of the cells' brightness
     out_of_focus:float=.1, # Part of the cells that lie out of the focal plane
     brightness:float=1., # Brightness of the cells; 1 is about 12 000 grey levels
-)->tuple[np.ndarray, np.ndarray]: # Picture (H, W) uint16; labels (H, W) uint16: 0 background, 1… one number a cell
+)->tuple[np.ndarray, np.ndarray]: # Image (H, W) uint16; labels (H, W) uint16: 0 background, 1… one number a cell
     "Fluorescent-like nuclei and their instance masks."
     check_whole('size', size, 16, 4096)
     check_whole('n_cells', n_cells, 0, 1000)
@@ -332,7 +332,7 @@ def make_mri(
 
 # %% ../../nbs/data/03_synthetic.ipynb #387de8f8
 def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, **dials):
-    "One job a picture; plates differ in brightness, density, background and blur, and hold both classes."
+    "One job an image; plates differ in brightness, density, background and blur, and hold both classes."
     check_number('effect', effect, 0, 10)
     check_whole('per_plate', per_plate, 1, 10000)
     def job(i):
@@ -354,7 +354,7 @@ def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, **dials):
 
 # %% ../../nbs/data/03_synthetic.ipynb #9e66e3a1
 def _texture_sample(n, seed, kinds=THINGS, size=64):
-    "One job a picture; the kinds in turn, each picture its own group."
+    "One job an image; the kinds in turn, each image its own group."
     def job(i):
         k = kinds[i % len(kinds)]
         return [(f'{k}/{k}{i:04d}.png', k, '', make_texture(k, f'{seed} {i}', size), {})]
@@ -381,7 +381,7 @@ def _mri_sample(n, seed, slices=5, effect=1., variation=1., scanners=4, low_bits
 
 # %% ../../nbs/data/03_synthetic.ipynb #6a4b6989
 def _save(path, a, spacing=None, at=None):
-    "Write a picture (PNG, 8 or 16 bits) or, for a Z, Y, X volume, NIfTI with its spacing and place."
+    "Write an image (PNG, 8 or 16 bits) or, for a Z, Y, X volume, NIfTI with its spacing and place."
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.png': Image.fromarray(a).save(path, compress_level=3)
     else:
@@ -415,7 +415,7 @@ def write_sample(
     seed:int=0, # Which sample
     **dials, # See the section of each kind
 )->Path: # `out`
-    "Write a synthetic set: a folder a class, `table.csv` (image, target, group) and `sample.json` (dials and truth)."
+    "Write a synthetic set: a folder a class, `table.csv` (image, target, group) and `sample.json` (settings and truth)."
     check_choice('kind', kind, _SAMPLES)
     known = _dials(kind)
     bad = set(dials) - set(known)

@@ -102,7 +102,7 @@ def severity_curve(
     source, # 'cells', 'mri' or 'textures' for a set of `write_sample`; or a folder of class folders, a CSV, a table
     fault:str, # A name in `FAULTS` that is not a fault of files
     severities:list|np.ndarray|None=None, # Numbers in the fault's unit; of copies, leaks and labels shares. None: 8 from 0 to twice the usual severity, of shares to 1. 0 is always added
-    where:str='train', # Spoil the 'train' images, the 'valid' ones, or 'both'
+    where:str='train', # Corrupt the 'train' images, the 'valid' ones, or 'both'
     seeds:int=2, # Trainings a severity
     epochs:int=6, # Passes over the training images
     preprocessing:Preprocessing|None=None, # How an image is read; None: 64 pixels, percentiles, which heal part of what light and contrast suffer

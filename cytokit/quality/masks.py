@@ -229,7 +229,7 @@ def _of_values(d, kind):
 
 # %% ../../nbs/quality/04_masks.ipynb #36c6a35e
 def _same(d):
-    "One mask for two images: told of the one it fits less."
+    "One mask for two images: reported for the one it fits less."
     some = d[(d.share > 0) & (d.share < 1) & (d.pieces > 1)]
     if 'pixels' not in d: some = some.assign(pixels=some.index)
     for _, s in some[some.hash.duplicated(keep=False)].groupby('hash'):
@@ -403,7 +403,7 @@ def _of_people(d):
 # %% ../../nbs/quality/04_masks.ipynb #9b268e6a
 def mask_findings(
     rows:pd.DataFrame, # Rows of `measure_mask` with the columns file, image, and perhaps annotator and group
-    kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by `mask_kind`
+    kind:str|None=None, # 'binary', 'classes' or 'instances'; None: as `mask_kind` says
 )->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `attrs['kind']`
     "What is wrong with which mask of a set."
     if kind not in (None, *KINDS):
@@ -472,7 +472,7 @@ def _measure_pair(pair):
 # %% ../../nbs/quality/04_masks.ipynb #f6b39a30
 def check_masks(
     pairs:pd.DataFrame, # Paths image and mask (or target), '' for a missing one; perhaps `group` (plate, scanner), `annotator`
-    kind:str|None=None, # 'binary', 'classes' or 'instances'; None: told by the masks, and given back in `attrs['kind']`
+    kind:str|None=None, # 'binary', 'classes' or 'instances'; None: as the masks say, and given back in `attrs['kind']`
     desc:str='Measuring masks', # For the progress bar
 )->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `file` is the mask, or the image that has none
     "Read every pair once, and say what is wrong with which mask. A bad file is a finding and costs no other."

@@ -393,7 +393,7 @@ def _many_sizes(t):
 
 # %% ../../nbs/quality/05_splits.ipynb #58857b21
 def _shortcut_findings(t):
-    "One finding, of all families of measurements from which the class can be told."
+    "One finding, of all families of measurements from which the class can be recognised."
     t = _thin(t, t.target).reset_index(drop=True)
     if t.target.nunique() < 2: return
     need, found = .2 + 1/math.sqrt(t.unit.nunique()), []

@@ -73,7 +73,7 @@ def _above(z, p):
 
 # %% ../../nbs/segmentation/04_classical.ipynb #e7a9e89b
 def _shrunk(fg, n):
-    "The mask moved in by n pixels (out, if negative), by turns over sides and corners; the image goes on beyond its rim."
+    "The mask moved in by n pixels (out, if negative), by turns over sides and corners; the image goes on beyond its border."
     if n < 0: return ~_shrunk(~fg, -n)
     for i in range(n):
         p = np.pad(fg, 1, mode='edge')

@@ -217,7 +217,7 @@ def predictor(
     return predict
 
 # %% ../../nbs/segmentation/05_fit.ipynb #db4e4672
-_BANDS = 2**21 # Pixels of a picture that is looked at in bands of its whole width
+_BANDS = 2**21 # Pixels of an image that is looked at in strips of its whole width
 
 def predict_maps(
     predict, # From `predictor`

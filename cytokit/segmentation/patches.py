@@ -26,7 +26,7 @@ from fastcore.basics import patch
 TARGETS = ('foreground', 'border', 'distance', 'classes')
 
 def _inside(labels):
-    "Pixels of an object all of whose eight neighbours are of it too; the edge of the picture is no rim."
+    "Pixels of an object all of whose eight neighbours are of it too; the edge of the image is not a border."
     return (labels > 0) & (ndimage.minimum_filter(labels, 3, mode='nearest') == labels) & (ndimage.maximum_filter(labels, 3, mode='nearest') == labels)
 
 # %% ../../nbs/segmentation/00_patches.ipynb #7090348d

@@ -95,11 +95,11 @@ def segment(
     out:str|Path|None=None, # The run folder to make; None: `runs/DATE_segment_NAME`
     preprocessing:Preprocessing|None=None, # Channels and intensities; images keep their size
     valid:float=.2, # Share held out (whole groups), where the table has no split
-    kind:str|None=None, # 'binary', 'class' or 'instance'; None: told by the masks
+    kind:str|None=None, # 'binary', 'class' or 'instance'; None: as the masks say
     begun:float|None=None, # When the budget of `seconds` began, on the clock of `time.perf_counter`; None: now
     **settings, # See `SegmentSettings`
 ): # A finished `Segmentation`
-    "Train a UNet on pairs of images and masks, choose its thresholds, score it beside a classical baseline, and leave a run folder."
+    "Train a UNet on pairs of images and masks, choose its thresholds, score it next to a classical baseline, and leave a run folder."
     begun = begun or time.perf_counter()
     s = SegmentSettings(**settings)
     table, kind, why, names, preprocessing = _prepare(source, masks, preprocessing, valid, s.seed, kind)
@@ -108,7 +108,7 @@ def segment(
     if (s.target == 'classes') != (kind == 'class'):
         raise InputError(f'target={s.target} does not go with labels of kind {kind}; leave it out, or say kind=')
     with torch.random.fork_rng(devices=[]):
-        body = make_network(s, preprocessing.channels, 2).body  # missing weights are told before anything is written
+        body = make_network(s, preprocessing.channels, 2).body  # missing weights are reported before anything is written
     s = replace(s, precision=best_precision(s.precision, body, (preprocessing.channels, 128, 128)))
     folder = new_run('segment', table, out, settings=asdict(s), preprocessing=asdict(preprocessing), kind=kind,
                      why=why, classes=names, weights_digest=weights_digest(s))
@@ -604,11 +604,11 @@ def predict(self:Segmentation,
     """Write for each image its labels (TIFF), its objects' measurements (CSV; intensities as in the file) and outlines (GeoJSON); of images of more than 16 million pixels the labels only. A bad file costs no other.
     The table is written as images.csv: a `distance` above 1 means that an image lies outside what was trained on, and `outside` says in what (see `cytokit.quality.novelty`)."""
     out, rows, taken = Path(out), [], set()
-    self.reference  # a damaged one is told before anything is written
+    self.reference  # a damaged one is reported before anything is written
     if out.exists() and not out.is_dir():
         raise InputError(f'{shown(out)}: is a file; give a folder to write into')
     out.mkdir(parents=True, exist_ok=True)
-    self.predictor  # a network that cannot be read is told once, and not of each image
+    self.predictor  # a network that cannot be read is reported once, and not for each image
     for p in progress([Path(p) for p in images], 'Predicting'):
         name = p.stem if p.stem not in taken else f'{p.stem}_{len(taken)}'
         taken.add(name)
@@ -668,7 +668,7 @@ def _write_large(self:Segmentation, image, to, tta):
 # %% ../../nbs/segmentation/06_pipeline.ipynb #635b8bd1
 @patch
 def plot(self:Segmentation):
-    "Loss and Dice by epoch, and the scores beside the classical baseline."
+    "Loss and Dice by epoch, and the scores next to those of the classical baseline."
     import matplotlib.pyplot as plt
     h, t = self.history, self.table
     fig, (a, b, c) = plt.subplots(1, 3, figsize=(11, 2.8), layout='constrained')

@@ -36,7 +36,7 @@ def naming_file(
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #a8bfaf9a
 class LargeImage:
-    "A picture read in windows: `image[y0:y1, x0:x1]` is (h, w, C) in the file's own numbers. `open_large` makes it."
+    "An image read in windows: `image[y0:y1, x0:x1]` is (h, w, C) in the file's own numbers. `open_large` makes it."
     def __init__(self,
         read, # `read(y0, y1, x0, x1)` gives (h, w) or (h, w, C)
         shape:tuple, # (H, W, C)
@@ -259,7 +259,7 @@ def _open_zarr(path):
 def open_large(
     source, # A file or Zarr folder, an array (H, W[, C]) or (C, H, W) with C ≤ 16, an `Image` or a `LargeImage`
 )->'LargeImage': # `.shape` (H, W, C), `.dtype`, `[y0:y1, x0:x1]`
-    "Open a picture of any size: TIFF (also BigTIFF, tiled, pyramids at their finest level), .npy, Zarr and OME-Zarr are read in windows; other files whole, up to 2²⁸ values."
+    "Open an image of any size: TIFF (also BigTIFF, tiled, pyramids at their finest level), .npy, Zarr and OME-Zarr are read in windows; other files whole, up to 2²⁸ values."
     if isinstance(source, LargeImage): return source
     if isinstance(source, np.ndarray): return _arrayed(lambda: source, source.shape, source.dtype)
     im = source if isinstance(source, Image) else None
@@ -335,7 +335,7 @@ def global_scale(
 def _places(
     n, # Length of the axis, in pixels
     tile, # Side of a tile
-    margin, # Pixels at the rim of a tile that are not used
+    margin, # Pixels at the border of a tile that are not used
 ):
     "For each tile of an axis: start, side, first and last pixel it answers for, weights of these."
     side = min(tile, -(-(n + 2*margin)//32)*32)
@@ -372,7 +372,7 @@ class Maps:
 # %% ../../nbs/segmentation/02_tiling.ipynb #cac1129f
 @contextlib.contextmanager
 def _on_disk(path, size):
-    "A full disk is told in one line, if it can be before anything is written."
+    "A full disk is reported in one line, if it can be before anything is written."
     try: Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise InputError(f'{shown(path)}: its folder cannot be made ({e.strerror})') from None
@@ -457,7 +457,7 @@ def predict_large(
     n_maps:int|None=None, # K; None: as the first answer
     preprocessing:Preprocessing|None=None, # Channels and intensities, the same for all tiles (see `global_scale`); None: the file's own numbers
     tile:int=512, # Side of a tile in pixels, a multiple of 32; images that are smaller make smaller tiles
-    margin:int=32, # Rim of a tile that is thrown away; where `predict` reaches no further, the result is that of the whole image
+    margin:int=32, # Border of a tile that is thrown away; where `predict` reaches no further, the result is that of the whole image
     batch:int=4, # Tiles at a time
     out:str|Path|None=None, # A .npy file for the maps; needed when they take more than `limit`
     tta:bool=False, # Average the eight views of test-time augmentation of each tile

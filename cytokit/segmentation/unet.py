@@ -91,10 +91,10 @@ def unet(
     n_in:int, # Channels of the images
     n_out:int=1, # Maps to make
     preset:str='small', # One of `PRESETS`: sets width, depth and fold
-    width:int|None=None, # Channels of the first floor, a multiple of 16; each further floor has twice as many
+    width:int|None=None, # Channels of the first level, a multiple of 16; each further level has twice as many
     depth:int|None=None, # Halvings, 1 to 6
     fold:int|None=None, # Side of the squares of pixels that the first layer folds into channels, 2 of most presets; 1: none, as in 2015, at about three times the cost
-    residual:bool=False, # Add the input of each floor to its output
+    residual:bool=False, # Add the input of each level to its output
 )->'Segmenter': # Random weights, from torch's generator
     "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and pixel unshuffle."
     if preset not in PRESETS:

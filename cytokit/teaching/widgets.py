@@ -240,10 +240,10 @@ def _img(data, alt):
 # %% ../../nbs/teaching/00_widgets.ipynb #459bb1f0
 def explore(
     draw, # Called with the knobs by name; returns a figure or an array as `png` takes them
-    alt:str, # What the picture shows, for those who cannot see it
+    alt:str, # What the image shows, for those who cannot see it
     **knobs, # Name = texts to choose from, (low, high), (low, high, step) or an ipywidgets control
 )->'Shown':
-    "A picture with controls; each starts where `draw`'s default for it is."
+    "An image with controls; each starts where `draw`'s default for it is."
     starts = {k: p.default for k, p in inspect.signature(draw).parameters.items() if p.default is not p.empty}
     controls = {k: _control(v, starts.get(k), k.replace('_', ' ')) for k, v in knobs.items()}
     for c in controls.values():

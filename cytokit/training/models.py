@@ -216,7 +216,7 @@ def weight_settings(
     path, # The weights
     metadata:dict, # Of `read_tensors`
 )->dict: # What was found of arch, mean, std, padding, size, license
-    "What is written beside or inside a weights file: arch, mean, std, padding, size."
+    "What is written next to or inside a weights file: arch, mean, std, padding, size."
     path, said = Path(path), {}
     if (inside := metadata.get('arch')): # In torchvision's words, perhaps
         said['arch'] = re.sub(r'^torchvision\.models\.(\w+).*', r'\1', inside).replace('mobilenet_v2', 'mobilenetv2_100')
