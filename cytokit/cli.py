@@ -247,7 +247,7 @@ def _notes(result):
 def _cost(figures):
     "Estimated and real time and memory in one line."
     estimated = f'Estimated {figures["estimate_seconds"]:.0f} s'
-    if 'estimate_mb' in figures: estimated += f' and {figures["estimate_mb"]:.0f} MB beside the program'
+    if 'estimate_mb' in figures: estimated += f' and {figures["estimate_mb"]:.0f} MB on top of the program'
     took = f'took {figures["train_seconds"]:.0f} s'
     if figures['peak_mb']: took += f' and {figures["peak_mb"]:.0f} MB'
     return f'{estimated}; {took}'

@@ -415,7 +415,7 @@ def labels_kind(
     some = d[d.ids > 0]
     kind = dict(binary='binary', classes='class', instances='instance')[mask_kind(d)]
     if not len(some): why = 'nothing is drawn in any'
-    elif kind == 'binary': why = f'{(some.ids <= 1).mean():.0%} hold one number beside 0'
+    elif kind == 'binary': why = f'{(some.ids <= 1).mean():.0%} hold one number besides 0'
     else:
         why = f'a mask holds {some.ids.median():g} numbers in {some.pieces.median():g} pieces (medians)' + (', so a number is an object' if kind == 'instance' else ', so a number is a class')
     return kind, f'of {len(d)} masks read, ' + why

@@ -101,7 +101,7 @@ def _folder_rows(folder, group):
     rows = []
     for p, r in paths:
         if has_split and r[0].lower() not in SPLIT_NAMES:
-            raise InputError(f'{shown(folder)}: has a train folder, and beside it {shown(r[0])}; keep only '
+            raise InputError(f'{shown(folder)}: has a train folder, and next to it {shown(r[0])}; keep only '
                              'train, valid and test there')
         if len(r) < 2 + has_split:
             raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class')

@@ -37,7 +37,7 @@ from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, pre
 from fastcore.basics import patch
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #b46b33b0
-_WHY = dict(mask_low_contrast='have outlines that the image does not show', mask_shifted='lie beside their image',
+_WHY = dict(mask_low_contrast='have outlines that the image does not show', mask_shifted='are shifted against their image',
             mask_flipped='are turned or mirrored against their image',
             mask_swapped='belong to another image', mask_duplicated='are the same for several images',
             mask_misfit='do not fit their image', mask_missing='are missing')
@@ -66,14 +66,14 @@ def diagnose_flat_dice(
     some = [load_pair(r)[1] > 0 for r in table.head(20).to_dict('records')]
     drawn, deep = sum(m.sum() for m in some), sum(ndimage.binary_erosion(m, np.ones((3, 3))).sum() for m in some)
     if drawn and deep < .1*drawn:
-        out.append('the masks are lines, one or two pixels wide: a pixel beside them is all wrong. Fill them, '
+        out.append('the masks are lines, one or two pixels wide: one pixel off is all wrong. Fill them, '
                    'and learn areas.')
     elif np.median([m.mean() for m in some]) < .02:
         out.append(f'objects cover {np.median([m.mean() for m in some]):.2%} of an image: smaller patches, and '
                    'loss="bce+dice", show the network more of them.')
     if not 3e-4 <= lr <= .05:
         out.append(f'the learning rate is {lr:g}; a UNet of this kind learns between 0.001 and 0.03.')
-    return out or ['no fault of the data was found; train longer, or look at the images beside their masks: '
+    return out or ['no fault of the data was found; train longer, or look at the images next to their masks: '
                    'cytokit segment view RUN']
 
 # %% ../../nbs/segmentation/06_pipeline.ipynb #6c658bff
