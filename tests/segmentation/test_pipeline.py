@@ -137,7 +137,7 @@ def test_why_a_line_is_flat_with_bad_masks(cells, tmp_path):
     from cytokit.data.pairs import pairs
     from cytokit.segmentation.pipeline import diagnose_flat_dice
     flat = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4))
-    for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'lie beside'), (lambda m: m*~ndimage.binary_erosion(m > 0), 'are lines')):
+    for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'are shifted against'), (lambda m: m*~ndimage.binary_erosion(m > 0), 'are lines')):
         home = tmp_path/words.replace(' ', '')
         for d in ('images', 'masks'): (home/d).mkdir(parents=True)
         for p in sorted((cells/'images').glob('*.png')):
