@@ -35,7 +35,7 @@ def _loss(answer, w, area, light):
         return 'That is the sum over all cells; with the mean, the loss does not grow with their number.'
     if is_loss(np.mean(error)): return 'Errors above and below cancel out there: square them first.'
     if is_loss(np.mean(error)**2): return 'Square the error of each cell first; take the mean after that.'
-    if is_loss(np.mean(np.abs(error))): return 'That is the mean size of the errors. It is a loss too; square them here.'
+    if is_loss(np.mean(np.abs(error))): return 'That is the mean size of the errors, a loss too; here, square them.'
     if is_loss(np.sqrt(np.mean(error**2))): return 'That is the root of the loss: leave the root out.'
     if is_loss(np.mean(np.asarray(light)**2)): return 'That is the loss at a weight of 0.'
     return 'Prediction minus light for each cell, squared; then the mean over the cells.'
@@ -49,7 +49,7 @@ def _loss_again(rng):
 
 # %% ../../../nbs/teaching/questions/01_learning.ipynb #08ad27c6
 @Question('learning-gradient', 'a number, the slope of the loss', [
-    'Compute the loss a little to the right, at `w + h`, and a little to the left, at `w - h`. How much do they differ?',
+    'Compute the loss a little to the right, at `w + h`, and to the left, at `w - h`. How much do they differ?',
     'How far apart are the two places? Divide the difference by that distance.',
     'From the left to the right the distance is `2*h`; the loss on the right comes first in the difference.'], """
     h = 1e-4
@@ -122,6 +122,7 @@ def _diverged(answer, rates, losses):
     chosen = np.array([any(np.isclose(a, rate) for a in answer) for rate in rates])
     if not all(any(np.isclose(a, rate) for rate in rates) for a in answer):
         return 'Answer with rates from the list, not with their places or their losses.'
+    if len(answer) == 0: return 'The list is empty, and not every loss fell.'
     if (chosen == grown).all(): return
     slow = ~grown & (losses[:, -1] > .5*losses[:, 0])
     if (chosen & slow).any():
@@ -132,8 +133,8 @@ def _diverged(answer, rates, losses):
 # %% ../../../nbs/teaching/questions/01_learning.ipynb #507188bf
 @twin('learning-diverged')
 def _diverged_again(rng):
-    """Trainings with the rates `again['rates']`; each row of `again['losses']` holds the loss of one of them after 0, 1,
-    2, … 20 steps. Which rates diverged?"""
+    """Trainings with the rates `again['rates']`; each row of `again['losses']` holds the loss of one of them after
+    0, 1, 2, … 20 steps. Which rates diverged?"""
     limit = rng.uniform(.05, .5)
     rates = np.round(np.sort(limit*np.r_[.005, rng.uniform(.1, .9, 3), rng.uniform(1.1, 2, rng.integers(1, 3))]), 4)
     distance = (1 - 2*rates/limit)[:, None]**np.arange(21)
