@@ -92,9 +92,9 @@ def _cost_again(rng):
     'Its accuracy is the share of images of this class. Its sensitivity: how many of the rare cells does it find?',
     'Balanced accuracy is the mean of sensitivity and specificity, and one of the two is 0 here.'], """
     said = np.full(len(truth), np.bincount(truth).argmax())
-    sensitivity = (said[truth == 1] == 1).mean()
-    specificity = (said[truth == 0] == 0).mean()
-    answer = (said == truth).mean(), (sensitivity + specificity)/2
+    rare_found = (said[truth == 1] == 1).mean()
+    others_right = (said[truth == 0] == 0).mean()
+    answer = (said == truth).mean(), (rare_found + others_right)/2
     check_answer('plan-metric', answer, truth=truth)""", as_two_numbers)
 def _metric(answer, truth):
     "Accuracy praises an answer that finds no rare cell; balanced accuracy says that it is worth as much as guessing."
