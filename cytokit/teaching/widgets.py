@@ -6,15 +6,15 @@ Docs: https://cytokit.github.io/cytokit/teaching/widgets.html.md"""
 
 # %% auto #0
 __all__ = ['png', 'is_live', 'Shown', 'marked', 'note', 'say', 'folded', 'save_prediction', 'saved_prediction', 'outcome',
-           'ask_prediction', 'show_prediction', 'explore', 'makes', 'cell_to_run']
+           'ask_prediction', 'show_prediction', 'recall', 'explore', 'makes', 'cell_to_run']
 
 # %% ../../nbs/teaching/00_widgets.ipynb #7afe263c
-import asyncio, base64, html, inspect, io, json, os, re, symtable, threading, time, uuid
+import asyncio, base64, html, inspect, io, json, os, re, symtable, threading, time, uuid, zlib
 import ipywidgets as W
 import numpy as np
 from IPython import get_ipython
 from IPython.display import display
-from ..core import InputError, cache_dir, in_notebook, read_json, shown, write_json
+from ..core import InputError, cache_dir, in_notebook, read_json, require, shown, write_json
 
 # %% ../../nbs/teaching/00_widgets.ipynb #cf9e0c09
 def png(
@@ -216,6 +216,28 @@ def show_prediction(
     came = f'{_came(result)} Run the lesson yourself, and your prediction stands here next to it.'
     display({'text/html': folded('What came? Predict first, then open this.', note(came)), 'text/plain': came},
             raw=True)
+
+# %% ../../nbs/teaching/00_widgets.ipynb #364e9c25
+def _mixed(right, wrong):
+    "All choices, in an order that depends on their text alone."
+    return sorted([right, *wrong], key=lambda choice: zlib.crc32(choice.encode()))
+
+# %% ../../nbs/teaching/00_widgets.ipynb #ab8dad74
+def recall(
+    question:str, # In one sentence
+    right:str, # The right choice
+    why:str, # What is said to it
+    wrong:dict, # Every other choice to what is said to it
+):
+    "A question with choices; each opens on a click, and says why it is right or wrong."
+    require(wrong and right not in wrong, 'wrong', 'a dict of the other choices', wrong)
+    said = {right: note(why, '✓ Right.', '#009E73'),
+            **{choice: note(text, '✗ Not quite.', '#D55E00') for choice, text in wrong.items()}}
+    choices = _mixed(right, wrong)
+    inside = ''.join(folded(choice, said[choice]) for choice in choices)
+    lines = [f'Do you still know? {question}', *[f'☐ {choice}' for choice in choices]]
+    display({'text/html': f'{note(question, "Do you still know?")}<div style="margin: 0 16px">{inside}</div>',
+             'text/plain': '\n  '.join(lines)}, raw=True)
 
 # %% ../../nbs/teaching/00_widgets.ipynb #bfc5ecba
 def _drawn(draw, controls):

@@ -13,6 +13,12 @@ def test_advice_can_be_copied_into_the_lesson(name):
     if exercises.QUESTIONS[name].needs:
         assert f'`{call}`' in exercises.judge(name, 1)[1]
 
+@pytest.mark.parametrize('seed', [0, 1, 2])
+@pytest.mark.parametrize('name', exercises.QUESTIONS)
+def test_the_solution_is_right_with_new_numbers(name, seed):
+    assert exercises.QUESTIONS[name].twin, 'a question has a twin'
+    assert exercises.try_twin(name, seed)[0] is True
+
 def test_a_lesson_asks_only_what_there_is():
     for lesson, cells in CODE.items():
         calls = [line for source in cells for line in source.splitlines() if line.startswith('check_answer(')]
