@@ -304,6 +304,9 @@ def _keep_old(path):
     raise InputError(f'{shown(path)}: there are a thousand old versions of it; delete some')
 
 # %% ../../nbs/teaching/02_editions.ipynb #9cea509c
+def _cells(n): return '1 cell of yours' if n == 1 else f'{n} cells of yours'
+
+# %% ../../nbs/teaching/02_editions.ipynb #e69153b2
 def _update(path, new):
     "Bring a lesson that is there up to date; says what was done."
     try: old = read_notebook(path)
@@ -315,9 +318,9 @@ def _update(path, new):
     carried, left = carry_over(old, new)
     kept = _keep_old(path).name if left else ''
     write_notebook(path, carried)
-    if left: return f'updated; {len(left)} cells of yours have no place in it and are in “{kept}”'
+    if left: return f'updated; {_cells(len(left))} without a place in it, which “{kept}” keeps'
     own = len(own_cells(old, new))
-    return f'updated, with {own} cells of yours' if own else 'updated'
+    return f'updated, with {_cells(own)}' if own else 'updated'
 
 # %% ../../nbs/teaching/02_editions.ipynb #d99a32ab
 def copy_lessons(
