@@ -10,8 +10,9 @@ __all__ = []
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #0e56c4b8
 import functools
 import numpy as np
+import pandas as pd
 from ...core import shown
-from ..exercises import as_function, as_names, is_near, Question
+from ..exercises import as_function, as_names, is_near, Question, twin
 
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #effb05f6
 @Question('baseline-majority', 'a share between 0 and 1', [
@@ -39,6 +40,13 @@ def _majority(answer, table):
         return 'That is what guessing at random gets when the classes are equally large; count how large they are here.'
     return 'Choose the class that is commonest in training, then count how often it is right in validation.'
 
+# %% ../../../nbs/teaching/questions/04_baselines.ipynb #af5bb471
+@twin('baseline-majority')
+def _majority_again(rng):
+    "Another clinic: what accuracy does the majority baseline get on the validation rows of `again['table']`?"
+    split = np.repeat(['train', 'valid'], [60, 30])
+    return dict(table=pd.DataFrame(dict(target=rng.choice(['ill', 'well'], 90, p=[.3, .7]), split=split)))
+
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #81c190ce
 @Question('more-data', 'a number, the gain per doubling', [
     'From the last point but one to the last, the score rose by some points while the data grew by some factor.',
@@ -62,6 +70,14 @@ def _more(answer, sizes, scores):
     return ('Take the last two points of the curve: the rise of the score, divided by the number of doublings '
             'between their sizes.')
 
+# %% ../../../nbs/teaching/questions/04_baselines.ipynb #db49cdf8
+@twin('more-data')
+def _more_again(rng):
+    """Another learning curve, `again['scores']` over `again['sizes']`: by how much does the score grow when the data
+    double, at its end?"""
+    sizes = np.array([50, 100, 100*rng.choice([3, 4, 8])])
+    return dict(sizes=sizes, scores=np.sort(rng.uniform(.6, .95, 3)).round(3))
+
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #a60251b1
 @Question('leak-find', 'a list of patient names', [
     'Look at the patients of the training rows and of the validation rows as two sets.',
@@ -82,6 +98,16 @@ def _leak(answer, table):
     if extra := mine - both:
         return f'{len(extra)} of your {len(mine)} are on one side only, and do no harm there: a leak needs both sides.'
     return 'All of these leak, but they are not all: compare whole sets rather than the first rows.'
+
+# %% ../../../nbs/teaching/questions/04_baselines.ipynb #7e523a52
+@twin('leak-find')
+def _leak_again(rng):
+    "Somebody else has made the split of `again['table']`: which patients leak?"
+    patients = np.array([f'P{k:03}' for k in rng.choice(1000, 12, replace=False)])
+    leaked = rng.choice(patients, int(rng.integers(1, 4)), replace=False)
+    table = pd.DataFrame(dict(group=np.repeat(patients, 5), split=np.repeat(['train', 'valid'], [40, 20])))
+    table.loc[table.group.isin(leaked), 'split'] = np.tile(['train', 'train', 'valid', 'valid', 'valid'], len(leaked))
+    return dict(table=table)
 
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #45bde571
 def _of_the_kit(function):
@@ -132,3 +158,9 @@ def _shuffled(answer):
                 'cheat here, so this control would miss the leak: move the labels of whole patients.')
     if sorted(new.groupby('group').target.first()) != sorted(old.groupby('group').target.first()):
         return 'The classes have changed size: permute the labels that there are, do not draw new ones.'
+
+# %% ../../../nbs/teaching/questions/04_baselines.ipynb #799385d4
+@twin('shuffled-control')
+def _shuffled_again(rng):
+    "Write the function once more in an empty cell, without looking at your first one."
+    return {}

@@ -8,8 +8,17 @@ Docs: https://cytokit.github.io/cytokit/teaching/questions/learning_rate.html.md
 __all__ = []
 
 # %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #621d3aaf
+from types import SimpleNamespace
 import numpy as np
-from ..exercises import Question
+from ..exercises import Question, twin
+
+# %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #c0404e6e
+def _sweep(rng):
+    "Losses of trainings at eleven rates: a wide valley, a steep wall on its right."
+    exponents = np.arange(-5, .1, .5)
+    away = exponents - rng.uniform(-3, -2)
+    losses = .25 + np.where(away < 0, .08, .5)*away**2 + rng.normal(0, .004, len(away))
+    return dict(rates=10**exponents, losses=losses.clip(0, 1.2))
 
 # %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #67873b4d
 @Question('lr-best', 'a learning rate', [
@@ -27,6 +36,12 @@ def _best_rate(answer, rates, losses):
     if x == np.nanargmin(losses): return 'That is the place of the rate in the list, not the rate.'
     if np.isclose(x, rates[np.nanargmax(losses)], rtol=.01): return 'There the loss is highest.'
     return 'Look for the lowest of the losses, and take the rate at the same place.'
+
+# %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #8e82843e
+@twin('lr-best')
+def _best_rate_again(rng):
+    "A sweep on other data gave `again['losses']` at `again['rates']`: which rate was best?"
+    return _sweep(rng)
 
 # %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #bbbbb2cd
 @Question('lr-plateau', 'a factor of 1 or more', [
@@ -51,6 +66,13 @@ def _plateau(answer, rates, losses):
     return ('Keep the rates whose loss is nearer to the lowest than to that of guessing, then divide the largest '
             'of them by the smallest.')
 
+# %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #6bd56a3f
+@twin('lr-plateau')
+def _plateau_again(rng):
+    """A sweep on other data, of two classes, gave `again['losses']` at `again['rates']`: by what factor do the largest
+    and the smallest rate differ that end nearer to the lowest loss than to that of guessing?"""
+    return _sweep(rng)
+
 # %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #ed6920aa
 @Question('lr-cost', 'a share of the training', [
     'The finder counts its steps: `found.steps`.',
@@ -68,3 +90,11 @@ def _cost(answer, found, n_epochs, n_batches):
         return 'That is in epochs; the training has several.'
     if np.isclose(x, 100*found.steps/whole, rtol=.02): return 'In percent; give the share itself.'
     return 'Steps of the finder, divided by the steps of the whole training: epochs times batches.'
+
+# %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #af704623
+@twin('lr-cost')
+def _cost_again(rng):
+    """A finder took `again['found'].steps` steps. What part is that of a training of `again['n_epochs']` epochs of
+    `again['n_batches']` batches?"""
+    found = SimpleNamespace(steps=int(rng.integers(40, 200)))
+    return dict(found=found, n_epochs=int(rng.integers(5, 40)), n_batches=int(rng.integers(20, 400)))

@@ -10,8 +10,12 @@ __all__ = []
 # %% ../../../nbs/teaching/questions/03_look.ipynb #983d7d45
 import csv
 from pathlib import Path
+from tempfile import mkdtemp
 import numpy as np
-from ..exercises import as_number, as_whole_numbers, is_near, Question
+import pandas as pd
+from ...data.synthetic import write_sample
+from ...quality.corrupt import corrupt_dataset, key_path
+from ..exercises import as_number, as_whole_numbers, is_near, Question, twin
 
 # %% ../../../nbs/teaching/questions/03_look.ipynb #6a307a34
 @Question('look-dose', 'a share between 0 and 1', [
@@ -31,6 +35,15 @@ def _severity_share(answer, severities, scores, few):
     if np.abs(severities - x).min() < .005:
         return 'That is one of the severities tried. The curve passes the score of the small set between two of them.'
     return 'Go across from the score of the small set to the curve, and down to the axis of the severity.'
+
+# %% ../../../nbs/teaching/questions/03_look.ipynb #e428b5f9
+@twin('look-dose')
+def _severity_share_again(rng):
+    """Another curve: `again['scores']` over the shares of wrong labels in `again['severities']`; a small set with
+    right labels reaches `again['few']`. What share of wrong labels costs as much as taking the small set?"""
+    severities = np.array([0, .1, .2, .3])
+    scores = .97 - severities*rng.uniform(.8, 1.4)
+    return dict(severities=severities, scores=scores, few=float(np.interp(rng.uniform(.05, .25), severities, scores)))
 
 # %% ../../../nbs/teaching/questions/03_look.ipynb #e049f719
 @Question('look-game', 'a list of eight numbers or more', [
@@ -57,6 +70,16 @@ def _key_numbers(key):
     with open(key, newline='') as f: rows = list(csv.DictReader(f))
     return {Path(r[c]).stem for r in rows for c in ('file', 'other') if r[c] and (c == 'file' or r['fault'] != 'label')}
 
+# %% ../../../nbs/teaching/questions/03_look.ipynb #c9dc9196
+@twin('look-game')
+def _game_again(rng):
+    """A new set with new faults: the images are in the folder that lies next to the file `again['key']`. Show them on
+    a sheet, as in the lesson, and give the numbers of at least eight that you suspect."""
+    home, seed = Path(mkdtemp()), int(rng.integers(2**31))
+    good = write_sample('cells', home/'good', n=64, per_plate=4, effect=2., seed=seed)
+    faults = ['dark', 'saturated', 'bright', 'border', 'inverted', 'corrupt', 'blur', 'noise']
+    return dict(key=key_path(corrupt_dataset(good, home/'corrupted', faults, n_each=2, seed=seed)))
+
 # %% ../../../nbs/teaching/questions/03_look.ipynb #1f2dc387
 def _share_and_kinds(answer):
     share, kinds = answer
@@ -82,3 +105,15 @@ def _marks_read(answer, marks):
         return 'Not each of these was missed altogether: look for a recall of 0, and give a list.'
     if missed - kinds:
         return f'The share is right; {len(missed - kinds)} more of the kinds were missed altogether.'
+
+# %% ../../../nbs/teaching/questions/03_look.ipynb #90dcb23a
+@twin('look-marks')
+def _marks_read_again(rng):
+    """Another checker was scored in `again['marks']`: what share of the faults did it find, and which kinds did it
+    miss altogether?"""
+    kinds = rng.permutation(['dark', 'blur', 'label', 'depth', 'exact', 'noise'])
+    recall = rng.choice([.25, .5, .75, 1], size=len(kinds))
+    recall[:rng.integers(1, 4)] = 0
+    precision = np.where(recall > 0, .9, np.nan)
+    rows = dict(fault=['all', *kinds], recall=[recall.mean(), *recall], precision=[.9, *precision])
+    return dict(marks=pd.DataFrame(rows))

@@ -9,7 +9,8 @@ __all__ = []
 
 # %% ../../../nbs/teaching/questions/08_segment.ipynb #fa9015e2
 import numpy as np
-from ..exercises import as_two_numbers, is_near, Question
+import pandas as pd
+from ..exercises import as_two_numbers, is_near, Question, twin
 
 # %% ../../../nbs/teaching/questions/08_segment.ipynb #06d9ca92
 @Question('segment-ap', 'a number between 0 and 1', [
@@ -33,6 +34,13 @@ def _ap(answer, matches):
         return 'That is F1, which counts the matched twice; AP divides by all rows once.'
     return 'Found, divided by found, missed and made up together.'
 
+# %% ../../../nbs/teaching/questions/08_segment.ipynb #c78434bb
+@twin('segment-ap')
+def _ap_again(rng):
+    "The objects of another image are in `again['matches']`. What is its AP?"
+    counts = rng.integers(2, 30, 3)
+    return dict(matches=pd.DataFrame(dict(outcome=np.repeat(['matched', 'missed', 'extra'], counts))))
+
 # %% ../../../nbs/teaching/questions/08_segment.ipynb #c652e375
 @Question('segment-range', 'a number of cells', [
     'First the highest Dice in the table, `sweep.dice.max()`.',
@@ -54,6 +62,16 @@ def _range(answer, sweep):
     if is_near(x, good.sum()):
         return 'That is how many thresholds are left; what is the largest count among them, and the smallest?'
     return 'Among the rows whose Dice is at most 0.02 below the best: the largest count less the smallest.'
+
+# %% ../../../nbs/teaching/questions/08_segment.ipynb #1a0f7d2d
+@twin('segment-range')
+def _range_again(rng):
+    """Another network, at the thresholds of the table `again['sweep']`. Among all thresholds whose Dice is at most
+    0.02 below the best, how far apart are the largest and the smallest count?"""
+    threshold = np.arange(.1, .95, .1)
+    best = rng.uniform(.4, .6)
+    dice = .92 - .3*(threshold - best)**2
+    return dict(sweep=pd.DataFrame(dict(threshold=threshold, dice=dice, count=10 + 12*threshold**rng.uniform(1, 3))))
 
 # %% ../../../nbs/teaching/questions/08_segment.ipynb #28f36f82
 @Question('segment-line', 'two numbers, the Dice of the line and that of the area', [
@@ -82,6 +100,19 @@ def _line(answer, line, area):
         return 'The area is right. The line is moved by one pixel too, and compared with the line.'
     return 'Move each mask by one pixel to the right, and give its Dice with the mask where it was.'
 
+# %% ../../../nbs/teaching/questions/08_segment.ipynb #690f670d
+@twin('segment-line')
+def _line_again(rng):
+    """Another outline, `again['line']`, and the same filled, `again['area']`. Move each by one pixel to the right and
+    compare it with itself: which Dice do the two get?"""
+    top, left = rng.integers(4, 10, 2)
+    height, width = rng.integers(10, 18, 2)
+    area = np.zeros((32, 32), 'u1')
+    area[top:top + height, left:left + width] = 1
+    line = area.copy()
+    line[top + 1:top + height - 1, left + 1:left + width - 1] = 0
+    return dict(line=line, area=area)
+
 # %% ../../../nbs/teaching/questions/08_segment.ipynb #bae63c75
 @Question('segment-waste', 'a share between 0 and 1', [
     'Of a tile of side `tile` only the middle is kept: what is its side?',
@@ -99,3 +130,10 @@ def _waste(answer, tile, margin):
         return 'That is the share of one row; a tile loses rows and columns.'
     if is_near(x, 100*(1 - kept(2*margin)**2), .5): return 'In percent; give the share itself.'
     return 'The area that is thrown away, over the area of the tile.'
+
+# %% ../../../nbs/teaching/questions/08_segment.ipynb #5c7ec1e8
+@twin('segment-waste')
+def _waste_again(rng):
+    """Other tiles, of `again['tile']` pixels a side with an overlap of `again['margin']`: what share of the pixels is
+    computed and thrown away?"""
+    return dict(tile=int(rng.choice([256, 512, 1024])), margin=int(rng.integers(16, 64)))

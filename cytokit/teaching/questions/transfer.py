@@ -8,8 +8,9 @@ Docs: https://cytokit.github.io/cytokit/teaching/questions/transfer.html.md"""
 __all__ = []
 
 # %% ../../../nbs/teaching/questions/06_transfer.ipynb #3bb93c45
+from collections import OrderedDict
 import numpy as np
-from ..exercises import as_numbers, as_text, Question
+from ..exercises import as_numbers, as_text, Question, twin
 
 # %% ../../../nbs/teaching/questions/06_transfer.ipynb #32d57d56
 @Question('low-bits', 'a whole number, the grey levels that are left', [
@@ -35,6 +36,18 @@ def _bits(answer, image, brain):
     if n > 256: return 'Eight bits hold 256 levels at most.'
     return 'Squeeze the whole image first, then count the different values among the pixels of the brain.'
 
+# %% ../../../nbs/teaching/questions/06_transfer.ipynb #b4105d33
+@twin('low-bits')
+def _bits_again(rng):
+    """Another scan, `again['image']`, with its own hot pixel: how many grey levels are left where `again['brain']` is
+    True, when the whole image is squeezed from its minimum to its maximum into 0 to 255?"""
+    image = rng.integers(80, 120, (32, 32)).astype('u2')
+    brain = np.zeros(image.shape, bool)
+    brain[8:24, 8:24] = True
+    image[brain] = rng.integers(300, 300 + rng.integers(200, 600), brain.sum())
+    image[0, 0] = rng.integers(20_000, 60_000)
+    return dict(image=image, brain=brain)
+
 # %% ../../../nbs/teaching/questions/06_transfer.ipynb #744d5bd8
 @Question('frozen-count', 'a whole number of parameters', [
     'Frozen means that the backbone keeps its weights. What is left to train?',
@@ -51,6 +64,15 @@ def _frozen(answer, model):
     if n == every - head: return 'These are the frozen ones: the others are trained.'
     if n == weight: return 'Nearly: a linear layer also has biases.'
     return 'Only the head is trained: count the weights and biases of `model.head`.'
+
+# %% ../../../nbs/teaching/questions/06_transfer.ipynb #b6019133
+@twin('frozen-count')
+def _frozen_again(rng):
+    "Another network, `again['model']`: how many of its parameters are trained when all but its head is frozen?"
+    from torch import nn
+    width, n_classes = int(rng.integers(32, 512)), int(rng.integers(2, 12))
+    body = nn.Sequential(nn.Conv2d(1, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return dict(model=nn.Sequential(OrderedDict(body=body, head=nn.Linear(width, n_classes))))
 
 # %% ../../../nbs/teaching/questions/06_transfer.ipynb #3e9159e7
 @Question('discriminative-rates', 'a list of three numbers: rates for the early layers, the late layers and the head', [
@@ -78,6 +100,13 @@ def _rates(answer, lr):
     if head < 3*early:
         return 'These are nearly the same: from the early layers to the head the rates should differ by several times.'
 
+# %% ../../../nbs/teaching/questions/06_transfer.ipynb #ee4e897a
+@twin('discriminative-rates')
+def _rates_again(rng):
+    """Here the rate `again['lr']` suits the head. Write down three rates, for the early layers, the late layers and
+    the head."""
+    return dict(lr=float(10**rng.uniform(-4, -2)))
+
 # %% ../../../nbs/teaching/questions/06_transfer.ipynb #eadd1ead
 @Question('fair-verdict', "the name of a method, or 'cannot tell'", [
     (
@@ -102,3 +131,12 @@ def _conclusion(answer, difference):
     if 'cannot tell' in (right, answer):
         return 'Mark the interval on a line together with 0. A winner needs the whole of it on one side; is it so here?'
     return 'Look at the sign: the difference is the score of the first method less that of the second.'
+
+# %% ../../../nbs/teaching/questions/06_transfer.ipynb #91d89ffc
+@twin('fair-verdict')
+def _conclusion_again(rng):
+    """The difference of two other methods is `again['difference']`. Which one is better? The name of a method, or
+    `'cannot tell'`."""
+    mean, half = rng.normal(0, .05), rng.uniform(.02, .08)
+    methods = list(rng.permutation(['small', 'frozen', 'finetune', 'logistic'])[:2])
+    return dict(difference=dict(methods=methods, mean=mean, low=mean - half, high=mean + half))
