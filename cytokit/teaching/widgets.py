@@ -98,9 +98,10 @@ def note(
     return f'<div style="border-left: 4px solid {colour}; padding: 4px 12px; margin: 4px 0">{word}{marked(text)}</div>'
 
 # %% ../../nbs/teaching/00_widgets.ipynb #2af41e04
-def say(text, word='', colour='#0072B2'):
-    "Display a `note` at once, wherever in a cell it is called."
-    display({'text/html': note(text, word, colour), 'text/plain': f'{word} {text}'.strip()}, raw=True)
+def say(text, word='', colour='#0072B2', **metadata):
+    "Display a `note` at once, wherever in a cell it is called; `metadata` is saved with the output."
+    display({'text/html': note(text, word, colour), 'text/plain': f'{word} {text}'.strip()}, raw=True,
+            metadata=metadata)
 
 # %% ../../nbs/teaching/00_widgets.ipynb #5ab84e11
 def folded(
