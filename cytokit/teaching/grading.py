@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/teaching/grading.html.md"""
 __all__ = ['lesson_of', 'student_of', 'sources_of', 'tries_of', 'Submission', 'read_submission', 'find_submissions', 'Limits',
            'guard_writes', 'judge_cells', 'mark_question', 'serve', 'mark_lesson', 'grade', 'check_on_new_numbers']
 
-# %% ../../nbs/teaching/03_grading.ipynb #83b97e79
+# %% ../../nbs/teaching/03_grading.ipynb #44cadce3
 import ast, contextlib, json, os, select, signal, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -19,7 +19,7 @@ from .editions import asked, code_cells, lesson_files, make_edition, own_cells, 
 from .editions import read_notebook, solved
 from .exercises import CHECKED, QUESTIONS, judge, try_twin
 
-# %% ../../nbs/teaching/03_grading.ipynb #88fc1530
+# %% ../../nbs/teaching/03_grading.ipynb #46dd060f
 def lesson_of(
     nb:dict, # A notebook
     path, # Its file
@@ -35,7 +35,7 @@ def lesson_of(
     best = max(common, key=common.get, default='')
     return best if best and common[best] else ''
 
-# %% ../../nbs/teaching/03_grading.ipynb #ef128593
+# %% ../../nbs/teaching/03_grading.ipynb #5edda785
 def student_of(
     path, # A file in `folder`
     folder,
@@ -47,12 +47,12 @@ def student_of(
     rest = Path(path).stem.replace(lesson, '').strip(' _-.')
     return rest or Path(path).stem
 
-# %% ../../nbs/teaching/03_grading.ipynb #2de18838
+# %% ../../nbs/teaching/03_grading.ipynb #b2bb47a6
 def _cell_of(edition):
     "Id of each cell of a lesson that asks a question, to its questions."
     return {cell.get('id'): asked(cell['source']) for cell in code_cells(edition) if asked(cell['source'])}
 
-# %% ../../nbs/teaching/03_grading.ipynb #f5574a20
+# %% ../../nbs/teaching/03_grading.ipynb #dbd5f435
 def sources_of(
     nb:dict, # A student's notebook
     edition:dict, # The student's edition of its lesson
@@ -70,7 +70,7 @@ def sources_of(
             for name in asks.get(cell.get('id'), []): found.setdefault(name, above)
     return found
 
-# %% ../../nbs/teaching/03_grading.ipynb #d8d4e285
+# %% ../../nbs/teaching/03_grading.ipynb #6eff92f3
 def tries_of(
     nb:dict, # A student's notebook
 )->dict: # Question to the number of answers that were checked
@@ -86,7 +86,7 @@ def tries_of(
             tries[name] = max(tries.get(name, 0), kept['tries'])
     return tries
 
-# %% ../../nbs/teaching/03_grading.ipynb #8c59064f
+# %% ../../nbs/teaching/03_grading.ipynb #32fa344e
 @dataclass
 class Submission:
     "A notebook that was handed in."
@@ -97,7 +97,7 @@ class Submission:
     tries: dict = field(default_factory=dict) # As `tries_of` gives them
     fault: str = '' # Why it cannot be marked
 
-# %% ../../nbs/teaching/03_grading.ipynb #4aa5a4f3
+# %% ../../nbs/teaching/03_grading.ipynb #76b1a005
 def read_submission(
     path, # A file in `folder`
     folder,
@@ -119,10 +119,10 @@ def read_submission(
     if language not in (None, 'python'): found.fault = f'written for {shown(language)}, expected a notebook for Python'
     return found
 
-# %% ../../nbs/teaching/03_grading.ipynb #a013b8ce
+# %% ../../nbs/teaching/03_grading.ipynb #dc60a375
 def _is_hidden(path): return any(part.startswith('.') for part in path.parts)
 
-# %% ../../nbs/teaching/03_grading.ipynb #d6226f59
+# %% ../../nbs/teaching/03_grading.ipynb #ed1febd0
 def find_submissions(
     folder, # With the notebooks of a class, in folders of each student or with names in the file names
     editions:dict, # Name of a lesson to its student's edition
@@ -134,14 +134,14 @@ def find_submissions(
     if not paths: raise InputError(f'{shown(folder)}: no notebook in it; expected files that end in .ipynb')
     return [read_submission(path, folder, editions) for path in paths]
 
-# %% ../../nbs/teaching/03_grading.ipynb #53f4bfed
+# %% ../../nbs/teaching/03_grading.ipynb #cfd4006a
 @dataclass
 class Limits:
     "What the code of one notebook may use."
     seconds: float = 20. # For all its questions together
     memory: float = 2000. # MB, on top of what the lesson itself holds
 
-# %% ../../nbs/teaching/03_grading.ipynb #b5c5074f
+# %% ../../nbs/teaching/03_grading.ipynb #ceeec948
 _FORBIDDEN = ('os.system', 'os.exec', 'os.posix_spawn', 'os.fork', 'os.forkpty', 'os.kill', 'os.killpg', 'pty.spawn',
               'subprocess.Popen', 'socket.connect', 'socket.bind', 'socket.getaddrinfo')
 _CHANGES = ('os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.chmod', 'os.chown', 'os.link', 'os.symlink',
@@ -152,14 +152,14 @@ def _writes(mode, flags):
     if isinstance(mode, str): return any(letter in mode for letter in 'wax+')
     return bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
 
-# %% ../../nbs/teaching/03_grading.ipynb #fcdfef21
+# %% ../../nbs/teaching/03_grading.ipynb #7c12abef
 def _below(path, folder):
     "Whether a path lies in `folder`; a number is a file that is open already."
     if isinstance(path, int): return True
     real = os.path.realpath(os.fsdecode(path))
     return real == '/dev/null' or os.path.commonpath([real, folder]) == folder
 
-# %% ../../nbs/teaching/03_grading.ipynb #7170af72
+# %% ../../nbs/teaching/03_grading.ipynb #421e3596
 def guard_writes(
     folder, # The only place where this process may write from now on
 ):
@@ -173,13 +173,13 @@ def guard_writes(
             raise PermissionError('while notebooks are marked, files can be written in the current folder only')
     sys.addaudithook(watch)
 
-# %% ../../nbs/teaching/03_grading.ipynb #5d909f7e
+# %% ../../nbs/teaching/03_grading.ipynb #ba3d9bcb
 def _held():
     "Bytes of address space that this process holds; None where the system does not say."
     try: return int(Path('/proc/self/statm').read_text().split()[0])*os.sysconf('SC_PAGE_SIZE')
     except (OSError, ValueError): return None
 
-# %% ../../nbs/teaching/03_grading.ipynb #a9195a9c
+# %% ../../nbs/teaching/03_grading.ipynb #1796dd8d
 def _limit(limits):
     "Set the limits of this process."
     import resource
@@ -190,13 +190,13 @@ def _limit(limits):
     seconds = int(limits.seconds) + 2
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
-# %% ../../nbs/teaching/03_grading.ipynb #fe5efd88
+# %% ../../nbs/teaching/03_grading.ipynb #5c2e4873
 def _needed(name, namespace):
     "What the check of a question needs, from the variables of the lesson."
     call = ast.parse(QUESTIONS[name].call).body[0].value
     return {word.arg: eval(compile(ast.Expression(word.value), name, 'eval'), namespace) for word in call.keywords}
 
-# %% ../../nbs/teaching/03_grading.ipynb #25646c3c
+# %% ../../nbs/teaching/03_grading.ipynb #74c0f37b
 def judge_cells(
     shell, # An IPython shell that has run the lesson up to the question
     name:str, # Of the question
@@ -216,7 +216,7 @@ def judge_cells(
     best = next((result for result in results if result[0]), results[-1])
     return (best[0], stopped) if stopped and not best[0] else best
 
-# %% ../../nbs/teaching/03_grading.ipynb #b4bab5a3
+# %% ../../nbs/teaching/03_grading.ipynb #11dcf81f
 def _student(shell, name, sources, limits, out):
     "In the copy of the process: run, judge, write the result as JSON, and end."
     result = dict(right=None, text='The code ended the process')
@@ -231,12 +231,12 @@ def _student(shell, name, sources, limits, out):
             right, text = judge_cells(shell, name, sources)
             result = dict(right=right, text=text)
     except MemoryError: result = dict(right=None, text='Memory ran out')
-    except BaseException as e: result.setdefault('text', f'{type(e).__name__}: {shown(e, 100)}')
+    except BaseException as e: result['text'] = f'The code ended with {type(e).__name__}: {shown(e, 100)}'
     finally:
         with contextlib.suppress(BaseException): os.write(out, json.dumps(result).encode()[:60_000])
         os._exit(0)
 
-# %% ../../nbs/teaching/03_grading.ipynb #133f7b1a
+# %% ../../nbs/teaching/03_grading.ipynb #3940bd25
 def _read_until(pipe, end):
     "What comes out of a pipe until it is closed; None when time is up before."
     data = b''
@@ -247,7 +247,7 @@ def _read_until(pipe, end):
         data += more
     return data
 
-# %% ../../nbs/teaching/03_grading.ipynb #f52a3662
+# %% ../../nbs/teaching/03_grading.ipynb #5c3d9af2
 def mark_question(
     shell, # An IPython shell that has run the lesson up to the question
     name:str, # Of the question
@@ -273,7 +273,7 @@ def mark_question(
     else: result = json.loads(data)
     return dict(result, seconds=seconds)
 
-# %% ../../nbs/teaching/03_grading.ipynb #6290b4f4
+# %% ../../nbs/teaching/03_grading.ipynb #b82e938e
 def _new_shell():
     "An IPython shell without history; figures are drawn into nothing."
     from IPython.core.interactiveshell import InteractiveShell
@@ -282,7 +282,7 @@ def _new_shell():
     config.HistoryManager.enabled = False
     return InteractiveShell.instance(config=config)
 
-# %% ../../nbs/teaching/03_grading.ipynb #e4b70be4
+# %% ../../nbs/teaching/03_grading.ipynb #d08c6a6c
 def _run(shell, source):
     "Run a cell of the lesson itself; its error is raised."
     done = shell.run_cell(source, silent=True)
@@ -290,7 +290,7 @@ def _run(shell, source):
     if error: raise error
     if 'matplotlib.pyplot' in sys.modules: sys.modules['matplotlib.pyplot'].close('all')
 
-# %% ../../nbs/teaching/03_grading.ipynb #7a8e7d9e
+# %% ../../nbs/teaching/03_grading.ipynb #62f53585
 def _mark_all(shell, name, students, limits, say):
     "Mark one question of all students; each has what is left of its time."
     for number, student in enumerate(students):
@@ -302,7 +302,7 @@ def _mark_all(shell, name, students, limits, say):
             student['left'] -= result.pop('seconds')
         say(dict(student=number, question=name, **result))
 
-# %% ../../nbs/teaching/03_grading.ipynb #c7e000e3
+# %% ../../nbs/teaching/03_grading.ipynb #4fc83c61
 def serve():
     "The process of one lesson: a job as JSON on stdin, a line of JSON for each answer on stdout."
     job, out = json.load(sys.stdin), os.fdopen(os.dup(1), 'w')
@@ -314,12 +314,13 @@ def serve():
     shell = _new_shell()
     for cell in job['cells']:
         try:
+            _run(shell, cell)  # with `answer = ...`: a question may stand below lines that it needs
             for name in asked(cell): _mark_all(shell, name, students, limits, say)
-            _run(shell, solved(cell) if asked(cell) else cell)
+            if asked(cell): _run(shell, solved(cell))
         except Exception as e: return say(dict(fault=f'{type(e).__name__}: {shown(e)}', cell=cell[:80]))
     say(dict(done=True))
 
-# %% ../../nbs/teaching/03_grading.ipynb #0c2dafb2
+# %% ../../nbs/teaching/03_grading.ipynb #ee8847ea
 def mark_lesson(
     path, # A lesson
     submissions:list, # Of this lesson
@@ -341,7 +342,7 @@ def mark_lesson(
         raise InputError(f'{shown(path)}: the lesson itself does not run ({shown(why, 300)})')
     return lines[:-1]
 
-# %% ../../nbs/teaching/03_grading.ipynb #731d7d06
+# %% ../../nbs/teaching/03_grading.ipynb #e1126360
 def _rows(submission, questions, marks):
     "The rows of one notebook; one without a question for a file that cannot be marked."
     base = dict(student=submission.student, lesson=submission.lesson, file=submission.file)
@@ -357,7 +358,7 @@ def _rows(submission, questions, marks):
         rows.append(dict(base, question=name, right=False, tries=0, note=f'This question {known}'))
     return rows
 
-# %% ../../nbs/teaching/03_grading.ipynb #d2949a4f
+# %% ../../nbs/teaching/03_grading.ipynb #27cca916
 def _twice(table):
     "Say it where two files come from one student and are of one lesson."
     files = table.groupby(['student', 'lesson'])['file'].transform('nunique')
@@ -366,7 +367,7 @@ def _twice(table):
     table.loc[more, 'note'] = (said + table.loc[more, 'note']).str.strip()
     return table
 
-# %% ../../nbs/teaching/03_grading.ipynb #774054e3
+# %% ../../nbs/teaching/03_grading.ipynb #8c046a52
 def grade(
     folder, # With the notebooks of a class
     limits:Limits|None=None, # For the code of each notebook; None: 20 seconds, 2000 MB
@@ -395,7 +396,7 @@ def grade(
     columns = ['student', 'lesson', 'file', 'question', 'right', 'tries', 'note']
     return _twice(pd.DataFrame(rows, columns=columns))
 
-# %% ../../nbs/teaching/03_grading.ipynb #e1500ff3
+# %% ../../nbs/teaching/03_grading.ipynb #d804e86e
 def check_on_new_numbers(
     name:str, # Of a question
     seeds:int=3, # So many twins
