@@ -25,15 +25,19 @@ def _pixel(answer, patch, around):
     right = products.sum()
     if is_near(answer, right): return
     if is_near(answer, (patch*around[::-1, ::-1]).sum()):
-        return 'That is with the kernel turned by 180°. Networks do not turn it: the upper left weight meets the upper left pixel.'
+        return ('That is with the kernel turned by 180°. Networks do not turn it: the upper left weight meets the '
+                'upper left pixel.')
     if is_near(answer, (patch*around.T).sum()):
         return 'Rows and columns of the kernel are exchanged: its first row meets the first row of the pixels.'
     if is_near(answer, (patch@around).sum()) or is_near(answer, (around@patch).sum()):
         return 'That is a product of matrices, `@`. Here each weight meets one pixel only: `*`.'
     if is_near(answer, products.mean(), .05): return 'That is the mean of the nine products; the response is their sum.'
-    if is_near(answer, np.abs(products).sum()): return 'Some weights are negative, and their products count against the others.'
-    if is_near(answer, patch.sum()): return 'That is the sum of the pixels. Multiply each of them with its weight first.'
-    if is_near(answer, products[1, 1]): return 'That is the product in the middle only; the others belong to the response too.'
+    if is_near(answer, np.abs(products).sum()):
+        return 'Some weights are negative, and their products count against the others.'
+    if is_near(answer, patch.sum()):
+        return 'That is the sum of the pixels. Multiply each of them with its weight first.'
+    if is_near(answer, products[1, 1]):
+        return 'That is the product in the middle only; the others belong to the response too.'
     return 'Multiply each weight with the pixel under it, watch the signs, and add the nine products.'
 
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #1c8a95a4
@@ -66,12 +70,12 @@ def _silent(kernel, image):
 @Question('filter-edge', 'a kernel, three rows of three numbers', [
     'It must be silent on a flat image. What must its nine weights add up to?',
     'It must be silent where only the rows differ. So within each row the weights must add up to 0 too.',
-    'A kernel answers to what looks like it: cut 3×3 pixels with the edge out of `edge`, and take their mean away.'], """
+    'A kernel answers to what looks like it: cut 3×3 pixels with the edge out of `edge`, and subtract their mean.'], """
     cut = edge[1:4, 1:4]
     answer = cut - cut.mean()
     check_answer('filter-edge', answer, edge=edge, other=other)""", _as_kernel)
 def _edge(answer, edge, other):
-    "Many kernels can do this: what they share is a sum of 0, and a slope in the direction in which the image gets brighter."
+    "Many kernels can do this. They share a sum of 0, and a slope in the direction in which the image gets brighter."
     edge, other = np.asarray(edge, float), np.asarray(other, float)
     if not np.any(answer): return 'All weights are 0: it answers to nothing.'
     if not _silent(answer, np.ones((5, 5))):
@@ -85,7 +89,8 @@ def _edge(answer, edge, other):
         return 'It answers to `edge`, but to `other` as well. What changes along the edge only must cancel.'
     rounding = 1e-3*np.abs(at_edge).max()
     if at_edge.min() < -rounding and at_edge.max() > rounding:
-        return 'It answers with both signs, on either side of the edge. One side of the kernel must count for, the other against.'
+        return ('It answers with both signs, on either side of the edge. One side of the kernel must count for, the '
+                'other against.')
     if at_edge.max() <= rounding: return 'It answers to `edge`, but with a negative number: turn all signs round.'
 
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #4f66fc9c
@@ -112,7 +117,8 @@ def _size(answer, n, k, p, s):
     if is_near(answer, right): return
     if is_near(answer, right - 1): return 'Nearly: the place where the kernel starts counts too.'
     if is_near(answer, (n + p - k)//s + 1): return 'Padding is put on both sides.'
-    if is_near(answer, (n - k)//s + 1): return 'The padding is missing: it makes the image larger before the kernel slides.'
+    if is_near(answer, (n - k)//s + 1):
+        return 'The padding is missing: it makes the image larger before the kernel slides.'
     if is_near(answer, n + 2*p - k + 1): return 'That is for a stride of 1; how many of these places are left?'
     if is_near(answer, n//s) or is_near(answer, n/s):
         return 'The stride divides, but the side of the kernel and the padding matter too.'
@@ -122,8 +128,8 @@ def _size(answer, n, k, p, s):
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #47b30a65
 @twin('filter-size')
 def _size_again(rng):
-    """An image of side `again['n']`, a kernel of side `again['k']`, padding `again['p']` on each side, stride `again['s']`:
-    what is the side of the response?"""
+    """An image of side `again['n']`, a kernel of side `again['k']`, padding `again['p']` on each side, stride
+    `again['s']`: what is the side of the response?"""
     k = int(rng.integers(2, 8))
     return dict(n=int(rng.integers(20, 300)), k=k, p=int(rng.integers(0, k//2 + 1)), s=int(rng.integers(1, 5)))
 
@@ -153,13 +159,13 @@ def _weights(answer, n_in, n_out, side):
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #13d8d0ea
 @twin('filter-weights')
 def _weights_again(rng):
-    """A layer has `again['n_in']` channels at its input, and `again['n_out']` kernels of side `again['side']`, each with one
-    bias. How many weights is that, biases included?"""
+    """A layer has `again['n_in']` channels at its input, and `again['n_out']` kernels of side `again['side']`, each
+    with one bias. How many weights is that, biases included?"""
     return dict(n_in=int(rng.integers(2, 65)), n_out=int(rng.integers(2, 129)), side=int(rng.choice([1, 3, 5, 7])))
 
-# %% ../../../nbs/teaching/questions/02_filters.ipynb #d183b057
+# %% ../../../nbs/teaching/questions/02_filters.ipynb #2530e04e
 def _field(layers, grows=True, early=False):
-    "Receptive field of layers (side, stride); with `grows=False` the jump stays 1, with `early` it grows before the layer."
+    "Field of layers (side, stride); with `grows=False` the jump stays 1, with `early` it grows before the layer."
     field, jump = 1, 1
     for side, stride in layers:
         if early: jump *= stride
@@ -188,7 +194,8 @@ def _receptive_field(answer, layers):
         return 'A stride counts for the layers after it: add to the field first, then let the jump grow.'
     if is_near(answer, right - 1): return 'The field begins with 1: the pixel itself.'
     if is_near(answer, sum(side for side, _ in layers)):
-        return 'That is the sum of the sides. Neighbouring places overlap, so a layer adds one less than its side, times the jump.'
+        return ('That is the sum of the sides. Neighbouring places overlap, so a layer adds one less than its side, '
+                'times the jump.')
     if is_near(answer, np.prod([stride for _, stride in layers])):
         return 'That is the jump, the distance between neighbours at the end; how far does one of them see?'
     return 'Layer by layer: add (side − 1) times the jump to the field, then multiply the jump by the stride.'
