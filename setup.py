@@ -1,6 +1,26 @@
-"All metadata stands in settings.ini; this file reads it and nothing else."
+"All metadata stands in settings.ini; this file reads it, and puts the lessons into the package."
+import json, shutil
 from configparser import ConfigParser
+from pathlib import Path
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithLessons(build_py):
+    "The lessons of nbs/lessons go into the wheel as cytokit/lessons, without their outputs."
+    def run(self):
+        super().run()
+        if self.editable_mode: return
+        folder = Path(self.build_lib)/'cytokit/lessons'
+        shutil.rmtree(folder, ignore_errors=True)  # those of an earlier build
+        folder.mkdir(parents=True)
+        for path in sorted(Path('nbs/lessons').glob('*.ipynb')):
+            lesson = json.loads(path.read_text(encoding='utf-8'))
+            for cell in lesson['cells']:
+                if cell['cell_type'] == 'code': cell.update(outputs=[], execution_count=None)
+            text = json.dumps(lesson, indent=1, ensure_ascii=False)
+            (folder/path.name).write_text(text + '\n', encoding='utf-8')
+
 
 cfg = ConfigParser(delimiters=['='], interpolation=None)
 cfg.read('settings.ini', encoding='utf-8')
@@ -13,5 +33,6 @@ setup(version=c['version'], author=c['author'], author_email=c['author_email'], 
       long_description=open('README.md', encoding='utf-8').read(), long_description_content_type='text/markdown',
       packages=find_packages(include=['cytokit', 'cytokit.*']),
       package_data={'cytokit': ['*.pyi', 'py.typed', 'weights/*']},
+      cmdclass={'build_py': BuildWithLessons},
       install_requires=lines('requirements'), extras_require={k.strip(): v.split() for k, v in extras.items()},
       entry_points={'console_scripts': [c['console_scripts']], 'nbdev': ['cytokit=cytokit._modidx:d']})

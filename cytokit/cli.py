@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'GroupColumn', 'Plan', 'Masks', 'SegmentRun', 'main',
            'entry', 'sample', 'train', 'compare', 'predict', 'resume', 'rerun', 'fetch', 'lr', 'check', 'machine',
-           'cache', 'segment_train', 'segment_predict', 'segment_evaluate', 'segment_view']
+           'cache', 'segment_train', 'segment_predict', 'segment_evaluate', 'segment_view', 'lessons']
 
 # %% ../nbs/90_cli.ipynb #6e1cedfe
 import contextlib, errno, inspect, re, sys, time
@@ -570,3 +570,16 @@ def segment_view(
     out = out or result.folder/'view.png'
     result.view().savefig(out, dpi=110)
     print(f'{shown(out)} written')
+
+# %% ../nbs/90_cli.ipynb #52317d4b
+@app.command()
+def lessons(
+    folder:Annotated[Path, typer.Argument(help='Where the lessons go; made if missing.')],
+    edition:_declare(str, '--edition', 'student, or instructor: with solutions and notes.') = 'student',
+    update:_declare(bool, '--update', 'Bring lessons that are there up to date; answers in them are kept.') = False,
+):
+    "Copy the lessons of the course into a folder, ready to open in Jupyter."
+    from cytokit.teaching.editions import copy_lessons
+    done = copy_lessons(folder, edition, update)
+    for name, what in done.items(): print(f'{name}: {what}')
+    print(f'Open them with: jupyter lab {shown(folder)}')
