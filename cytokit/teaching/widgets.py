@@ -10,7 +10,7 @@ __all__ = ['MAX_FRAMES', 'MAX_BYTES', 'png', 'is_live', 'Shown', 'marked', 'note
            'cell_to_run']
 
 # %% ../../nbs/teaching/00_widgets.ipynb #7afe263c
-import asyncio, base64, html, inspect, io, itertools, json, math, os, re, symtable, threading, time, uuid, zlib
+import asyncio, base64, functools, html, inspect, io, itertools, json, math, os, re, symtable, threading, time, uuid, zlib
 import ipywidgets as W
 import numpy as np
 from types import SimpleNamespace
@@ -59,9 +59,11 @@ body:not(:has(.jp-OutputArea-child)) .NAME {display: none}
 </style>"""
 
 class Shown:
-    "Something to move or click: `widget` where there is a kernel, `still` (HTML) and `text` anywhere else."
+    "Something to move or click: `widget` where there is a kernel, `still` (HTML, or a function that makes it) and `text` anywhere else."
     def __init__(self, widget, still, text):
-        self.widget, self.still, self.text = widget, still, text
+        self.widget, self._still, self.text = widget, still, text
+    @functools.cached_property
+    def still(self): return self._still() if callable(self._still) else self._still
     def __repr__(self): return self.text
     def _repr_mimebundle_(self, **kwargs):
         if not is_live(): return {'text/html': self.still, 'text/plain': self.text}
@@ -385,7 +387,7 @@ def explore(
     at = ', '.join(f'{k.replace("_", " ")} = {_plainly(c.value)}' for k, c in controls.items())
     one = _img(first, alt)
     if is_live(): still = one + note(f'{at}. Run this cell in Jupyter to change it.', 'A still:')
-    else: still = _moving(draw, controls, one, at)
+    else: still = functools.partial(_moving, draw, controls, one, at)
     return Shown(W.VBox([*controls.values(), picture, wrong]), still, f'{alt} ({at})'.strip())
 
 # %% ../../nbs/teaching/00_widgets.ipynb #2932f74c
