@@ -545,7 +545,8 @@ def segment_evaluate(
     "Score a UNet and the classical baseline on other pairs."
     for path in (json, csv): check_writable(path)
     from cytokit.data.datasets import write_csv
-    from cytokit.segmentation.pipeline import Segmentation, parts_text
+    from cytokit.segmentation.pipeline import Segmentation
+    from cytokit.segmentation.scoring import parts_text
     e = Segmentation(run).evaluate(source, masks)
     print(e.table.to_string(index=False, float_format='{:.3f}'.format))
     if len(e.parts): print(parts_text(e.result['parts']))

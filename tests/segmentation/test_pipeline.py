@@ -127,7 +127,7 @@ def test_images_of_one_name_and_groups(tmp_path):
 
 def test_why_a_line_is_flat(cells):
     from cytokit.data.pairs import pairs
-    from cytokit.segmentation.pipeline import diagnose_flat_dice
+    from cytokit.segmentation.scoring import diagnose_flat_dice
     flat, table = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4)), pairs(cells)
     assert diagnose_flat_dice(pd.DataFrame(dict(train_loss=[1, .2, .1], dice=[.1, .7, .8])), table, 1e-2) == []
     assert any('learning rate is 1e-06' in s for s in diagnose_flat_dice(flat, table, 1e-6))
@@ -135,7 +135,7 @@ def test_why_a_line_is_flat(cells):
 
 def test_why_a_line_is_flat_with_bad_masks(cells, tmp_path):
     from cytokit.data.pairs import pairs
-    from cytokit.segmentation.pipeline import diagnose_flat_dice
+    from cytokit.segmentation.scoring import diagnose_flat_dice
     flat = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4))
     for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'are shifted against'), (lambda m: m*~ndimage.binary_erosion(m > 0), 'are lines')):
         home = tmp_path/words.replace(' ', '')
