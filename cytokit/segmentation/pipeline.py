@@ -27,7 +27,8 @@ from ..quality.novelty import Reference, large_traits
 from ..data.annotations import labels_kind, mask_classes
 from ..data.pairs import load_pair, pairs, show_pair
 from .patches import load_pixels
-from .tiling import naming_file, to_input, objects_large, open_large, predict_large
+from ..data.windows import naming_file, open_large
+from .tiling import to_input, objects_large, predict_large
 from ..training.budget import Clock
 from ..training.runs import RunResult, make, new_run, read_run, reading
 from ..training.fit import weights_digest

@@ -5,7 +5,8 @@ import numpy as np, pytest, tifffile
 from cytokit.core import InputError
 from cytokit.data.formats import read_image
 from cytokit.data.synthetic import make_cells
-from cytokit.segmentation.tiling import Maps, objects_large, open_large, predict_large
+from cytokit.segmentation.tiling import Maps, objects_large, predict_large
+from cytokit.data.windows import open_large
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f'{SHARED} is not here')
@@ -23,7 +24,8 @@ import numpy as np
 from scipy import ndimage
 import tifffile
 from cytokit.data.preprocess import Preprocessing
-from cytokit.segmentation.tiling import global_scale, objects_large, open_large, predict_large
+from cytokit.segmentation.tiling import global_scale, objects_large, predict_large
+from cytokit.data.windows import open_large
 inside = 0
 def timed(f):
     def g(x):
@@ -71,7 +73,7 @@ def test_memory_and_truth_of_a_slide(tmp_path):
 @pytest.mark.parametrize('stage', ['maps.npy', 'labels.tif'])
 def test_an_interrupt_leaves_nothing_half_written(tmp_path, stage):
     write_slide(tmp_path/'slide.tif', 1500)
-    slow = CODE.replace("b = np.stack", "time.sleep(.2 if stage == 'maps.npy' else 0); b = np.stack").replace('split = timed(lambda m:', "split = timed(lambda m: time.sleep(.2 if stage != 'maps.npy' else 0) or").replace("'/labels.tif')", "'/labels.tif', tile=256, margin=64)")
+    slow = CODE.replace("b = np.stack", "time.sleep(.2 if stage == 'maps.npy' else 0); b = np.stack").replace('split = timed(lambda m:', "split = timed(lambda m: time.sleep(.2 if stage != 'maps.npy' else 0) or").replace("'/labels.tif')", "'/labels.tif', tile=256, overlap=64)")
     (tmp_path/'job.py').write_text(f'import signal; signal.signal(signal.SIGINT, signal.default_int_handler); stage = {stage!r}\n' + slow)  # a shell may have it ignored
     p = subprocess.Popen([sys.executable, tmp_path/'job.py', tmp_path/'slide.tif', tmp_path], stderr=subprocess.PIPE, text=True, env=ENV)
     end = time.time() + 40
@@ -140,14 +142,14 @@ def test_zarr(tmp_path, version):
 def test_labels_need_32_bits_when_there_are_many(tmp_path):
     dots = np.zeros((1, 600, 600), 'f4'); dots[:, ::2, ::2] = 1
     from scipy import ndimage
-    assert objects_large(dots, lambda m: ndimage.label(m[0])[0], tmp_path/'n.tif', tile=128, margin=16) == 90000
+    assert objects_large(dots, lambda m: ndimage.label(m[0])[0], tmp_path/'n.tif', tile=128, overlap=16) == 90000
     a = tifffile.memmap(tmp_path/'n.tif')
     assert a.dtype == np.uint32 and (np.sort(a[a > 0]) == np.arange(1, 90001)).all()
 
 def test_a_long_object_over_many_blocks_is_one(tmp_path):
     from scipy import ndimage
     m = np.zeros((1, 500, 500), 'f4'); m[0, 5:495, 5] = m[0, 494, 5:495] = m[0, 5:495, 494] = 1; m[0, 200:210, 200:210] = 1
-    n = objects_large(m, lambda m: ndimage.label(m[0])[0], tmp_path/'n.tif', tile=100, margin=20)
+    n = objects_large(m, lambda m: ndimage.label(m[0])[0], tmp_path/'n.tif', tile=100, overlap=20)
     assert n == 2
 
 def test_touching_cells_split_by_watershed_are_those_of_the_whole_image(tmp_path):
@@ -159,14 +161,14 @@ def test_touching_cells_split_by_watershed_are_those_of_the_whole_image(tmp_path
         depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 2)
         return watershed(-depth, ndimage.label((depth == ndimage.maximum_filter(depth, 9)) & inside)[0], mask=inside)
     m = normalise(make_cells(0, 640, 1000, overlap=.7)[0], Preprocessing())[None]  # clumps of up to 273 pixels
-    n, truth = objects_large(m, split, tmp_path/'n.tif', tile=256, margin=128), split(m)
+    n, truth = objects_large(m, split, tmp_path/'n.tif', tile=256, overlap=128), split(m)
     pairs = np.unique(np.stack([truth.ravel(), tifffile.imread(tmp_path/'n.tif').ravel().astype('i4')]), axis=1)
     assert n == truth.max() and pairs.shape[1] == n + 1
 
 def test_pixels_that_are_no_numbers(tmp_path):
     from cytokit.data.preprocess import Preprocessing
     a = GREY.astype('f4'); a[:40] = np.nan; a[50, 50] = np.inf
-    got = predict_large(a, lambda x: x.transpose(0, 3, 1, 2), preprocessing=Preprocessing(), tile=64, margin=8)
+    got = predict_large(a, lambda x: x.transpose(0, 3, 1, 2), preprocessing=Preprocessing(), tile=64, overlap=8)
     assert np.isfinite(got).all() and (got[0, :40] == 0).all() and got[0, 50, 50] == 1
 
 def test_bad_files(tmp_path):
