@@ -426,8 +426,7 @@ def tune_instances(
 def _spacing(spacing, unit):
     "Rows and columns of a pixel in `unit`, and the unit; (1, 1) and 'px' without a spacing."
     if spacing is None:
-        require(unit in (None, 'px'), 'unit',
-                "'px' where there is no spacing (give the size of a pixel, such as spacing=(0.5, 0.5))", unit)
+        require(unit in (None, 'px'), 'unit', "'px' where there is no spacing, such as spacing=(0.5, 0.5)", unit)
         return (1., 1.), 'px'
     s = np.asarray(spacing, float) if np.ndim(spacing) else np.full(2, spacing, float)
     valid = s.shape == (2,) and np.isfinite(s).all() and (s > 0).all()
@@ -460,7 +459,7 @@ def measure_objects(
     labels, # (H, W) whole numbers; gaps in the numbers do no harm
     # (H, W) or (H, W, C): adds mean, sd, min, max of each channel (`mean_0`, …), in the image's own units
     image:np.ndarray|None=None,
-    spacing:float|tuple|None=None, # Height and width of a pixel in `unit`; one number if they are square; None: in pixels
+    spacing:float|tuple|None=None, # Height and width of a pixel in `unit`, or one number for both; None: in pixels
     unit='px', # Unit of the spacing
 )->pd.DataFrame: # A row an object, in the order of labels; see below
     """Measure every object (scikit-image's `regionprops`).

@@ -13,8 +13,11 @@ DATA = Path(__file__).resolve().parents[3]/'shared/data'
 CHO, NUCLEI, MEMBRANES = DATA/'cytounet_examples/bbbc030_cho', DATA/'nuclei', DATA/'isbi_membrane/train'
 
 @pytest.mark.parametrize('maps, said', [
-    (np.zeros((8, 8), 'f4'), 'map\\[None\\]'), (np.zeros((2, 0, 8), 'f4'), 'at least one'), (np.zeros((0, 8, 8), 'f4'), 'at least one'), (np.zeros((1, 1, 8, 8), 'f4'), 'K, H, W'),
-    (np.full((2, 8, 8), np.nan, 'f4'), 'NaN'), (np.full((1, 8, 8), np.inf, 'f4'), 'sigmoid'), (np.full((1, 8, 8), -.1), 'sigmoid'), (np.full((1, 8, 8), 'a'), 'numbers'), (np.full((2, 8, 8), 255, 'u1'), 'sigmoid')])
+    (np.zeros((8, 8), 'f4'), 'map\\[None\\]'), (np.zeros((2, 0, 8), 'f4'), 'at least one'),
+    (np.zeros((0, 8, 8), 'f4'), 'at least one'), (np.zeros((1, 1, 8, 8), 'f4'), 'K, H, W'),
+    (np.full((2, 8, 8), np.nan, 'f4'), 'NaN'), (np.full((1, 8, 8), np.inf, 'f4'), 'sigmoid'),
+    (np.full((1, 8, 8), -.1), 'sigmoid'), (np.full((1, 8, 8), 'a'), 'numbers'),
+    (np.full((2, 8, 8), 255, 'u1'), 'sigmoid')])
 def test_bad_maps(maps, said):
     with pytest.raises(InputError, match=said): separate_instances(maps)
 
@@ -29,8 +32,11 @@ def test_tiny_empty_full(shape, tmp_path):
         for k in (1, 2):
             l = separate_instances(np.full((k, *shape), v, 'f4'))
             assert l.shape == shape and l.dtype == np.int32 and l.max() == v
-        for smooth in (None, 0, 2.): assert separate_instances(np.full((1, *shape), v, 'f4'), InstanceParams(smooth=smooth, fill_holes=0)).max() == v
-        assert len(measure_objects(l, l)) == v and len(json.loads(write_geojson(tmp_path/'a.geojson', l).read_text())['features']) == v
+        for smooth in (None, 0, 2.):
+            assert separate_instances(np.full((1, *shape), v, 'f4'),
+                                      InstanceParams(smooth=smooth, fill_holes=0)).max() == v
+        assert len(measure_objects(l, l)) == v
+        assert len(json.loads(write_geojson(tmp_path/'a.geojson', l).read_text())['features']) == v
         assert (read_image(write_labels(tmp_path/'a.tif', l)).array == l).all()
         show_objects(l, l)
         assert classical(l).max() == 0  # a picture of one brightness holds nothing
@@ -40,7 +46,8 @@ def test_tiny_empty_full(shape, tmp_path):
 def test_every_object_is_one_piece_and_nothing_is_lost():
     from scipy import ndimage as ndi
     for i in range(20):
-        r = rng('pieces', i); m = np.clip(ndi.gaussian_filter(r.standard_normal((2, 70, 90)), (0, 2.5, 2.5))*4 + .4, 0, 1).astype('f4')
+        r = rng('pieces', i)
+        m = np.clip(ndi.gaussian_filter(r.standard_normal((2, 70, 90)), (0, 2.5, 2.5))*4 + .4, 0, 1).astype('f4')
         fg = m[0] > .5
         for k in (1, 2):
             l = separate_instances(m[:k], InstanceParams(fill_holes=0))
@@ -52,13 +59,17 @@ def test_every_object_is_one_piece_and_nothing_is_lost():
 def test_labels_that_are_none():
     x, l = make_cells('bad', size=64, n_cells=4)
     for bad, said in ((l*1., 'whole'), (l[None], 'one image'), (-l.astype('i4'), '0 or more'), (l[:0], 'H, W')):
-        for f in (measure_objects, lambda a: write_labels('/tmp/x.tif', a), lambda a: write_geojson('/tmp/x.geojson', a), lambda a: show_objects(x, a)):
+        for f in (measure_objects, lambda a: write_labels('/tmp/x.tif', a),
+                  lambda a: write_geojson('/tmp/x.geojson', a), lambda a: show_objects(x, a)):
             with pytest.raises(InputError, match=said): f(bad)
     for bad in (x[:-1], x[None], np.array(['a'])):
         with pytest.raises(InputError, match='like its labels'): measure_objects(l, bad)
     for bad in ((1, 2, 3), (1, 0), (1, np.nan), -1):
         with pytest.raises(InputError, match='spacing'): measure_objects(l, spacing=bad, unit='µm')
-    for f in (lambda: fit_classical([x], [l[:9]]), lambda: fit_classical([x], [l, l]), lambda: fit_classical([x], [l*1.]), lambda: fit_classical([], []), lambda: classical(x, Classical(channel=3)) if x.ndim == 3 else classical(np.dstack([x, x]), Classical(channel=3))):
+    for f in (lambda: fit_classical([x], [l[:9]]), lambda: fit_classical([x], [l, l]),
+              lambda: fit_classical([x], [l*1.]), lambda: fit_classical([], []),
+              lambda: classical(x, Classical(channel=3)) if x.ndim == 3
+              else classical(np.dstack([x, x]), Classical(channel=3))):
         with pytest.raises(InputError): f()
 
 def test_more_than_65535_objects(tmp_path):
@@ -69,7 +80,8 @@ def test_more_than_65535_objects(tmp_path):
     assert f.array.dtype == np.uint32 and (f.array == l).all() and f.spacing == (.5, .5)
     assert len(json.loads(write_geojson(tmp_path/'a.geojson', l).read_text())['features']) == 90_000
     high = np.zeros((9, 9), 'u4'); high[2:4, 2:4] = 2**32 - 1
-    assert measure_objects(high).label.tolist() == [2**32 - 1] and (read_image(write_labels(tmp_path/'b.tif', high)).array == high).all()
+    assert measure_objects(high).label.tolist() == [2**32 - 1]
+    assert (read_image(write_labels(tmp_path/'b.tif', high)).array == high).all()
     with pytest.raises(InputError, match='4 294'): write_labels(tmp_path/'c.tif', high.astype('u8') + 1)
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -85,9 +97,11 @@ def test_the_score_of_the_table_is_that_of_overlap():
         x, l = make_cells(f'table {i}', size=96, n_cells=12, overlap=.4); truths.append(l.astype('i4')*7)
         maps.append(np.clip(x/x.max() + rng(i).standard_normal(x.shape)*.05, 0, 1)[None].astype('f4'))
     s, t = tune_instances(maps, truths)
-    assert t.score[0] == pytest.approx(score_objects((a, separate_instances(m, s)) for a, m in zip(truths, maps)).mean_ap.mean())
+    assert t.score[0] == pytest.approx(score_objects((a, separate_instances(m, s))
+                                                     for a, m in zip(truths, maps)).mean_ap.mean())
     s, t = tune_instances(maps, truths, score=lambda a, b: -abs(len(np.unique(a)) - len(np.unique(b))))
-    assert t.score[0] == t.score.max() == np.mean([-abs(len(np.unique(a)) - 1 - separate_instances(m, s).max()) for a, m in zip(truths, maps)])
+    assert t.score[0] == t.score.max() == np.mean([-abs(len(np.unique(a)) - 1 - separate_instances(m, s).max())
+                                                   for a, m in zip(truths, maps)])
 
 def test_thresholds_are_those_of_all_images():
     "Two of three images are a little better at a low threshold, the others much better at a high one; a part of them must not lead the search astray."
@@ -124,7 +138,8 @@ def test_membranes_stay_nets():
 def test_nuclei(tmp_path):
     t = pd.read_csv(NUCLEI/'images.csv'); t = t[t.split == 'train'].reset_index(drop=True)
     rows = np.random.default_rng(100).permutation(len(t))[150:190]  # the preprocessing was fitted on the 150 before
-    pairs = [(read_image(NUCLEI/f'labels/{i}.png').array, read_image(NUCLEI/f'images/{i}.png').array) for i in t.id[rows]]
+    pairs = [(read_image(NUCLEI/f'labels/{i}.png').array, read_image(NUCLEI/f'images/{i}.png').array)
+             for i in t.id[rows]]
     p = Classical(sigma=.5, polarity='auto', factor=.8, local=39.2, open=2, smooth=3.9, min_area=30)
     found = [classical(x, p) for _, x in pairs]
     s = score_objects((a, f) for (a, _), f in zip(pairs, found))

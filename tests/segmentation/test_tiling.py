@@ -16,7 +16,8 @@ def write_slide(path, size, **options):
     field, r = make_cells(0, 1024, 600)[0].astype('f4'), np.random.default_rng(0)
     n = -(-size//256)
     tiles = ((field[j%4*256:j%4*256+256, i%4*256:i%4*256+256] + r.normal(0, 60, (256, 256)).astype('f4')).clip(0, 65535).astype('u2') for j in range(n) for i in range(n))
-    tifffile.imwrite(path, tiles, shape=(size, size), dtype='u2', **dict(dict(tile=(256, 256), compression='zlib', photometric='minisblack'), **options))
+    tifffile.imwrite(path, tiles, shape=(size, size), dtype='u2',
+                     **dict(dict(tile=(256, 256), compression='zlib', photometric='minisblack'), **options))
 
 CODE = '''
 import json, resource, sys, time
@@ -68,16 +69,20 @@ def test_memory_and_truth_of_a_slide(tmp_path):
     assert got.shape == (2, 3000, 3000) and abs(got[0] - whole).max() < 1e-5 and abs(got[1] - whole*whole).max() < 1e-5
     labels, truth = tifffile.memmap(tmp_path/'labels.tif'), ndimage.label(got[0] > .25)[0]
     pairs = np.unique(truth.ravel().astype('i8')*2**32 + labels.ravel())
-    assert told['objects'] == truth.max() and len(pairs) == truth.max() + 1 and sorted(p.name for p in tmp_path.iterdir()) == ['job.py', 'labels.tif', 'maps.npy', 'slide.tif']
+    assert told['objects'] == truth.max() and len(pairs) == truth.max() + 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['job.py', 'labels.tif', 'maps.npy', 'slide.tif']
 
 @pytest.mark.parametrize('stage', ['maps.npy', 'labels.tif'])
 def test_an_interrupt_leaves_nothing_half_written(tmp_path, stage):
     write_slide(tmp_path/'slide.tif', 1500)
     slow = CODE.replace("b = np.stack", "time.sleep(.2 if stage == 'maps.npy' else 0); b = np.stack").replace('split = timed(lambda m:', "split = timed(lambda m: time.sleep(.2 if stage != 'maps.npy' else 0) or").replace("'/labels.tif')", "'/labels.tif', tile=256, overlap=64)")
-    (tmp_path/'job.py').write_text(f'import signal; signal.signal(signal.SIGINT, signal.default_int_handler); stage = {stage!r}\n' + slow)  # a shell may have it ignored
-    p = subprocess.Popen([sys.executable, tmp_path/'job.py', tmp_path/'slide.tif', tmp_path], stderr=subprocess.PIPE, text=True, env=ENV)
+    # a shell may have it ignored
+    (tmp_path/'job.py').write_text(f'import signal; signal.signal(signal.SIGINT, signal.default_int_handler); stage = {stage!r}\n' + slow)
+    p = subprocess.Popen([sys.executable, tmp_path/'job.py', tmp_path/'slide.tif', tmp_path], stderr=subprocess.PIPE,
+                         text=True, env=ENV)
     end = time.time() + 40
-    while time.time() < end and p.poll() is None and not list(tmp_path.glob(f'.tmp-*{Path(stage).suffix}')): time.sleep(.05)
+    while time.time() < end and p.poll() is None and not list(tmp_path.glob(f'.tmp-*{Path(stage).suffix}')):
+        time.sleep(.05)
     time.sleep(.3); p.send_signal(signal.SIGINT)
     assert 'KeyboardInterrupt' in p.communicate(timeout=30)[1]
     assert not (tmp_path/stage).exists() and not list(tmp_path.glob('.tmp-*'))
@@ -93,16 +98,23 @@ def test_real_files_read_as_read_image_reads_them():
 r = np.random.default_rng(1)
 GREY, RGB = r.integers(0, 60000, (130, 170)).astype('u2'), r.integers(0, 256, (130, 170, 3)).astype('u1')
 @pytest.mark.parametrize('name,a,options', [
-    ('bilevel', GREY > 30000, {}), ('float', GREY.astype('f4')/7, dict(tile=(32, 32), compression='zlib', predictor=3)), ('white is zero', GREY, dict(photometric='miniswhite', tile=(64, 64))),
+    ('bilevel', GREY > 30000, {}),
+    ('float', GREY.astype('f4')/7, dict(tile=(32, 32), compression='zlib', predictor=3)),
+    ('white is zero', GREY, dict(photometric='miniswhite', tile=(64, 64))),
     ('palette', (GREY//256).astype('u1'), dict(photometric='palette', colormap=r.integers(0, 256, (3, 256)).astype('u2')*257)), ('alpha', np.dstack([RGB, RGB[..., :1]]), dict(photometric='rgb', extrasamples=['unassalpha'], tile=(64, 64))),
-    ('jpeg', RGB, dict(compression='jpeg', tile=(64, 64), photometric='ycbcr')), ('planar strips', RGB.transpose(2, 0, 1).copy(), dict(photometric='rgb', planarconfig='separate', rowsperstrip=11, compression='lzw')),
-    ('2 channels', np.dstack([GREY, GREY]), {}), ('signed', GREY.astype('i4')*-3, dict(byteorder='>')), ('turned', GREY, dict(extratags=[(274, 'H', 1, 6, True)])), ('lzma', GREY, dict(compression='lzma', rowsperstrip=9)),
+    ('jpeg', RGB, dict(compression='jpeg', tile=(64, 64), photometric='ycbcr')),
+    ('planar strips', RGB.transpose(2, 0, 1).copy(),
+     dict(photometric='rgb', planarconfig='separate', rowsperstrip=11, compression='lzw')),
+    ('2 channels', np.dstack([GREY, GREY]), {}), ('signed', GREY.astype('i4')*-3, dict(byteorder='>')),
+    ('turned', GREY, dict(extratags=[(274, 'H', 1, 6, True)])),
+    ('lzma', GREY, dict(compression='lzma', rowsperstrip=9)),
     ('ome', np.stack([GREY, GREY//2]), dict(ome=True, metadata=dict(axes='CYX', PhysicalSizeX=.5, PhysicalSizeY=.5), tile=(64, 64))), ('5 channels', np.stack([GREY//k for k in range(1, 6)]), dict(imagej=True, metadata=dict(axes='CYX')))])
 def test_tiffs_of_every_kind(tmp_path, name, a, options):
     tifffile.imwrite(tmp_path/'a.tif', a, **options)
     whole, im = read_image(tmp_path/'a.tif'), open_large(tmp_path/'a.tif')
     b = whole.array.reshape(*whole.array.shape[:2], -1)
-    assert im.shape == b.shape and im.dtype == b.dtype and (im[:, :] == b).all() and (im[60:70, 33:99] == b[60:70, 33:99]).all() and im.spacing == whole.spacing and im.unit == whole.unit
+    assert im.shape == b.shape and im.dtype == b.dtype and (im[:, :] == b).all()
+    assert (im[60:70, 33:99] == b[60:70, 33:99]).all() and im.spacing == whole.spacing and im.unit == whole.unit
 
 def test_jpeg_with_shared_tables(tmp_path):
     from PIL import Image
@@ -111,7 +123,9 @@ def test_jpeg_with_shared_tables(tmp_path):
 
 def test_a_full_disk_is_told(tmp_path):
     code = "import resource, numpy as np; from cytokit.segmentation.tiling import predict_large; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); predict_large(np.zeros((900, 900)), lambda x: x.transpose(0, 3, 1, 2), out='m.npy')"
-    p = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=dict(ENV, PYTHONPATH=str(Path(__file__).resolve().parents[2])), capture_output=True, text=True)
+    p = subprocess.run([sys.executable, '-c', code], cwd=tmp_path,
+                       env=dict(ENV, PYTHONPATH=str(Path(__file__).resolve().parents[2])), capture_output=True,
+                       text=True)
     assert 'InputError: m.npy: no room on the disk' in p.stderr and not list(tmp_path.iterdir())
 
 def test_a_pyramid_is_read_at_its_finest_level(tmp_path):
@@ -121,15 +135,18 @@ def test_a_pyramid_is_read_at_its_finest_level(tmp_path):
         for k in (2, 4): t.write(big[::k, ::k], tile=(64, 64), subfiletype=1, compression='zlib')
     with tifffile.TiffWriter(tmp_path/'pages.tif') as t:
         for k in (4, 1): t.write(big[::k, ::k], tile=(64, 64), compression='zlib')
-    for n in ('p.ome.tif', 'pages.tif'): assert (open_large(tmp_path/n)[100:300, 5:77][..., 0] == big[100:300, 5:77]).all()
+    for n in ('p.ome.tif', 'pages.tif'):
+        assert (open_large(tmp_path/n)[100:300, 5:77][..., 0] == big[100:300, 5:77]).all()
 
 @pytest.mark.parametrize('version', [2, 3])
 def test_zarr(tmp_path, version):
     zarr = pytest.importorskip('zarr', reason='zarr is not installed')
-    plain = zarr.create_array(tmp_path/'a.zarr', shape=(3, *GREY.shape), chunks=(1, 50, 60), dtype='u2', zarr_format=version)
+    plain = zarr.create_array(tmp_path/'a.zarr', shape=(3, *GREY.shape), chunks=(1, 50, 60), dtype='u2',
+                              zarr_format=version)
     a = np.stack([GREY, GREY//2, GREY//3]); plain[:] = a
     im = open_large(tmp_path/'a.zarr')
-    assert im.shape == (*GREY.shape, 3) and im.dtype == np.uint16 and (im[40:60, 50:70] == a[:, 40:60, 50:70].transpose(1, 2, 0)).all()
+    assert im.shape == (*GREY.shape, 3) and im.dtype == np.uint16
+    assert (im[40:60, 50:70] == a[:, 40:60, 50:70].transpose(1, 2, 0)).all()
     g = zarr.create_group(tmp_path/'ome.zarr', zarr_format=version)
     g.create_array('0', shape=(1, 3, 1, *GREY.shape), chunks=(1, 1, 1, 64, 64), dtype='u2')[:] = a[None, :, None]
     many = [dict(axes=[dict(name=x) for x in 'tczyx'], datasets=[dict(path='0')])]
@@ -148,7 +165,9 @@ def test_labels_need_32_bits_when_there_are_many(tmp_path):
 
 def test_a_long_object_over_many_blocks_is_one(tmp_path):
     from scipy import ndimage
-    m = np.zeros((1, 500, 500), 'f4'); m[0, 5:495, 5] = m[0, 494, 5:495] = m[0, 5:495, 494] = 1; m[0, 200:210, 200:210] = 1
+    m = np.zeros((1, 500, 500), 'f4')
+    m[0, 5:495, 5] = m[0, 494, 5:495] = m[0, 5:495, 494] = 1
+    m[0, 200:210, 200:210] = 1
     n = objects_large(m, lambda m: ndimage.label(m[0])[0], tmp_path/'n.tif', tile=100, overlap=20)
     assert n == 2
 
