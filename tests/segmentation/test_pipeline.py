@@ -1,4 +1,4 @@
-"Segmentation: a run killed with SIGKILL goes on to the same weights; labels of every kind; real sets; bad input in one line."
+"A run killed with SIGKILL goes on to the same weights; labels of every kind; real sets; bad input in one line."
 import json, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
@@ -198,7 +198,9 @@ def two_kinds(tmp_path_factory):
             Image.fromarray(img if i % 2 else img.max() - img).save(home/part/'images'/f'{i}.png')
             Image.fromarray(lab).save(home/part/'masks'/f'{i}.png')
     for i in range(5):
-        Image.fromarray(ndimage.gaussian_filter(np.random.default_rng(i).integers(0, 2**16, (200, 150, 3)).astype('f4'), (2, 2, 0)).clip(0, 255).astype('u1')).save(home/'foreign'/f'photo{i}.png')
+        noise = np.random.default_rng(i).integers(0, 2**16, (200, 150, 3)).astype('f4')
+        photo = ndimage.gaussian_filter(noise, (2, 2, 0)).clip(0, 255).astype('u1')
+        Image.fromarray(photo).save(home/'foreign'/f'photo{i}.png')
     r = command('segment', 'train', 'set', '--out', 'run', '--kind', 'instance', '--preset', 'tiny', '--epochs', 4,
                 '--patch', 64, '--json', 'train.json', cwd=home)
     assert r.returncode == 0, r.stderr
@@ -252,7 +254,8 @@ def test_scores_by_kind_and_size(two_kinds):
         # the kinds make up the whole
         assert abs((kinds['unet']*kinds['images']).sum()/kinds['images'].sum() - total) < 1e-9
         assert all(p in text for p in parts['part'])
-        assert ((0 <= parts['unet_low']) & (parts['unet_low'] <= parts['unet']) & (parts['unet'] <= parts['unet_high']) & (parts['unet_high'] <= 1)).all()
+        low, unet, high = (parts[k] for k in ('unet_low', 'unet', 'unet_high'))
+        assert ((0 <= low) & (low <= unet) & (unet <= high) & (high <= 1)).all()
         for scores in result['scores'].values():
             for k, i in scores.items():
                 assert 0 <= i['low'] <= i['mean'] <= i['high'] and (k.startswith('count') or i['high'] <= 1), (k, i)
@@ -283,7 +286,8 @@ def cell_pixels(cells):
     from cytokit.data.pairs import pairs
     from cytokit.segmentation.patches import load_pixels
     table = split_table(pairs(cells), valid=.25, seed=0)
-    return load_pixels(table, Preprocessing(channels=1), 'instance', 'distance'), *(np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))
+    train, valid = (np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))
+    return load_pixels(table, Preprocessing(channels=1), 'instance', 'distance'), train, valid
 
 def test_time_that_others_take_shortens_the_training(cell_pixels):
     from cytokit.training.budget import Clock

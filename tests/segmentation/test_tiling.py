@@ -15,7 +15,10 @@ def write_slide(path, size, **options):
     "A tiled uint16 TIFF of cells, written tile by tile: one field repeated, with fresh noise."
     field, r = make_cells(0, 1024, 600)[0].astype('f4'), np.random.default_rng(0)
     n = -(-size//256)
-    tiles = ((field[j%4*256:j%4*256+256, i%4*256:i%4*256+256] + r.normal(0, 60, (256, 256)).astype('f4')).clip(0, 65535).astype('u2') for j in range(n) for i in range(n))
+    def tile(j, i):
+        noise = r.normal(0, 60, (256, 256)).astype('f4')
+        return (field[j%4*256:j%4*256+256, i%4*256:i%4*256+256] + noise).clip(0, 65535).astype('u2')
+    tiles = (tile(j, i) for j in range(n) for i in range(n))
     tifffile.imwrite(path, tiles, shape=(size, size), dtype='u2',
                      **dict(dict(tile=(256, 256), compression='zlib', photometric='minisblack'), **options))
 
@@ -44,11 +47,14 @@ if __name__ == '__main__':
     slide, out = sys.argv[1:]
     predict(np.zeros((1, 64, 64, 1), 'f4')); split(np.zeros((1, 64, 64), 'f4'))
     start, told, area = peak(), {}, np.prod(open_large(slide).shape)/1e6
-    for name, f in dict(scale=lambda: global_scale(slide, Preprocessing()), predict=lambda: predict_large(slide, predict, preprocessing=told['scale'], out=out + '/maps.npy'),
+    for name, f in dict(scale=lambda: global_scale(slide, Preprocessing()),
+                        predict=lambda: predict_large(slide, predict, preprocessing=told['scale'], out=out + '/maps.npy'),
                         objects=lambda: objects_large(out + '/maps.npy', split, out + '/labels.tif')).items():
         inside, t = 0, time.perf_counter()
         told[name] = f()
-        told[name + '_mp_s'], told[name + '_around_mp_s'], told[name + '_mb'] = area/(time.perf_counter() - t), area/(time.perf_counter() - t - inside), peak() - start
+        seconds = time.perf_counter() - t
+        told[name + '_mp_s'], told[name + '_around_mp_s'] = area/seconds, area/(seconds - inside)
+        told[name + '_mb'] = peak() - start
     print(json.dumps(told, default=str))
 '''
 ENV = dict(os.environ, OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1')
@@ -75,9 +81,15 @@ def test_memory_and_truth_of_a_slide(tmp_path):
 @pytest.mark.parametrize('stage', ['maps.npy', 'labels.tif'])
 def test_an_interrupt_leaves_nothing_half_written(tmp_path, stage):
     write_slide(tmp_path/'slide.tif', 1500)
-    slow = CODE.replace("b = np.stack", "time.sleep(.2 if stage == 'maps.npy' else 0); b = np.stack").replace('split = timed(lambda m:', "split = timed(lambda m: time.sleep(.2 if stage != 'maps.npy' else 0) or").replace("'/labels.tif')", "'/labels.tif', tile=256, overlap=64)")
+    slow = CODE
+    for old, new in {'b = np.stack': "time.sleep(.2 if stage == 'maps.npy' else 0); b = np.stack",
+                     'split = timed(lambda m:': "split = timed(lambda m: time.sleep(.2 if stage != 'maps.npy' else 0) or",
+                     "'/labels.tif')": "'/labels.tif', tile=256, overlap=64)"}.items():
+        assert old in slow
+        slow = slow.replace(old, new)
     # a shell may have it ignored
-    (tmp_path/'job.py').write_text(f'import signal; signal.signal(signal.SIGINT, signal.default_int_handler); stage = {stage!r}\n' + slow)
+    interrupts = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n'
+    (tmp_path/'job.py').write_text(f'{interrupts}stage = {stage!r}\n{slow}')
     p = subprocess.Popen([sys.executable, tmp_path/'job.py', tmp_path/'slide.tif', tmp_path], stderr=subprocess.PIPE,
                          text=True, env=ENV)
     end = time.time() + 40
@@ -89,11 +101,14 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path, stage):
 
 @shared
 def test_real_files_read_as_read_image_reads_them():
-    files = sorted((SHARED/'cellprofiler_examples').rglob('*.tif*'))[::12] + sorted((SHARED/'cytounet_examples').rglob('*.tif*'))[::12] + sorted((SHARED/'cellprofiler_examples').rglob('*.[jp][pn]g'))[:2]
+    profiler, unet = SHARED/'cellprofiler_examples', SHARED/'cytounet_examples'
+    files = sorted(profiler.rglob('*.tif*'))[::12] + sorted(unet.rglob('*.tif*'))[::12]
+    files += sorted(profiler.rglob('*.[jp][pn]g'))[:2]
     for f in files:
         a, im = read_image(f).array, open_large(f)
         a = a.reshape(*a.shape[:2], -1)
-        assert im.shape == a.shape and im.dtype == a.dtype and (im[:, :] == a).all() and (im[7:40, 11:60] == a[7:40, 11:60]).all(), f
+        assert im.shape == a.shape and im.dtype == a.dtype, f
+        assert (im[:, :] == a).all() and (im[7:40, 11:60] == a[7:40, 11:60]).all(), f
 
 r = np.random.default_rng(1)
 GREY, RGB = r.integers(0, 60000, (130, 170)).astype('u2'), r.integers(0, 256, (130, 170, 3)).astype('u1')
@@ -101,14 +116,18 @@ GREY, RGB = r.integers(0, 60000, (130, 170)).astype('u2'), r.integers(0, 256, (1
     ('bilevel', GREY > 30000, {}),
     ('float', GREY.astype('f4')/7, dict(tile=(32, 32), compression='zlib', predictor=3)),
     ('white is zero', GREY, dict(photometric='miniswhite', tile=(64, 64))),
-    ('palette', (GREY//256).astype('u1'), dict(photometric='palette', colormap=r.integers(0, 256, (3, 256)).astype('u2')*257)), ('alpha', np.dstack([RGB, RGB[..., :1]]), dict(photometric='rgb', extrasamples=['unassalpha'], tile=(64, 64))),
+    ('palette', (GREY//256).astype('u1'),
+     dict(photometric='palette', colormap=r.integers(0, 256, (3, 256)).astype('u2')*257)),
+    ('alpha', np.dstack([RGB, RGB[..., :1]]), dict(photometric='rgb', extrasamples=['unassalpha'], tile=(64, 64))),
     ('jpeg', RGB, dict(compression='jpeg', tile=(64, 64), photometric='ycbcr')),
     ('planar strips', RGB.transpose(2, 0, 1).copy(),
      dict(photometric='rgb', planarconfig='separate', rowsperstrip=11, compression='lzw')),
     ('2 channels', np.dstack([GREY, GREY]), {}), ('signed', GREY.astype('i4')*-3, dict(byteorder='>')),
     ('turned', GREY, dict(extratags=[(274, 'H', 1, 6, True)])),
     ('lzma', GREY, dict(compression='lzma', rowsperstrip=9)),
-    ('ome', np.stack([GREY, GREY//2]), dict(ome=True, metadata=dict(axes='CYX', PhysicalSizeX=.5, PhysicalSizeY=.5), tile=(64, 64))), ('5 channels', np.stack([GREY//k for k in range(1, 6)]), dict(imagej=True, metadata=dict(axes='CYX')))])
+    ('ome', np.stack([GREY, GREY//2]),
+     dict(ome=True, metadata=dict(axes='CYX', PhysicalSizeX=.5, PhysicalSizeY=.5), tile=(64, 64))),
+    ('5 channels', np.stack([GREY//k for k in range(1, 6)]), dict(imagej=True, metadata=dict(axes='CYX')))])
 def test_tiffs_of_every_kind(tmp_path, name, a, options):
     tifffile.imwrite(tmp_path/'a.tif', a, **options)
     whole, im = read_image(tmp_path/'a.tif'), open_large(tmp_path/'a.tif')
@@ -122,7 +141,10 @@ def test_jpeg_with_shared_tables(tmp_path):
     assert (open_large(tmp_path/'a.tif')[:, :] == read_image(tmp_path/'a.tif').array).all()
 
 def test_a_full_disk_is_told(tmp_path):
-    code = "import resource, numpy as np; from cytokit.segmentation.tiling import predict_large; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); predict_large(np.zeros((900, 900)), lambda x: x.transpose(0, 3, 1, 2), out='m.npy')"
+    code = '''import resource, numpy as np
+from cytokit.segmentation.tiling import predict_large
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+predict_large(np.zeros((900, 900)), lambda x: x.transpose(0, 3, 1, 2), out='m.npy')'''
     p = subprocess.run([sys.executable, '-c', code], cwd=tmp_path,
                        env=dict(ENV, PYTHONPATH=str(Path(__file__).resolve().parents[2])), capture_output=True,
                        text=True)
