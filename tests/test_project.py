@@ -88,7 +88,8 @@ def test_what_workflows_and_hooks_call_exists(file):
         for step in steps(told): assert re.search(r'@(v|release/v)\d+$', step.get('uses', '@v1')), step
     else: assert file.parent.name != 'ISSUE_TEMPLATE' or file.stem == 'config' or told['body']
 
-WINGS = ['', 'data', 'quality', 'metrics', 'training', 'segmentation', 'evaluation', 'sharing', 'teaching']
+WINGS = ['', 'data', 'quality', 'metrics', 'training', 'segmentation', 'evaluation', 'sharing', 'teaching',
+         'teaching/questions']
 
 def place(nb):
     "Where a notebook stands in the order of imports: the wing, then its number; the command comes last."
@@ -270,7 +271,7 @@ PRETRAINING_COLUMNS = {'brain MRI, 5 patients': 'mri', 'white blood cells': 'blo
 def pretraining():
     "What `benchmarks/pretraining.py` found, and what lesson 2 prints of it."
     found = json.loads((ROOT/'benchmarks/results/pretraining.json').read_text())
-    prose = cells(ROOT/'nbs/lessons/02_transfer.ipynb', 'markdown')
+    prose = cells(ROOT/'nbs/lessons/06_transfer.ipynb', 'markdown')
     return found, next(text for text in prose if text.startswith('## Which pretraining helps'))
 
 def test_table_of_pretraining_is_what_was_measured(pretraining):

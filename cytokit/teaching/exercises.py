@@ -6,16 +6,16 @@ Docs: https://cytokit.github.io/cytokit/teaching/exercises.html.md"""
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'as_number', 'as_numbers', 'as_two_numbers', 'as_whole_numbers', 'as_names', 'as_text', 'as_function',
-           'Question', 'judge', 'check_answer', 'hint', 'solution']
+           'is_near', 'Question', 'judge', 'check_answer', 'hint', 'solution', 'try_solution', 'feedback', 'twin',
+           'practise', 'try_twin']
 
 # %% ../../nbs/teaching/01_exercises.ipynb #ded1bb2a
-import csv, functools, html, inspect, reprlib
+import ast, html, inspect, reprlib
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 import numpy as np
 from IPython.display import display
-from ..core import InputError, shown
+from ..core import InputError, rng, shown
 from .widgets import folded, marked, say
 
 # %% ../../nbs/teaching/01_exercises.ipynb #65aba352
@@ -57,6 +57,15 @@ def as_function(answer):
     if not callable(answer): raise TypeError
     return answer
 
+# %% ../../nbs/teaching/01_exercises.ipynb #01af4cbb
+def is_near(
+    a:float, # An answer
+    b:float, # The right number, or that of a typical mistake
+    tol:float=.005, # In their unit
+)->bool:
+    "Whether two numbers are equal up to a tolerance; NaN is near to nothing."
+    return abs(a - b) <= tol
+
 # %% ../../nbs/teaching/01_exercises.ipynb #02146a3d
 QUESTIONS = {} # Name to Question
 
@@ -71,12 +80,10 @@ class Question:
 
     def __call__(self, test):
         there = QUESTIONS.get(self.name)
+        if there and there.test.__qualname__ != test.__qualname__:  # not the same cell, run again
+            name = shown(repr(self.name))
+            raise InputError(f'there is a question {name} already ({there.source}): give this one another name')
         self.source = f'{test.__module__}.{test.__qualname__}'
-        if there and there.source != self.source:
-            raise InputError(
-                f'there is a question {shown(repr(self.name))} already ({there.source}): give this one another '
-                'name'
-            )
         self.test, self.right, self.needs = test, inspect.getdoc(test), list(inspect.signature(test).parameters)[1:]
         self.solution = inspect.cleandoc(self.solution)
         QUESTIONS[self.name] = self
@@ -84,6 +91,8 @@ class Question:
 
     @property
     def call(self): return self.solution.splitlines()[-1]
+
+    twin = None # Function (rng) -> dict: what the check needs, with new numbers
 
 # %% ../../nbs/teaching/01_exercises.ipynb #bd3ed271
 def _find(name): # the question, or a sentence
@@ -159,433 +168,65 @@ def solution(
     display({'text/html': folded('A solution', code), 'text/plain': f'A solution of {name}: it opens on a click.'},
             raw=True)
 
-# %% ../../nbs/teaching/01_exercises.ipynb #5fdc51a1
-def _near(a, b, tol=.005): return abs(a - b) <= tol
+# %% ../../nbs/teaching/01_exercises.ipynb #f7c76bec
+def try_solution(
+    name:str, # Of the question
+    **variables, # Those of the lesson that the solution uses; `np` and `rng` are there
+)->tuple: # What `judge` says to it
+    "Run the solution of a question, and judge it."
+    results = []
+    def check_answer(name, answer, **given): results.append(judge(name, answer, **given))
+    exec(QUESTIONS[name].solution, dict(np=np, rng=rng, check_answer=check_answer, **variables))
+    return results[-1]
 
-# %% ../../nbs/teaching/01_exercises.ipynb #effb05f6
-@Question('baseline-majority', 'a share between 0 and 1', [
-    (
-        'A model that looks at no image can only answer the same class every time. Which one would you pick, '
-        'knowing the training images?'
-    ),
-    'Pick it with `value_counts()` on the targets of the training rows.',
-    'Then ask how many targets of the *validation* rows equal that class: the mean of a comparison is a share.'], """
-    train, valid = clinic[clinic.split == 'train'], clinic[clinic.split == 'valid']
-    commonest = train.target.value_counts().index[0]
-    answer = (valid.target == commonest).mean()
-    check_answer('baseline-majority', answer, table=clinic)""")
-def _majority(answer, table):
-    "This is the score that a network must beat before anyone is impressed: it took no image to reach it."
-    x, train, valid = answer, *(table.target[table.split == s] for s in ('train', 'valid'))
-    common = train.mode()  # more than one when classes are equally large
-    if not 0 <= x <= 1:
-        return 'A share lies between 0 and 1: divide by the number of images, and leave the percent sign out.'
-    if any(_near(x, (valid == c).mean()) for c in common): return
-    if any(_near(x, (train == c).mean()) for c in common):
-        return ('That is the share among the training images: the class is chosen there, but the score counts on '
-                'images that were not used to choose.')
-    if _near(x, 1/table.target.nunique()):
-        return 'That is what guessing at random gets when the classes are equally large; count how large they are here.'
-    return 'Choose the class that is commonest in training, then count how often it is right in validation.'
+# %% ../../nbs/teaching/01_exercises.ipynb #63c68637
+def feedback(
+    name:str, # Of the question
+    *answers, # Each of them wrong
+    **given, # What the test needs, by name
+)->list: # A sentence for each
+    "What wrong answers are told; an error if one of them is right."
+    results = [judge(name, answer, **given) for answer in answers]
+    for answer, (right, text) in zip(answers, results):
+        if right is not False: raise InputError(f'{reprlib.repr(answer)} is not judged wrong: {text}')
+    return [text for _, text in results]
 
-# %% ../../nbs/teaching/01_exercises.ipynb #81c190ce
-@Question('more-data', 'a number, the gain per doubling', [
-    'From the last point but one to the last, the score rose by some points while the data grew by some factor.',
-    'How many times must the data double to grow by that factor? From 100 to 400 it is 2 times.',
-    '`np.log2(sizes[-1]/sizes[-2])` counts the doublings; divide the rise by it.'], """
-    answer = (points[-1] - points[-2])/np.log2(sizes[-1]/sizes[-2])
-    check_answer('more-data', answer, sizes=sizes, scores=points)""")
-def _more(answer, sizes, scores):
-    "Now you can put a price on it: the same again costs as many images as you have. Is it worth it?"
-    x, (n0, n1), (s0, s1) = answer, list(sizes)[-2:], list(scores)[-2:]
-    right, tol = (s1 - s0)/np.log2(n1/n0), max(1e-4, .02*abs(s1 - s0))
-    if _near(x, right, tol): return
-    if _near(x, s1 - s0, tol):
-        return 'That is the whole rise; over how many doublings of the data did it come?'
-    if _near(x, -right, tol):
-        return 'Turned round: the gain is the later score less the earlier one.'
-    if _near(x, (s1 - s0)/np.log(n1/n0), tol):
-        return 'One doubling is a factor of 2, so the logarithm must be to the base 2.'
-    if _near(x, right*100, 100*tol):
-        return 'Points in percent: give it on the scale of the scores, from 0 to 1.'
-    return ('Take the last two points of the curve: the rise of the score, divided by the number of doublings '
-            'between their sizes.')
+# %% ../../nbs/teaching/01_exercises.ipynb #dc9718cd
+def twin(
+    name:str, # Of the question
+):
+    "Decorator of a function (rng) -> dict: what the check of a question needs, new for each seed; its docstring is the task."
+    if name not in QUESTIONS: raise InputError(_find(name))
+    def keep(make):
+        QUESTIONS[name].twin = make
+        return make
+    return keep
 
-# %% ../../nbs/teaching/01_exercises.ipynb #a60251b1
-@Question('leak-find', 'a list of patient names', [
-    'Look at the patients of the training rows and of the validation rows as two sets.',
-    'A patient has leaked who is in both sets: Python writes their intersection `a & b`.',
-    '`set(tidied.group[tidied.split == "train"])` is the one set.'], """
-    answer = set(tidied.group[tidied.split == 'train']) & set(tidied.group[tidied.split == 'valid'])
-    check_answer('leak-find', answer, table=tidied)""", as_names)
-def _leak(answer, table):
-    "These patients are known to the network from training: their validation images measure memory, not skill."
-    train, valid = (set(table.group[table.split == s]) for s in ('train', 'valid'))
-    mine = answer
-    both = {getattr(g, 'item', lambda: g)() for g in train & valid}
-    if mine == both: return
-    if unknown := mine - train - valid:
-        return f'{shown(min(map(str, unknown)), 60)} is not a name in the column `group`: list patients, not images.'
-    if not mine:
-        return 'An empty list says that nobody leaks: compare the two sides of the split once more.'
-    if extra := mine - both:
-        return f'{len(extra)} of your {len(mine)} are on one side only, and do no harm there: a leak needs both sides.'
-    return 'All of these leak, but they are not all: compare whole sets rather than the first rows.'
+# %% ../../nbs/teaching/01_exercises.ipynb #0a1446ab
+def practise(
+    name:str, # Of the question
+    seed:int=0, # Another seed, other numbers
+)->dict: # What the task is about, by name: pass it on with `check_answer(name, answer, **again)`
+    "Show a task once more, with new numbers."
+    q = _find(name)
+    if isinstance(q, str): raise InputError(q)
+    if q.twin is None: raise InputError(f'{name} has no task with new numbers')
+    say(inspect.getdoc(q.twin), 'Again.')
+    return q.twin(rng(seed, name))
 
-# %% ../../nbs/teaching/01_exercises.ipynb #45bde571
-def _of_the_kit(function):
-    "Whether it is one of cytokit's own functions, or hands its work to the one that shuffles."
-    while isinstance(function, functools.partial): function = function.func
-    from cytokit.data.datasets import shuffle_targets
-    names = getattr(getattr(function, '__code__', None), 'co_names', ())
-    calls = [getattr(function, '__globals__', {}).get(n) for n in names]
-    return 'shuffle_targets' in names or any(f is shuffle_targets for f in [function, *calls])
+# %% ../../nbs/teaching/01_exercises.ipynb #26900255
+def _variables(question, given):
+    "The variables that the last line of a solution names, with the values of `given`."
+    call = ast.parse(question.call).body[0].value
+    return {k.value.id: given[k.arg] for k in call.keywords if isinstance(k.value, ast.Name)}
 
-# %% ../../nbs/teaching/01_exercises.ipynb #9d2a752c
-@Question('shuffled-control', 'a function that takes a table and returns a table', [
-    (
-        'What stays the same: the images, their order, and how many patients each class has. What moves: which '
-        'patient has which label.'
-    ),
-    'First make one label a patient: `table.groupby("group").target.first()`.',
-    (
-        'Permute those labels with `rng(0).permutation(...)`, and give each image the new label of its patient '
-        'with `table.group.map(...)`.'
-    )], """
-    def shuffle(table):
-        label = table.groupby('group').target.first()
-        label[:] = rng(0).permutation(label.values)
-        return table.assign(target=table.group.map(label))
-    answer = shuffle
-    check_answer('shuffled-control', answer)""", as_function)
-def _shuffled(answer):
-    "No image can tell these labels, so an honest split must score at chance. A higher score recognises patients."
-    import pandas as pd
-    if _of_the_kit(answer):
-        return ('That is the function of cytokit itself, and it is right. The exercise is to write one: the hints '
-                'name its three lines.')
-    old = pd.DataFrame(dict(image=[f'{i:02}.png' for i in range(48)], target=['ill']*20 + ['well']*28,
-                            group=[f'p{i//4:02}' for i in range(48)]))
-    given = old.copy()
-    try: new = answer(given)
-    except Exception as e: return f'Your function stopped with {type(e).__name__}: {shown(e)}'
-    if not given.equals(old):
-        return 'Your function changes the table that it was given: work on a copy, or the true labels are gone.'
-    if not isinstance(new, pd.DataFrame) or list(new.columns) != list(old.columns):
-        return 'Return a table with the same columns.'
-    if not (new.image.equals(old.image) and new.group.equals(old.group)):
-        return 'Images and patients must stay as they are, in their order: only `target` moves.'
-    if new.target.equals(old.target): return 'No label has moved.'
-    if (new.groupby('group').target.nunique() > 1).any():
-        return ('One patient now has several labels. A network that cheats by recognising the patient could not '
-                'cheat here, so this control would miss the leak: move the labels of whole patients.')
-    if sorted(new.groupby('group').target.first()) != sorted(old.groupby('group').target.first()):
-        return 'The classes have changed size: permute the labels that there are, do not draw new ones.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #32d57d56
-@Question('low-bits', 'a whole number, the grey levels that are left', [
-    'Squeeze as a careless converter does: the darkest value of the *whole* image becomes 0, the brightest 255.',
-    '`np.round((image - image.min())/(image.max() - image.min())*255)` does it, in floats.',
-    'Take the pixels of the brain alone, `[brain]`, and count what `np.unique` finds.'], """
-    x = image.astype(float)
-    squeezed = np.round((x - x.min())/(x.max() - x.min())*255)
-    answer = len(np.unique(squeezed[brain]))
-    check_answer('low-bits', answer, image=image, brain=brain)""")
-def _bits(answer, image, brain):
-    "A class that shows in finer steps than these is gone for any network, and no training brings it back."
-    n, a, inside = answer, np.asarray(image, float), np.asarray(brain, bool)
-    squeeze = lambda a, f: f((a - a.min())/(a.max() - a.min())*255)
-    count = lambda a: len(np.unique(a))
-    if n in [count(squeeze(a, f)[inside]) for f in (np.round, np.floor)]: return
-    if n == count(a[inside]): return 'These are the levels before squeezing.'
-    if n in [count(squeeze(a, f)) for f in (np.round, np.floor)]:
-        return 'This counts the whole image; the class shows in the brain alone.'
-    if n in [count(squeeze(a[inside], f)) for f in (np.round, np.floor)]:
-        return ('You scaled by the extremes of the brain. The converter takes those of the whole image, and it has '
-                'hot pixels.')
-    if n > 256: return 'Eight bits hold 256 levels at most.'
-    return 'Squeeze the whole image first, then count the different values among the pixels of the brain.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #744d5bd8
-@Question('frozen-count', 'a whole number of parameters', [
-    'Frozen means that the backbone keeps its weights. What is left to train?',
-    'Only `model.head`, a linear layer: one weight for each feature and class…',
-    '…and one bias for each class. `model.head` shows both sizes when you print it.'], """
-    answer = sum(p.numel() for p in model.head.parameters())
-    check_answer('frozen-count', answer, model=model)""")
-def _frozen(answer, model):
-    "So few numbers can be fitted to a few hundred images. The price: the features stay what they were made for."
-    n, count = answer, lambda ps: sum(p.numel() for p in ps)
-    head, weight, every = count(model.head.parameters()), model.head.weight.numel(), count(model.parameters())
-    if n == head: return
-    if n == every: return 'These are all parameters; the frozen ones are not trained.'
-    if n == every - head: return 'These are the frozen ones: the others are trained.'
-    if n == weight: return 'Nearly: a linear layer also has biases.'
-    return 'Only the head is trained: count the weights and biases of `model.head`.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #3e9159e7
-@Question('discriminative-rates', 'a list of three numbers: rates for the early layers, the late layers and the head', [
-    (
-        'The early layers see edges and blobs, useful in any image; the head has just been made and knows '
-        'nothing. Which may change most?'
-    ),
-    'Give the head the rate that was found for it, and each earlier group less.',
-    'A factor between 3 and 10 from group to group is usual.'], """
-    answer = [lr/25, lr/5, lr]
-    check_answer('discriminative-rates', answer, lr=lr)""", as_numbers)
-def _rates(answer, lr):
-    "The head learns fast, while what the early layers know from a million images is bent only gently."
-    rates = answer
-    if len(rates) != 3: return f'There are three groups of layers, and you gave {len(rates)} rates.'
-    early, late, head = rates
-    if min(rates) <= 0:
-        return 'A rate of 0 freezes its group, and a negative one unlearns: all three must be above 0.'
-    if early == late == head:
-        return 'One rate for all is ordinary fine-tuning: it shakes the early layers as hard as the new head.'
-    if early > late or late > head:
-        return 'The order is wrong: which of the groups holds the most general knowledge, and so should change least?'
-    if not lr/2 <= head <= 2*lr:
-        return 'The head should learn at about the rate that the finder gave for it.'
-    if head < 3*early:
-        return 'These are nearly the same: from the early layers to the head the rates should differ by several times.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #eadd1ead
-@Question('fair-verdict', "the name of a method, or 'cannot tell'", [
-    (
-        'The difference is an estimate: other seeds and other patients would have given another. The interval '
-        'says how much other.'
-    ),
-    'Is 0, which means no difference, inside the interval?',
-    (
-        'If all of the interval is above 0 the first method is better, if all is below 0 the second, and '
-        'otherwise the data do not say.'
-    )], """
-    low, high = difference['low'], difference['high']
-    answer = difference['methods'][0] if low > 0 else difference['methods'][1] if high < 0 else 'cannot tell'
-    check_answer('fair-verdict', answer, difference=difference)""", as_text)
-def _conclusion(answer, difference):
-    "This claims no more than the interval allows, and whoever repeats the comparison should find the same."
-    first, second = difference['methods']
-    if answer not in (first, second, 'cannot tell'):
-        return f'Answer with one of these: `{first}`, `{second}`, `cannot tell`.'
-    right = first if difference['low'] > 0 else second if difference['high'] < 0 else 'cannot tell'
-    if answer == right: return
-    if 'cannot tell' in (right, answer):
-        return 'Mark the interval on a line together with 0. A winner needs the whole of it on one side; is it so here?'
-    return 'Look at the sign: the difference is the score of the first method less that of the second.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #67873b4d
-@Question('lr-best', 'a learning rate', [
-    'Each rate has its own final loss. Which of them is the lowest?',
-    '`np.argmin(losses)` says at which place it stands; NaN would hide it, `np.nanargmin` passes over those.',
-    'Take the rate that stands at the same place.'], """
-    answer = rates[np.nanargmin(losses)]
-    check_answer('lr-best', answer, rates=rates, losses=losses)""")
-def _best_rate(answer, rates, losses):
-    "This took a whole training for every rate. The finder must come near it for the price of a part of one."
-    x, rates, losses = answer, np.asarray(rates, float), np.asarray(losses, float)
-    if np.isclose(x, rates[np.nanargmin(losses)], rtol=.01): return
-    if np.isclose(x, np.nanmin(losses), rtol=.01):
-        return 'That is the lowest loss itself; the question is at which rate it came.'
-    if x == np.nanargmin(losses): return 'That is the place of the rate in the list, not the rate.'
-    if np.isclose(x, rates[np.nanargmax(losses)], rtol=.01): return 'There the loss is highest.'
-    return 'Look for the lowest of the losses, and take the rate at the same place.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #bbbbb2cd
-@Question('lr-plateau', 'a factor of 1 or more', [
-    'Which loss lies in the middle between the lowest of these and that of guessing?',
-    '`middle = (np.nanmin(losses) + np.log(2))/2`, and `good = rates[losses < middle]`.',
-    'How many times larger is the largest of the good rates than the smallest?'], """
-    middle = (np.nanmin(losses) + np.log(2))/2
-    good = rates[losses < middle]
-    answer = good.max()/good.min()
-    check_answer('lr-plateau', answer, rates=rates, losses=losses)""")
-def _plateau(answer, rates, losses):
-    "So wide is the target. A rate need not be exact: it must not be wrong by several powers of ten."
-    x, rates, losses = answer, np.asarray(rates, float), np.asarray(losses, float)
-    good = rates[losses < (np.nanmin(losses) + np.log(2))/2]
-    if np.isclose(x, good.max()/good.min(), rtol=.01): return
-    if x == len(good):
-        return 'That is how many rates are good; the question is how far apart the outermost lie.'
-    if np.isclose(x, good.max() - good.min(), rtol=.01):
-        return 'Rates are compared by factors: divide the largest by the smallest.'
-    if np.isclose(x, rates.max()/rates.min(), rtol=.01):
-        return 'That spans all rates, the bad ones too.'
-    return ('Keep the rates whose loss is nearer to the lowest than to that of guessing, then divide the largest '
-            'of them by the smallest.')
-
-# %% ../../nbs/teaching/01_exercises.ipynb #ed6920aa
-@Question('lr-cost', 'a share of the training', [
-    'The finder counts its steps: `found.steps`.',
-    'A training takes one step a batch: how many batches are there in all its epochs?',
-    'Divide the one by the other.'], """
-    answer = found.steps/(n_epochs*n_batches)
-    check_answer('lr-cost', answer, found=found, n_epochs=n_epochs, n_batches=n_batches)""")
-def _cost(answer, found, n_epochs, n_batches):
-    "That is the price of not guessing. The true sweep cost as many trainings as it has points."
-    x, whole = answer, n_epochs*n_batches
-    if np.isclose(x, found.steps/whole, rtol=.02): return
-    if np.isclose(x, whole/found.steps, rtol=.02):
-        return 'Turned round: the finder is the part, the training the whole.'
-    if np.isclose(x, found.steps/n_batches, rtol=.02):
-        return 'That is in epochs; the training has several.'
-    if np.isclose(x, 100*found.steps/whole, rtol=.02): return 'In percent; give the share itself.'
-    return 'Steps of the finder, divided by the steps of the whole training: epochs times batches.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #6a307a34
-@Question('look-dose', 'a share between 0 and 1', [
-    'Find `few` on the axis of the score, and go across to the curve.',
-    'It meets the curve between two severities: how far along is it, by the scores of the two?',
-    '`np.interp` reads between points; it wants the x values growing, and the scores fall: turn both round.'], """
-    answer = np.interp(few, lies.table.score[::-1], lies.table.severity[::-1])
-    check_answer('look-dose', answer, severities=lies.table.severity, scores=lies.table.score, few=few)""")
-def _severity_share(answer, severities, scores, few):
-    "So much is a label worth: beyond that share, it pays better to throw images away than to train on them unseen."
-    x, severities, scores = answer, np.asarray(severities, float), np.minimum.accumulate(np.asarray(scores, float))
-    if not 0 <= x <= 1: return 'A share lies between 0 and 1.'
-    if _near(x, np.interp(few, scores[::-1], severities[::-1]), .015): return
-    if _near(x, few):
-        return ('That is the score of the small set; the question asks for the severity at which the curve has '
-                'that score.')
-    if np.abs(severities - x).min() < .005:
-        return 'That is one of the severities tried. The curve passes the score of the small set between two of them.'
-    return 'Go across from the score of the small set to the curve, and down to the axis of the severity.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #e049f719
-@Question('look-game', 'a list of eight numbers or more', [
-    'Some faults leap to the eye: a black image, an empty one, a frame, a negative.',
-    'Some show only next to a neighbour: a softer one, a grainier one, one with fewer greys.',
-    'And some cannot be seen on this sheet at all: depth, mode, a name that lies. Leave those to the next cell.'], """
-    import pandas as pd
-    key = pd.read_csv(key_path(corrupted))
-    plain = key[key.fault.isin(['dark', 'saturated', 'border', 'inverted', 'corrupt', 'bright'])]
-    answer = [int(Path(f).stem) for f in plain.file]
-    check_answer('look-game', answer, key=key_path(corrupted))""", as_whole_numbers)
-def _game(answer, key):
-    "Now count how long that took you for a hundred images, and think of ten thousand."
-    numbers = answer
-    if len(numbers) < 8: return f'That is {len(numbers)}; give at least eight different numbers.'
-    named = {n for n in numbers if f'{n:05}' in _key_numbers(key)}
-    if len(named) < .75*len(numbers):
-        return (f'{len(named)} of your {len(numbers)} were injected. Take the ones that are unlike all their '
-                'neighbours, and leave the doubtful out.')
-
-# %% ../../nbs/teaching/01_exercises.ipynb #facaa2e6
-def _key_numbers(key):
-    with open(key, newline='') as f: rows = list(csv.DictReader(f))
-    return {Path(r[c]).stem for r in rows for c in ('file', 'other') if r[c] and (c == 'file' or r['fault'] != 'label')}
-
-# %% ../../nbs/teaching/01_exercises.ipynb #1f2dc387
-def _share_and_kinds(answer):
-    share, kinds = answer
-    return as_number(share), {kinds} if isinstance(kinds, str) else set(kinds)
-
-# %% ../../nbs/teaching/01_exercises.ipynb #ec7c5670
-@Question('look-marks', 'a share and a list of kinds', [
-    'The first row of `marks` is about all faults together.',
-    'A kind that was missed altogether has a recall of 0.',
-    '`marks[marks.recall == 0].fault` names them; `list` makes a list of that.'], """
-    answer = marks.recall[0], list(marks.fault[marks.recall == 0])
-    check_answer('look-marks', answer, marks=marks)""", _share_and_kinds)
-def _marks_read(answer, marks):
-    "That is what to know of any checker before it is trusted: how much it finds, and where it is blind."
-    share, kinds = answer
-    missed = set(marks['fault'][marks['recall'] == 0])
-    if _near(share, marks['precision'].iloc[0]) and not _near(share, marks['recall'].iloc[0]):
-        return ('That is the precision: what share of its findings was right. The question asks what share of the '
-                'faults it found.')
-    if not _near(share, marks['recall'].iloc[0], .01):
-        return 'The share is in the row `all`, in the column recall.'
-    if kinds - missed:
-        return 'Not each of these was missed altogether: look for a recall of 0, and give a list.'
-    if missed - kinds:
-        return f'The share is right; {len(missed - kinds)} more of the kinds were missed altogether.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #06d9ca92
-@Question('segment-ap', 'a number between 0 and 1', [
-    'Each row of `matches` is one object: found, missed, or made up. Look at its column `outcome`.',
-    'AP at one threshold is the part of all these rows that were found.',
-    'The mean of a comparison is a share: compare `matches.outcome` with a word.'], """
-    answer = (matches.outcome == 'matched').mean()
-    check_answer('segment-ap', answer, matches=matches)""")
-def _ap(answer, matches):
-    "Missed and made up cost alike, so nobody can buy this score by drawing more, or less."
-    x, n = answer, {k: int((matches['outcome'] == k).sum()) for k in ('matched', 'missed', 'extra')}
-    tp, fn, fp = n.values()
-    if _near(x, tp/max(tp + fn + fp, 1)): return
-    if x > 1: return 'That is a count; divide by the number of all objects, true or made up.'
-    if _near(x, tp/max(tp + fn, 1)):
-        return 'That is the recall, the part of the true cells that were found: what was made up costs nothing there.'
-    if _near(x, tp/max(tp + fp, 1)):
-        return ('That is the precision, the part of the drawn objects that are right: what was missed costs '
-                'nothing there.')
-    if _near(x, 2*tp/max(2*tp + fn + fp, 1)):
-        return 'That is F1, which counts the matched twice; AP divides by all rows once.'
-    return 'Found, divided by found, missed and made up together.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #c652e375
-@Question('segment-range', 'a number of cells', [
-    'First the highest Dice in the table, `sweep.dice.max()`.',
-    'Keep the rows whose Dice is at most 0.02 below it.',
-    'Among those rows, the largest count less the smallest.'], """
-    good = sweep[sweep.dice >= sweep.dice.max() - .02]
-    answer = good['count'].max() - good['count'].min()
-    check_answer('segment-range', answer, sweep=sweep)""")
-def _range(answer, sweep):
-    "Dice hardly differs between these thresholds, while the counts do. A threshold is chosen by what you report."
-    x, c = answer, np.asarray(sweep['count'], float)
-    good = np.asarray(sweep['dice'], float) >= np.max(sweep['dice']) - .02
-    tol = max(.05, .01*np.ptp(c))
-    if _near(x, np.ptp(c[good]), tol): return
-    if _near(x, np.ptp(c), tol):
-        return 'That is over all thresholds; keep those that Dice calls nearly as good as the best.'
-    if _near(x, np.ptp(np.asarray(sweep['threshold'], float)[good])):
-        return 'That is how far the thresholds reach; the question asks how far the count does.'
-    if _near(x, good.sum()):
-        return 'That is how many thresholds are left; what is the largest count among them, and the smallest?'
-    return 'Among the rows whose Dice is at most 0.02 below the best: the largest count less the smallest.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #28f36f82
-@Question('segment-line', 'two numbers, the Dice of the line and that of the area', [
-    '`np.roll(mask, 1, axis=1)` moves a mask by one pixel to the right.',
-    'Compare each mask with its moved self: `dice(mask, moved)`.',
-    'The line first, then the area: `(dice(...), dice(...))`.'], """
-    answer = dice(line, np.roll(line, 1, axis=1)), dice(area, np.roll(area, 1, axis=1))
-    check_answer('segment-line', answer, line=line, area=area)""", as_two_numbers)
-def _line(answer, line, area):
-    "No hand is surer than one pixel, the width of the pen: on lines even a perfect network would score badly."
-    from cytokit.metrics.segmentation import dice, iou
-    a, b = answer
-    moved = lambda m: [np.roll(m, k, axis=i) for i in (1, 0) for k in (1, -1)]
-    scores = lambda f, m: [f(m, n) for n in moved(m)]
-    hits = lambda x, values: any(_near(x, v) for v in values)
-    if hits(a, scores(dice, line)) and hits(b, scores(dice, area)): return
-    if hits(b, scores(dice, line)) and hits(a, scores(dice, area)):
-        return 'Turned round: the line first, then the area.'
-    if _near(a, 1) and _near(b, 1):
-        return 'Each mask was compared with itself; move one of the two by a pixel.'
-    if hits(a, scores(iou, line)) and hits(b, scores(iou, area)):
-        return 'That is IoU; Dice counts the common pixels twice.'
-    if hits(a, scores(dice, line)):
-        return 'The line is right. The area is moved by one pixel too, and compared with the area.'
-    if hits(b, scores(dice, area)):
-        return 'The area is right. The line is moved by one pixel too, and compared with the line.'
-    return 'Move each mask by one pixel to the right, and give its Dice with the mask where it was.'
-
-# %% ../../nbs/teaching/01_exercises.ipynb #bae63c75
-@Question('segment-waste', 'a share between 0 and 1', [
-    'Of a tile of side `tile` only the middle is kept: what is its side?',
-    'A border is thrown away on the left and another on the right.',
-    'Shares of an area: the square of the side that is kept over the square of the whole.'], """
-    answer = 1 - ((tile - 2*margin)/tile)**2
-    check_answer('segment-waste', answer, tile=tile, margin=margin)""")
-def _waste(answer, tile, margin):
-    "That is the price of no seams. Larger tiles lower it, and need more memory: you trade one for the other."
-    x, kept = answer, lambda m: 1 - m/tile
-    if _near(x, 1 - kept(2*margin)**2): return
-    if _near(x, kept(2*margin)**2): return 'That is the share that is kept.'
-    if _near(x, 1 - kept(margin)**2): return 'A tile has a border on both sides.'
-    if _near(x, 2*margin/tile):
-        return 'That is the share of one row; a tile loses rows and columns.'
-    if _near(x, 100*(1 - kept(2*margin)**2), .5): return 'In percent; give the share itself.'
-    return 'The area that is thrown away, over the area of the tile.'
+# %% ../../nbs/teaching/01_exercises.ipynb #8c5dfd2f
+def try_twin(
+    name:str, # Of the question
+    seed:int=0,
+    **others, # Variables that the solution uses and the check does not get
+)->tuple: # What `judge` says to the solution
+    "Judge the solution of a question on the numbers of its twin."
+    q = QUESTIONS[name]
+    given = q.twin(rng(seed, name))
+    return try_solution(name, **{**_variables(q, given), **others})

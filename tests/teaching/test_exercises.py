@@ -1,6 +1,7 @@
 "The questions of the lessons, read beside the lessons."
 from pathlib import Path
 import nbformat, pytest
+from cytokit.metrics.segmentation import dice
 from cytokit.teaching import exercises
 
 LESSONS = sorted(Path(__file__).parents[2].joinpath('nbs/lessons').glob('*.ipynb'))
@@ -12,6 +13,13 @@ def test_advice_can_be_copied_into_the_lesson(name):
     assert any(call in source.splitlines() for cells in CODE.values() for source in cells), f'{call} is in no lesson'
     if exercises.QUESTIONS[name].needs:
         assert f'`{call}`' in exercises.judge(name, 1)[1]
+
+@pytest.mark.parametrize('seed', [0, 1, 2])
+@pytest.mark.parametrize('name', exercises.QUESTIONS)
+def test_the_solution_is_right_with_new_numbers(name, seed):
+    assert exercises.QUESTIONS[name].twin, 'a question has a twin'
+    others = dict(dice=dice) if name == 'segment-line' else {}
+    assert exercises.try_twin(name, seed, **others)[0] is True
 
 def test_a_lesson_asks_only_what_there_is():
     for lesson, cells in CODE.items():
