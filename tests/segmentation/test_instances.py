@@ -105,7 +105,7 @@ def test_the_score_of_the_table_is_that_of_overlap():
                                                    for a, m in zip(truths, maps)])
 
 def test_thresholds_are_those_of_all_images():
-    "Two of three images are a little better at a low threshold, the others much better at a high one: all of them count."
+    "Two of three images do a little better at a low threshold, the others much better at a high one: all count."
     y, x = np.mgrid[:40, :40] - 20
     r, few = np.hypot(y, x), {round(k) for k in np.linspace(0, 23, 16)}
     truth = (r < 10).astype('i4'); truth[:3, :3] = 2  # two objects: AP, not Dice

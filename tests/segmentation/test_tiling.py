@@ -48,7 +48,8 @@ if __name__ == '__main__':
     predict(np.zeros((1, 64, 64, 1), 'f4')); split(np.zeros((1, 64, 64), 'f4'))
     start, told, area = peak(), {}, np.prod(open_large(slide).shape)/1e6
     for name, f in dict(scale=lambda: global_scale(slide, Preprocessing()),
-                        predict=lambda: predict_large(slide, predict, preprocessing=told['scale'], out=out + '/maps.npy'),
+                        predict=lambda: predict_large(slide, predict, preprocessing=told['scale'],
+                                                      out=out + '/maps.npy'),
                         objects=lambda: objects_large(out + '/maps.npy', split, out + '/labels.tif')).items():
         inside, t = 0, time.perf_counter()
         told[name] = f()
@@ -82,8 +83,9 @@ def test_memory_and_truth_of_a_slide(tmp_path):
 def test_an_interrupt_leaves_nothing_half_written(tmp_path, stage):
     write_slide(tmp_path/'slide.tif', 1500)
     slow = CODE
-    for old, new in {'b = np.stack': "time.sleep(.2 if stage == 'maps.npy' else 0); b = np.stack",
-                     'split = timed(lambda m:': "split = timed(lambda m: time.sleep(.2 if stage != 'maps.npy' else 0) or",
+    wait = "time.sleep(.2 if stage {} 'maps.npy' else 0)"
+    for old, new in {'b = np.stack': f'{wait.format("==")}; b = np.stack',
+                     'split = timed(lambda m:': f'split = timed(lambda m: {wait.format("!=")} or',
                      "'/labels.tif')": "'/labels.tif', tile=256, overlap=64)"}.items():
         assert old in slow
         slow = slow.replace(old, new)
