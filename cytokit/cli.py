@@ -488,7 +488,7 @@ def segment_train(
     begun = time.perf_counter()
     check_writable(json)
     from cytokit.data import pairs
-    from cytokit.segmentation import pipeline
+    from cytokit.segmentation import pipeline, scoring
     table = pairs.pairs(source, masks)
     if plan:
         from cytokit.data.datasets import apply_plan
@@ -497,7 +497,7 @@ def segment_train(
                            **_part(config, _SEGMENTATION | _SEGMENTER))
     if config['kind']: print(f'Masks of kind {run.kind}, as given with --kind.')
     else: print(f'Masks of kind {run.kind}: {run.config["why"]}. --kind says otherwise.')
-    if len(run.parts): print(pipeline.parts_text(run.result['parts']))
+    if len(run.parts): print(scoring.parts_text(run.result['parts']))
     _show(run, json)
 
 # %% ../nbs/90_cli.ipynb #c8d16cb7
