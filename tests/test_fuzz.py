@@ -117,7 +117,7 @@ def test_images(name, how):
 @fuzz(.05, 40)
 @given(st.sampled_from([n for n in sorted(IMAGES) if 'tif' in n]), changes)
 def test_windows_of_large_images(name, how):
-    from cytokit.segmentation.tiling import open_large
+    from cytokit.data.windows import open_large
     path = Home.path/f'large_{name}'
     path.write_bytes(changed(IMAGES[name], how))
     only_input_errors(lambda: open_large(path)[0:4, 0:4])
