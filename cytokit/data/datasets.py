@@ -6,8 +6,8 @@ Docs: https://cytokit.github.io/cytokit/data/datasets.html.md"""
 
 # %% auto #0
 __all__ = ['SPLIT_NAMES', 'ROLE_SUFFIX', 'ACTIONS', 'build_table', 'find_group', 'absolute_path', 'read_table', 'folder_and_stem',
-           'pair_table', 'table_attrs', 'split_table', 'fold_table', 'guess_group', 'group_question', 'check_table',
-           'classes', 'save_table', 'table_digest', 'write_csv', 'read_csv', 'apply_plan', 'shuffle_targets']
+           'pair_table', 'table_attrs', 'split_table', 'fold_table', 'check_table', 'classes', 'save_table',
+           'table_digest', 'write_csv', 'read_csv', 'apply_plan', 'shuffle_targets']
 
 # %% ../../nbs/data/04_datasets.ipynb #5d1c6159
 import csv, io, itertools, os, re, warnings
@@ -387,94 +387,6 @@ def fold_table(
     part = unit.map(pd.Series(_deal(counts, [1/k]*k, rng(seed, 'fold')), index=counts.index)).reindex(table.index)
     return [table.assign(split=np.where(test, 'test', np.where(part == i, 'valid', 'train')).astype(object))
             for i in range(k)]
-
-# %% ../../nbs/data/04_datasets.ipynb #c7d58524
-_KEYWORD = re.compile(r'(?i)(?<![a-z])(p|sub|subj|subject|patient|pat|pid|case|donor|animal|mouse|volume|scan)[-_ ]?#$')
-
-def _spelling(prefix, wells):
-    "The beginning of a name as a pattern: any number; with `wells` also any well, such as B03."
-    well = r'(?<![A-Za-z0-9])[A-P]\d\d(?!\d)'
-    parts = re.split(rf'({well}|\d+)' if wells else r'(\d+)', prefix)
-    one = lambda p: r'\d+' if p[0].isdigit() else r'[A-P]\d\d'
-    return ''.join(one(p) if i % 2 else re.sub(r'([^\w\s-])', r'\\\1', p) for i, p in enumerate(parts))
-
-# %% ../../nbs/data/04_datasets.ipynb #85df80ca
-def _beginnings(stems, number, wells):
-    "For each name (its beginning up to the n-th number, how that is spelled, the letters that follow); None where there is no such number, or it is longer than six digits."
-    out = []
-    for s in stems:
-        found = list(re.finditer(r'\d+', s))[:number + 1]
-        if len(found) <= number or len(found[-1][0]) > 6:
-            out.append(None)
-            continue
-        end = found[-1].end()
-        out.append((s[:end], _spelling(s[:end], wells), re.match(r'[A-Za-z]*', s[end:])[0]))
-    return out
-
-# %% ../../nbs/data/04_datasets.ipynb #ba41eff0
-def _look_like_groups(values, targets, folders, keyword):
-    "Whether the names' parts `values` are shared as groups are: several of them, most with several files, and not one a class."
-    plain = all(v.isdigit() for v in values)  # numbers that begin anew in each class or folder are no groups
-    same = [values, list(targets), folders] if plain else [values]
-    n = pd.Series(values).groupby(same).transform('size')
-    several = len(set(values))
-    if several < (2 if keyword else 3) or several > len(values)/2 or (n > 1).mean() < .5:
-        return False
-    return pd.Series(values).groupby(list(targets)).nunique().max() > 1
-
-# %% ../../nbs/data/04_datasets.ipynb #9663e68b
-def guess_group(
-    table:pd.DataFrame, # Of `read_table`, from a folder or a CSV
-)->tuple[str, int, str]|None: # Regular expression for the path below the folder, number of groups, one of them; None: names tell none, or groups are given
-    "The group that the file names seem to carry."
-    if 'group' in table and table.group.notna().any() or len(table) < 6: return None
-    root = table.attrs.get('root', '.')
-    paths = [os.path.relpath(str(p), root).replace(os.sep, '/') for p in table.image]
-    folders, stems = map(list, zip(*[os.path.split(re.sub(r'(\.\w+)+$', '', p)) for p in paths]))
-    targets = table.target.map(str)
-    best = None
-    for wells, number in itertools.product((False, True), range(3)):
-        found = _shared_beginning(stems, targets, folders, number, wells)
-        if best and (not found or found[2] != best[2]): break
-        best = found or best  # C39P4 where that says no more than C39
-    if not best: return None
-    pattern, values, n, one = best
-    return _expression(pattern, paths, values), n, one
-
-# %% ../../nbs/data/04_datasets.ipynb #47c0f689
-def _shared_beginning(stems, targets, folders, number, wells):
-    "If the names' beginnings up to the n-th number look like groups: their pattern, the beginning of each name, how many there are, one of them."
-    parts = _beginnings(stems, number, wells)
-    spelled = pd.Series([p and p[1:] for p in parts], dtype=object).value_counts()
-    if not len(spelled): return None
-    pattern, letters = spelled.index[0]
-    like = [p is not None and p[1:] == (pattern, letters) for p in parts]
-    if np.mean(like) < .8: return None
-    values = [p[0] if own else s for p, own, s in zip(parts, like, stems)]
-    if not _look_like_groups(values, targets, folders, bool(_KEYWORD.search(pattern.replace(r'\d+', '#')))):
-        return None
-    return pattern, values, len(set(values)), values[like.index(True)]
-
-# %% ../../nbs/data/04_datasets.ipynb #f009decc
-def _expression(pattern, paths, values):
-    "The shortest expression that finds these groups in these paths."
-    for e in (pattern, f'(?:^|/)({pattern})[^/]*$', f'(?:^|/)(?:({pattern})|([^/]*))[^/]*$'):
-        found = [re.search(e, p) for p in paths]
-        if all(found) and [m.group(m.lastindex or 0) for m in found] == values: break
-    return e
-
-# %% ../../nbs/data/04_datasets.ipynb #ba1cfd32
-def group_question(
-    table:pd.DataFrame, # Of `read_table`
-)->str: # '' where there is nothing to ask
-    "One sentence that asks for a group that the file names seem to carry."
-    guess = guess_group(table)
-    if not guess: return ''
-    expression, n, one = guess
-    folders = all(str(y) in Path(p).parts for p, y in zip(table.image, table.target)) and not os.path.exists(os.path.join(table.attrs.get('root', '.'), 'table.csv'))
-    how = f"pass --group '{expression}'" if folders else 'add a column group to the table'
-    return (f'file names look like {n} groups ({shown(one)}…) and none is given; {how} so that no patient, plate '
-            'or image is in both parts')
 
 # %% ../../nbs/data/04_datasets.ipynb #98008190
 def check_table(
