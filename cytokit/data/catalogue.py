@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 import numpy as np, pandas as pd
 from ..core import InputError, cache_dir, progress, read_json, shown, write_json
-from .datasets import build_table, pair_table, read_table, save_table
+from .datasets import build_table, read_table, save_table
+from .pairs import pair_table
 
 # %% ../../nbs/data/08_catalogue.ipynb #0e7b0367
 _MEDMNIST = 'Yang et al., MedMNIST v2, Scientific Data 10:41 (2023), doi:10.1038/s41597-022-01721-8'

@@ -17,7 +17,8 @@ import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
 from ..core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, with_settings, write_json
 import torch
-from ..data.datasets import read_csv, read_table, split_table, write_csv
+from ..data.csv_files import read_csv, write_csv
+from ..data.datasets import read_table, split_table
 from ..data.preprocess import Preprocessing, read_plane, fit_preprocessing, load_unresized
 from ..hardware import best_precision, computing, keep_allocator_memory
 from ..metrics.intervals import conclusion

@@ -27,7 +27,8 @@ from .lr_finder import LRResult, find_lr
 from ..hardware import (PRECISIONS, best_precision, computing, held_memory, keep_allocator_memory, memory,
                               peak_memory, usual_threads)
 from ..data.preprocess import Preprocessing, fit_preprocessing, load
-from ..data.datasets import check_table, classes, read_csv, read_table, split_table, write_csv
+from ..data.datasets import check_table, classes, read_table, split_table
+from ..data.csv_files import read_csv, write_csv
 from ..data.groups import group_question
 from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
 from .models import (backbone, fuse_conv_bn, load_model, n_parameters, param_groups, save_model,

@@ -5,8 +5,10 @@ import numpy as np, pandas as pd, pytest
 from cytokit.data import datasets
 from cytokit.core import InputError, rng
 from cytokit.data.catalogue import CATALOGUE, _unpack, fetch
-from cytokit.data.datasets import (_deal, check_table, classes, fold_table, pair_table, read_table, save_table,
-                                   shuffle_targets, split_table, table_digest)
+from cytokit.data.datasets import (_deal, check_table, classes, fold_table, read_table, save_table, split_table,
+                                   table_digest)
+from cytokit.data.pairs import pair_table
+from cytokit.data.groups import shuffle_targets
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f'{SHARED} is not here')
