@@ -238,7 +238,7 @@ def test_leaks_are_errors(tmp_path):
     good = split_table(u)
     a, b = good.image[good.split == 'train'].iloc[0], good.image[good.split == 'valid'].iloc[0]
     shutil.copy(a, b)
-    refused(lambda: check_table(good), 'leak: 1 picture', os.path.basename(a))
+    refused(lambda: check_table(good), 'leak: 1 image', os.path.basename(a))
     for s in range(8): check_table(split_table(u, seed=s))  # the same bytes go the same way
     refused(lambda: check_table(pd.concat([good, good[:1].assign(target='b')])), '2 rows')
     os.remove(a)
