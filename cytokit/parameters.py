@@ -100,7 +100,8 @@ def _names_in(text, name):
     if cell is None: return []
     assigned = [node for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
     value = next(node.value for node in assigned if getattr(node.targets[0], 'id', '') == name)
-    if isinstance(value, ast.Call): items = [ast.Constant(keyword.arg) for keyword in value.keywords]
+    if isinstance(value, ast.Call):
+        items = [ast.Constant(keyword.arg) for keyword in value.keywords]
     elif isinstance(value, ast.Dict): items = value.keys
     else: items = getattr(value, 'elts', [])
     constants = [item.value for item in items if isinstance(item, ast.Constant)]

@@ -26,7 +26,7 @@ def _spans(start, n):
 
 # %% ../../nbs/data/06_annotations.ipynb #c883e86f
 def _fill(rings, shape):
-    "Flat indices of the pixels whose middles lie inside of `rings`, each (n, 2) of x, y, by the even-odd rule: a ring in a ring is a hole."
+    "Flat indices of the pixels whose middles lie inside `rings`, each (n, 2) of x, y; a ring in a ring is a hole."
     h, w = shape
     if min(map(len, rings)) < 3:
         raise InputError(f'an outline of {min(map(len, rings))} points has no area; expected at least 3')
@@ -62,7 +62,9 @@ def _counts(text):
     start = np.flatnonzero(np.r_[True, c[:-1] & 32 == 0])
     size = np.diff(start, append=len(c))
     if size.max() > 7: raise InputError('its compressed run lengths are broken')
-    n = np.add.reduceat((c & 31) << 5*(np.arange(len(c)) - np.repeat(start, size)), start) - np.where(c[start + size - 1] & 16, 1 << 5*size, 0)
+    digits = (c & 31) << 5*(np.arange(len(c)) - np.repeat(start, size))
+    below_zero = np.where(c[start + size - 1] & 16, 1 << 5*size, 0)
+    n = np.add.reduceat(digits, start) - below_zero
     n[1::2], n[2::2] = np.cumsum(n[1::2]), np.cumsum(n[2::2])
     return n
 
@@ -100,7 +102,8 @@ def _roi_parts(data):
         raise InputError(f'it is a {flat}, which has no area; keep only areas in the file')
     if roi.composite: return [[np.asarray(c, float) for c in roi.coordinates(multi=True) if len(c)]]
     if roi.roitype.name not in ('RECT', 'OVAL'): return [[roi.coordinates().astype(float)]]
-    x, y, w, h = (roi.xd, roi.yd, roi.widthd, roi.heightd) if roi.subpixelrect else (roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top)
+    x, y, w, h = roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top
+    if roi.subpixelrect: x, y, w, h = roi.xd, roi.yd, roi.widthd, roi.heightd
     if roi.roitype.name == 'RECT':
         return [[np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], float)]]
     a = np.linspace(0, 2*np.pi, int(np.clip(4*(w + h), 64, 4096)), endpoint=False)
@@ -145,7 +148,8 @@ def _parsed(path, size, time):
     if isinstance(d, dict) and isinstance(d.get('images'), list) and isinstance(d.get('annotations'), list):
         return 'coco', _coco(d)
     features = d.get('features') if isinstance(d, dict) and 'features' in d else d if isinstance(d, list) else [d]
-    if not isinstance(features, list) or not all(isinstance(f, dict) and f.get('type') == 'Feature' for f in features) or not features and isinstance(d, list):
+    proper = isinstance(features, list) and all(isinstance(f, dict) and f.get('type') == 'Feature' for f in features)
+    if not proper or not features and isinstance(d, list):
         raise bad()
     return 'geo', features
 
@@ -291,12 +295,13 @@ OBJECT_READERS = {'.zip': _roi_objects, '.roi': _roi_objects, '.json': _json_obj
 def read_labels(
     target, # A mask file; a folder with one mask file an object; an ImageJ .roi or .zip; a GeoJSON or COCO .json
     shape:tuple|None=None, # (H, W) of the image in pixels: needed by ROIs and GeoJSON, of the others checked
-    kind:str|None=None, # One of `LABEL_KINDS`; None: the file's own numbers, 0 and 255 as 0 and 1, of colours and outlines the objects
-    classes:list|None=None, # For kind 'class', what stands for 1, 2…: numbers, colours '#rrggbb' or names, see `mask_classes`
+    kind:str|None=None, # One of `LABEL_KINDS`; None: its own numbers (255 as 1), of colours and outlines the objects
+    classes:list|None=None, # For kind 'class', what stands for 1, 2…: numbers, '#rrggbb' or names, see `mask_classes`
     image:str|Path|None=None, # Path of the image, to find it in a COCO file of several
     full:bool=False, # True: also what was found about the objects
-)->np.ndarray: # (H, W) int32, 0 background; with `full` also a dict: names (the class of each object or None), overlap (pixels), lost and crowd (objects)
-    "Labels from a file or folder of any form; `InputError` names it when it cannot be used. Nothing is unpacked or run."
+)->np.ndarray: # (H, W) int32, 0 background; with `full` also a dict of facts
+    """Labels from a file or folder of any form; `InputError` names it when it cannot be used. Nothing is unpacked or run.
+    The facts: names (the class of each object or None), overlap (pixels), lost and crowd (objects)."""
     path = Path(target)
     if kind is not None: check_choice('kind', kind, LABEL_KINDS)
     shape = None if shape is None else tuple(int(n) for n in shape[:2])
@@ -307,7 +312,8 @@ def read_labels(
             raise InputError('not a plain file')
         if form: labels, facts = _from_objects(form, path, shape, kind, classes, image)
         else:
-            labels, facts = labels_of_mask(*mask_values(read_image(path), path), kind, classes), dict(names=None, overlap=0, lost=0, crowd=0)
+            labels = labels_of_mask(*mask_values(read_image(path), path), kind, classes)
+            facts = dict(names=None, overlap=0, lost=0, crowd=0)
         if shape and labels.shape != shape:
             raise InputError(f'it has {labels.shape[0]}×{labels.shape[1]} pixels, expected {shape[0]}×{shape[1]}')
     except InputError as e:
@@ -390,7 +396,7 @@ def _named(v, coloured): return f'#{v:06x}' if coloured else v
 
 # %% ../../nbs/data/06_annotations.ipynb #5c488737
 def mask_kind(
-    rows:pd.DataFrame, # A row a mask, with share (of pixels that are not background), ids and pieces, as `cytokit.quality.masks.measure_mask` gives
+    rows:pd.DataFrame, # A row a mask, with share (not background), ids and pieces; see `measure_mask`
 )->str: # 'binary', 'classes' or 'instances'
     "What kind of masks most of a set are."
     d = rows[rows.share > 0]
@@ -417,7 +423,9 @@ def labels_kind(
     if not len(some): why = 'nothing is drawn in any'
     elif kind == 'binary': why = f'{(some.ids <= 1).mean():.0%} hold one number besides 0'
     else:
-        why = f'a mask holds {some.ids.median():g} numbers in {some.pieces.median():g} pieces (medians)' + (', so a number is an object' if kind == 'instance' else ', so a number is a class')
+        number = 'an object' if kind == 'instance' else 'a class'
+        why = (f'a mask holds {some.ids.median():g} numbers in {some.pieces.median():g} pieces (medians), '
+               f'so a number is {number}')
     return kind, f'of {len(d)} masks read, ' + why
 
 # %% ../../nbs/data/06_annotations.ipynb #1ef4b7b2
@@ -457,7 +465,8 @@ def mask_classes(
         raise InputError('mask files and JSON are mixed; their classes have no common names')
     found = parallel_map(_classes_of, list(dict.fromkeys(table.target)), 'reading masks')
     if forms <= {'.json', '.geojson'}:
-        return list(dict.fromkeys(n for form, own in found if form == 'coco' for n in own)) or sorted({n for _, own in found for n in own})
+        of_coco = list(dict.fromkeys(n for form, own in found if form == 'coco' for n in own))
+        return of_coco or sorted({n for _, own in found for n in own})
     coloured = any(c for c, _ in found)
     return sorted({_named(v*0x010101 if coloured and not c else v, coloured) for c, own in found for v in own})
 

@@ -226,7 +226,7 @@ def _get(name, url, known, size, local):
 def fetch(
     name:str, # A name in `CATALOGUE`
     folder:str|Path|None=None, # Where to put it; None: in the cache. It must be new or empty, or hold this very set
-    local:str|Path|None=None, # A folder with the set's files (at FILE or NAME/FILE), in place of the network; None: `CYTOKIT_DATA` if it is set
+    local:str|Path|None=None, # Folder with the set's files (FILE or NAME/FILE), not the network; None: `CYTOKIT_DATA`, if set
 )->Path: # The folder, with table.csv (for `read_table`) and source.json (licence, citation, hashes)
     "Get a public set, complete or not at all."
     if name not in CATALOGUE:

@@ -148,14 +148,15 @@ def _csv_lines(text, path, image):
             reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator, strict=True)
             header = [name.strip() for name in next(reader, [])]
             first = first or header
-            if image in header: return separator, header, [(reader.line_num, row) for row in reader if row]
+            if image in header:
+                return separator, header, [(reader.line_num, row) for row in reader if row]
     except csv.Error as e:
         raise InputError(f'{shown(path)}: line {reader.line_num} is not CSV ({e})') from None
     return ',', first, []
 
 # %% ../../nbs/data/04_datasets.ipynb #1db0dddf
 def _csv_columns(header, columns, path):
-    "Where the `columns` (our name: the file's name) stand in the header; None for one that is not there and need not be."
+    "Where the `columns` (our name: the file's name) stand in the header; None for one that may be missing and is."
     for name, column in columns.items():
         must = name in ('image', 'target') or column != name or column in header
         if must and header.count(column) != 1:
@@ -234,11 +235,12 @@ def read_table(
     source, # A folder of class folders, a folder with a table.csv in it, or a CSV file; its paths start at its folder
     image:str='image', # CSV: the column with the path of the image
     target:str='target', # CSV: the column with the class, the number, or the path of the mask
-    group:str|None=None, # CSV: the column with the patient, plate… (None: `group`, if it is there). Folder: a regular expression that finds it in the path below the folder
+    group:str|None=None, # CSV: the column with the patient, plate…; None: `group`, if it is there. Folder: see `group_of`
     split:str='split', # CSV: the column with train, valid or test, if there is one
     task:str|None=None, # 'class', 'number' or 'mask'; None: as the targets say
-)->pd.DataFrame: # Columns image (absolute path), target (text; float for numbers), group and split where there are any; `attrs`: name, root, task
-    "Read folders or a CSV into one table. Missing files, missing targets and contradictions are an `InputError`."
+)->pd.DataFrame: # Columns image (absolute path), target (text; float for numbers), group and split where given
+    """Read folders or a CSV into one table; its `attrs` are name, root and task. Missing files, missing targets and
+    contradictions are an `InputError`. In folders, `group` is a regular expression that finds the group in the path."""
     if task is not None: check_choice('task', task, _TASKS)
     path = Path(source)
     if os.path.isfile(path/'table.csv'): path = path/'table.csv'
@@ -445,7 +447,8 @@ def _check_split(t, task):
                          f'{len(wrong)} rows')
     for part in ('train', 'valid'):
         inside = t.target[t.split == part]
-        if not len(inside): raise InputError(f'no image is in {part}; let split_table make the split')
+        if not len(inside):
+            raise InputError(f'no image is in {part}; let split_table make the split')
         lost = set(t.target) - set(inside) if task == 'class' else ()
         if lost:
             raise InputError(f'class {shown(min(lost))!r} has no image in {part}; split again with split_table, or '
@@ -463,7 +466,8 @@ def _check_leak(t):
     message = 'leak: {} in more than one split, the first is {} in {}; split by group with split_table'
     if 'group' in t:
         bad = _split_between(t, t.group)
-        if len(bad): raise InputError(message.format(_n(len(bad), 'group'), shown(bad.index[0]), bad.iloc[0]))
+        if len(bad):
+            raise InputError(message.format(_n(len(bad), 'group'), shown(bad.index[0]), bad.iloc[0]))
     content = pd.Series(_twins(list(t.image)), t.index)
     bad = _split_between(t, content)
     if len(bad):
@@ -545,9 +549,12 @@ ACTIONS = ('keep', 'fix', 'drop', 'relabel', 'move')
 
 def _plan_problem(image, action, to, has_split):
     "What is wrong with a row of a plan; '' where nothing is."
-    if action not in ACTIONS: return f"says {shown(action)!r}; an action is one of {', '.join(ACTIONS)}"
-    if action in ('relabel', 'move') and not to: return f'does not say in the column to where {shown(image)} goes'
-    if action == 'move' and not has_split: return f'moves {shown(image)} to {shown(to)}, but the table has no splits'
+    if action not in ACTIONS:
+        return f"says {shown(action)!r}; an action is one of {', '.join(ACTIONS)}"
+    if action in ('relabel', 'move') and not to:
+        return f'does not say in the column to where {shown(image)} goes'
+    if action == 'move' and not has_split:
+        return f'moves {shown(image)} to {shown(to)}, but the table has no splits'
     return ''
 
 # %% ../../nbs/data/04_datasets.ipynb #3aa76c56
@@ -570,9 +577,10 @@ def _plan_steps(path, table):
 # %% ../../nbs/data/04_datasets.ipynb #f6ee92cf
 def apply_plan(
     table:pd.DataFrame, # Any table
-    plan, # A CSV with columns image (relative paths start at the CSV's folder), action (one of `ACTIONS`, '' is keep) and to (the class of a relabel, the split of a move)
+    plan, # A CSV with columns image, action and to
 )->pd.DataFrame: # The table without what is dropped, with the classes and splits that the plan gives
-    "Do what a plan says. 'fix' keeps the image and warns that it is not fixed."
+    """Do what a plan says. Relative paths start at its folder; an action is one of `ACTIONS`, '' is keep; `to` is the class
+    of a relabel or the split of a move. 'fix' keeps the image and warns that it is not fixed."""
     path = Path(plan)
     if not path.is_file():
         raise InputError(f'{shown(path)}: no such plan; `cytokit check FOLDER --plan FILE` makes one')

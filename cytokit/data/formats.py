@@ -34,7 +34,8 @@ class Image:
     def bits(self): return _bits(self.array)
     def __repr__(self):
         size = '×'.join(map(str, self.array.shape))
-        return f'Image({self.format} {self.axes} {size} {self.array.dtype}' + (f', {self.bits} bits' if self.bits else '') + f', {shown(self.path)})'
+        bits = f', {self.bits} bits' if self.bits else ''
+        return f'Image({self.format} {self.axes} {size} {self.array.dtype}{bits}, {shown(self.path)})'
 
 # %% ../../nbs/data/00_formats.ipynb #58a306c4
 def _bits(a):
@@ -60,15 +61,14 @@ class hushed:
                 hushed.caught = warnings.catch_warnings()
                 hushed.caught.__enter__()
                 warnings.simplefilter('ignore')
-                hushed.levels = [(g, g.level)
-                                 for g in map(logging.getLogger,
-                                              ('PIL', 'tifffile', 'pydicom', 'nibabel', 'nibabel.global'))]
-                for g, _ in hushed.levels: g.setLevel(logging.CRITICAL + 1)
+                names = 'PIL', 'tifffile', 'pydicom', 'nibabel', 'nibabel.global'
+                hushed.levels = [(logger, logger.level) for logger in map(logging.getLogger, names)]
+                for logger, _ in hushed.levels: logger.setLevel(logging.CRITICAL + 1)
     def __exit__(self, *exc):
         with self.lock:
             hushed.inside -= 1
             if hushed.inside: return
-            for g, level in hushed.levels: g.setLevel(level)
+            for logger, level in hushed.levels: logger.setLevel(level)
             hushed.caught.__exit__(None, None, None)
 
 # %% ../../nbs/data/00_formats.ipynb #b4997d17
@@ -140,7 +140,8 @@ def _chunks(raw):
 
 # %% ../../nbs/data/00_formats.ipynb #6787220e
 def _unpacked(raw):
-    "A PNG with its pixels unpacked by libdeflate, so that only the filters are left to be undone; as it is where it is large, interlaced or in any way wrong, of which Pillow then tells."
+    """A PNG with its pixels unpacked by libdeflate, so that only the filters are left to be undone. One that is large,
+    interlaced or in any way wrong is returned as it is, and Pillow reports the fault."""
     import imagecodecs
     try:
         w, h, bits, colour, _, _, interlaced = struct.unpack_from('>IIBBBBB', raw, 16)
@@ -162,13 +163,13 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by its number for the kind of 
 _NO_MATTER = {b'pHYs', b'gAMA', b'sRGB', b'cHRM', b'tIME'}  # chunks that change no pixel
 
 def _plain(stored, limit):
-    "An unpacked PNG in grey or colours of 8 or 16 bits, whose chunks are sound and leave the pixels as they are; None for others, of which Pillow then tells."
+    "The pixels of an unpacked, sound PNG in grey or colours of 8 or 16 bits; None for others, which Pillow reads."
     import imagecodecs
     w, h, bits, colour = struct.unpack_from('>IIBB', stored, 16)
     chunks = list(_chunks(stored))
     kinds = [k for k, *_ in chunks if k not in _NO_MATTER]
-    if bits not in (8, 16) or colour == 3 or any(stored[26:29]) or kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33:
-        return None
+    if bits not in (8, 16) or colour == 3 or any(stored[26:29]): return None
+    if kinds != [b'IHDR', b'IDAT', b'IEND'] or chunks[0][2] != 33: return None
     if any(imagecodecs.deflate_crc32(stored[a+4:b-4]) != int.from_bytes(stored[b-4:b], 'big') for k, a, b in chunks
            if k != b'IDAT'):
         return None
@@ -368,11 +369,13 @@ def _read_nifti(raw, limit):
     a = a.reshape((shape + (1, 1))[:3] + (-1,), order='F')
     a, spacing = _canonical(_rescale(a, slope, inter), affine)
     flat = len(shape) == 2 and len(a) == 1
-    return a[0] if flat else a, 'YXC' if flat else 'ZYXC', [s*mm for s in spacing[flat:]], 'mm', (), {} if flat else dict(orientation='RAS')
+    spacing = [s*mm for s in spacing[flat:]]
+    if flat: return a[0], 'YXC', spacing, 'mm', (), {}
+    return a, 'ZYXC', spacing, 'mm', (), dict(orientation='RAS')
 
 # %% ../../nbs/data/00_formats.ipynb #2a811744
 def _canonical(a, affine):
-    "Turn (I, J, K, …) with its affine to RAS into (Z, Y, X, …), Z to Superior, Y to Anterior, X to Right; spacing in that order."
+    "Turn (I, J, K, …) with its affine to RAS into (Z, Y, X, …), to Superior, Anterior, Right; spacing in that order."
     from nibabel.orientations import apply_orientation, io_orientation
     turn = io_orientation(affine)
     if not np.isfinite(affine).all() or np.isnan(turn).any():
@@ -383,7 +386,7 @@ def _canonical(a, affine):
 
 # %% ../../nbs/data/00_formats.ipynb #5630e7ee
 def _rescale(a, slope, inter, ends=None):
-    "a·slope + inter: integers stay integers when both numbers are (in a type for all that `ends`, or the type of `a`, can give), otherwise float32."
+    "a·slope + inter: integers if both numbers are (a type for all that `ends`, or the type of `a`, gives), else float32."
     slope, inter = (float(d if x is None else x) for x, d in ((slope, 1), (inter, 0)))
     if (slope, inter) == (1, 0): return a
     if a.dtype.kind in 'iu' and slope.is_integer() and inter.is_integer():
@@ -411,7 +414,8 @@ def _dataset(raw, limit):
     ds = dcmread(io.BytesIO(raw), force=True)
     if not ds.file_meta.get('TransferSyntaxUID'):
         implicit, little = ds.original_encoding
-        ds.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        ds.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     return ds
 
 # %% ../../nbs/data/00_formats.ipynb #8368c3b0
@@ -445,7 +449,8 @@ def _decode(codec, data, shape, ds):
         except ValueError as e: error = e
     else: raise error
     spare = 8*out.itemsize - int(ds.BitsStored)
-    return (out << spare).view(f'i{out.itemsize}') >> spare if ds.PixelRepresentation == 1 and out.dtype.kind == 'u' else out
+    if ds.PixelRepresentation != 1 or out.dtype.kind != 'u': return out
+    return (out << spare).view(f'i{out.itemsize}') >> spare
 
 # %% ../../nbs/data/00_formats.ipynb #9a7e2949
 def _of(ds, i, group, name):

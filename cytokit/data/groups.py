@@ -127,7 +127,8 @@ def shuffle_targets(
 )->pd.DataFrame: # A copy with the targets permuted between groups
     "The fair control for a leak: targets that say nothing about the image but still go by group."
     task = table_attrs(table)['task']
-    if task == 'mask': raise InputError('masks cannot be shuffled between images; give classes or numbers')
+    if task == 'mask':
+        raise InputError('masks cannot be shuffled between images; give classes or numbers')
     t, r = table.sort_values('image').reset_index(drop=True), rng(seed, 'shuffle')
     rows = list(t.groupby(group_keys(t)).indices.values())
     named = task == 'class'

@@ -16,7 +16,8 @@ from ..core import InputError, shown
 from .datasets import SPLIT_NAMES, absolute_path, build_table, group_of, read_table
 from .formats import read_image
 from .preprocess import Preprocessing, find_images, is_image, normalise, read_plane, to_rgb8
-from .annotations import OBJECT_READERS, annotation_json, image_plane, labels_of_mask, mask_values, read_labels
+from .annotations import OBJECT_READERS, annotation_json, image_plane
+from .annotations import labels_of_mask, mask_values, read_labels
 
 # %% ../../nbs/data/07_pairs.ipynb #3dad9da3
 def show_pair(
@@ -36,8 +37,10 @@ def show_pair(
               interpolation='nearest')
     y, x = np.nonzero(labels[:, 1:] != labels[:, :-1])
     v, u = np.nonzero(labels[1:] != labels[:-1])
-    lines = lambda *c: np.stack(c, -1).reshape(-1, 2, 2)
-    ax.add_collection(LineCollection(np.concatenate([lines(x + .5, y - .5, x + .5, y + .5), lines(u - .5, v + .5, u + .5, v + .5)]), colors=color, linewidths=1))
+    upright = np.stack([x + .5, y - .5, x + .5, y + .5], -1)
+    level = np.stack([u - .5, v + .5, u + .5, v + .5], -1)
+    lines = np.concatenate([upright, level]).reshape(-1, 2, 2)
+    ax.add_collection(LineCollection(lines, colors=color, linewidths=1))
     ax.set_axis_off()
     return ax
 
@@ -84,7 +87,8 @@ def pair_rows(
     "Rows of images with their one partner; `InputError` where two fit, or something is left over."
     for image, found in fits.items():
         if len(found) > 1:
-            raise InputError(f'{shown(image)}: two masks fit, {shown(found[0].name)} and {shown(found[1].name)}; keep one')
+            raise InputError(f'{shown(image)}: two masks fit, {shown(found[0].name)} and {shown(found[1].name)}; '
+                             'keep one')
     used = {found[0] for found in fits.values() if found}
     alone = [image for image, found in fits.items() if not found] + sorted(set(partners) - used)
     if alone and not drop:
@@ -239,14 +243,16 @@ def _try_coco(path, folder, group, drop):
 
 # %% ../../nbs/data/07_pairs.ipynb #362124cc
 def pairs(
-    source, # A folder with images/ and masks/ (or labels/) in it, also below train/, valid/, test/; of images with labels next to them; of BBBC038; a CSV with columns image,target; a COCO .json; or, with `masks`, the folder of images
+    source, # A folder of pairs, a CSV with columns image,target, a COCO .json or, with `masks`, the folder of images
     masks:str|Path|None=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
-    group:str|None=None, # A regular expression that finds the group in the image's path below its folder; of a CSV the column
+    group:str|None=None, # Regular expression that finds the group in the path below the folder; of a CSV the column
     drop:bool=False, # True: leave out what has no partner
-)->pd.DataFrame: # A table of task 'mask': image and target (absolute paths; a target is what `read_labels` takes), group and split where there are any
-    "Find images and their labels; `InputError` when nothing fits, or something has no partner."
-    path = Path(source).absolute()
-    root, second = Path(os.path.normpath(path)), None if masks is None else Path(os.path.normpath(Path(masks).absolute()))
+)->pd.DataFrame: # A table of task 'mask': image and target (absolute paths), group and split where there are any
+    """Find images and their labels; `InputError` when nothing fits, or something has no partner. A folder of pairs holds
+    images/ and masks/ (or labels/), also below train/, valid/, test/; or images with labels next to them; or a folder
+    for each image, as in BBBC038. A target is what `read_labels` takes."""
+    root = Path(os.path.normpath(Path(source).absolute()))
+    second = None if masks is None else Path(os.path.normpath(Path(masks).absolute()))
     if not root.exists(): raise InputError(f'{shown(root)}: no such folder or file')
     if second and not second.exists(): raise InputError(f'{shown(second)}: no such folder or file')
     if root.is_file() and root.suffix.lower() == '.json' and (second is None or second.is_dir()):
@@ -277,7 +283,7 @@ def _csv_pairs(path, group):
 # %% ../../nbs/data/07_pairs.ipynb #35d9ef76
 def load_pair(
     row, # With image and target: a row of a table of `pairs`, or a dict
-    preprocessing:Preprocessing=Preprocessing(), # `channels`, `norm`, `low`, `high`, `rgb8`; of volumes `axis` and `index`
+    preprocessing:Preprocessing=Preprocessing(), # `channels`, `norm`, `low`, `high`, `rgb8`, `axis`, `index`
     kind:str|None=None, # As in `read_labels`
     classes:list|None=None, # As in `read_labels`
 )->tuple[np.ndarray, np.ndarray]: # Image float32 (H, W, C); labels int32 (H, W)

@@ -36,7 +36,7 @@ def _cell(r, radius, elongation):
 
 # %% ../../nbs/data/03_synthetic.ipynb #19547caa
 def _place(r, size, radius, elongation, overlap, at, labels):
-    "A cell that overlaps others by at most `overlap` of itself: centre, box, depth within it; None if there is no place."
+    "A cell that overlaps others by at most `overlap` of itself: centre, box, depth in it; None if there is no place."
     for _ in range(40):
         own_radius = radius*math.exp(r.normal(0, .13))
         depth = _cell(r, own_radius, elongation)
@@ -334,7 +334,7 @@ def make_mri(
     noise:float=1., # Noise, as a multiple of the scanner's own
     bias:float=1., # Shading, as a multiple of the scanner's own
     low_bits:bool=False, # Put the head into the low 9 bits, with a few hot pixels near 65535
-    at:list|np.ndarray|None=None, # Heights of the slices in mm above the middle of the brain; None for `n_slices` at the scanner's spacing
+    at:list|np.ndarray|None=None, # Heights of the slices above the middle of the brain, mm; None: `n_slices` of the scanner
 )->tuple[np.ndarray, dict]: # Volume (Z, Y, X) uint16, up, back, left; truth: `tissue` (Z, Y, X) uint8 and what made it
     "A T1-like head scan in 16 bits, and the truth about it: tissue 0 not brain, 1 fluid, 2 grey, 3 white, 4 ventricle."
     check_whole('size', size, 16, 1024)
@@ -431,7 +431,8 @@ def _check_dials(kind, dials):
     "Refuse a setting that this kind of sample has not."
     known = _dials(kind)
     bad = set(dials) - set(known)
-    if bad: raise InputError(f'{kind} has no setting {shown(min(bad))}; its settings are {", ".join(known)}')
+    if bad:
+        raise InputError(f'{kind} has no setting {shown(min(bad))}; its settings are {", ".join(known)}')
 
 # %% ../../nbs/data/03_synthetic.ipynb #e0836b1b
 def _write_table(path, rows):
@@ -449,7 +450,7 @@ def write_sample(
     seed:int=0, # Which sample
     **dials, # See the section of each kind
 )->Path: # `out`
-    "Write a synthetic set: a folder a class, `table.csv` (image, target, group) and `sample.json` (settings and truth)."
+    "Write a synthetic set: a folder a class, `table.csv` (image, target, group), `sample.json` (settings and truth)."
     check_choice('kind', kind, _SAMPLES)
     _check_dials(kind, dials)
     check_whole('n', n, 1, 10**7)
