@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from ..core import InputError, atomic, check_whole, progress, read_json, shown
-from ..data.formats import Image, hushed, read_image, jpeg_pixels, file_kind, tiff_axes, check_tiff_pages, tiff_colours, tiff_metadata, upright, TIFF_CODECS
+from ..data.formats import (Image, hushed, read_image, jpeg_pixels, file_kind, tiff_axes, check_tiff_pages,
+                                  tiff_colours, tiff_metadata, TIFF_CODECS)
+from ..arrays import upright
 from ..data.preprocess import Preprocessing, fill_not_finite, is_finite, mean_std, normalise
 from ..data.preprocess import percentile_limits, set_channels
 from fastcore.basics import patch
