@@ -55,8 +55,8 @@ def join_nodes(
     i, # (E,) node at one end of each edge
     j, # (E,) node at the other
 )->np.ndarray: # (m,) number of each node's component, from 0, in the order of their first nodes
-    """The connected component of each of m nodes that edges i, j join, numbered by their first nodes. On graphs of a few
-    thousand nodes this takes less time than scipy's."""
+    """The connected component of each of m nodes that edges i, j join, numbered by their first nodes. On graphs of a
+    few thousand nodes this takes less time than scipy's."""
     p = np.arange(m)
     while ((a := p[i]) != (b := p[j])).any():
         np.minimum.at(p, np.maximum(a, b), np.minimum(a, b))

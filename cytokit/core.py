@@ -392,7 +392,7 @@ def workers(
     n:int|None=None, # How many; None for the number of cores, at most 8
     processes:bool=True, # Processes if they can be had
 ): # Yields an executor of `concurrent.futures`
-    "Processes where they can be forked safely (Linux, no other threads, no torch: as in `cytokit check`), else threads."
+    "Processes where they can be forked safely (Linux, no other thread, no torch: as in `cytokit check`), else threads."
     n = min(n or os.cpu_count() or 1, 8)
     fork = processes and sys.platform == 'linux' and threading.active_count() == 1 and 'torch' not in sys.modules
     try:

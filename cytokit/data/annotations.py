@@ -300,7 +300,7 @@ def read_labels(
     image:str|Path|None=None, # Path of the image, to find it in a COCO file of several
     full:bool=False, # True: also what was found about the objects
 )->np.ndarray: # (H, W) int32, 0 background; with `full` also a dict of facts
-    """Labels from a file or folder of any form; `InputError` names it when it cannot be used. Nothing is unpacked or run.
+    """Labels from a file or folder of any form; `InputError` names one that cannot be used. Nothing is run.
     The facts: names (the class of each object or None), overlap (pixels), lost and crowd (objects)."""
     path = Path(target)
     if kind is not None: check_choice('kind', kind, LABEL_KINDS)

@@ -137,42 +137,55 @@ def catalogue_table(
                          cite=entry['cite']))
     return pd.DataFrame(rows)
 
+# %% ../../nbs/data/08_catalogue.ipynb #f034e6a9
+def _untrusted(archive, why): return InputError(f'{shown(archive)}: {why}; do not trust this archive')
+
+# %% ../../nbs/data/08_catalogue.ipynb #def7867c
+def _member_path(archive, name, folder):
+    "Where a file of an archive goes; None for what macOS adds."
+    parts = PurePosixPath(name.replace('\\', '/')).parts
+    if '__MACOSX' in parts or parts[-1:] == ('.DS_Store',): return None
+    if not parts or parts[0] == '/' or '..' in parts or ':' in parts[0]:
+        raise _untrusted(archive, f'holds a file outside its folder ({shown(name)})')
+    return Path(folder, *parts)
+
+# %% ../../nbs/data/08_catalogue.ipynb #36d96a23
+def _zip_members(archive):
+    "Name and open file of each file in a zip."
+    with zipfile.ZipFile(archive) as z:
+        for m in progress(z.infolist(), 'unpack'):
+            if stat.S_ISLNK(m.external_attr >> 16): raise _untrusted(archive, f'holds a link ({shown(m.filename)})')
+            if m.is_dir(): continue
+            with z.open(m) as f: yield m.filename, f
+
+# %% ../../nbs/data/08_catalogue.ipynb #90da8753
+def _tar_members(archive):
+    "Name and open file of each file in a tar archive."
+    with tarfile.open(archive) as z:
+        for m in progress(z, 'unpack'):
+            if not (m.isfile() or m.isdir()): raise _untrusted(archive, f'holds a link or device ({shown(m.name)})')
+            if m.isfile(): yield m.name, z.extractfile(m)
+
 # %% ../../nbs/data/08_catalogue.ipynb #a642df76
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
+
 def _unpack(archive, folder, limit=2**35):
     "Unpack a zip or tar archive; InputError for anything but plain files and folders below `folder`."
+    members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
     left = limit
-    def bad(why): return InputError(f'{shown(archive)}: {why}; do not trust this archive')
-    def put(name, f):
-        nonlocal left
-        parts = PurePosixPath(name.replace('\\', '/')).parts
-        if '__MACOSX' in parts or parts[-1:] == ('.DS_Store',): return
-        if not parts or parts[0] == '/' or '..' in parts or ':' in parts[0]:
-            raise bad(f'holds a file outside its folder ({shown(name)})')
-        to = Path(folder, *parts)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with open(to, 'xb') as out:
-            while b := f.read(2**20):
-                left -= len(b)
-                if left < 0: raise bad(f'unpacks to more than {limit >> 20} MB')
-                out.write(b)
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as z:
-                for m in progress(z.infolist(), 'unpack'):
-                    if stat.S_ISLNK(m.external_attr >> 16):
-                        raise bad(f'holds a link ({shown(m.filename)})')
-                    if not m.is_dir():
-                        with z.open(m) as f: put(m.filename, f)
-        else:
-            with tarfile.open(archive) as z:
-                for m in progress(z, 'unpack'):
-                    if not (m.isfile() or m.isdir()):
-                        raise bad(f'holds a link or device ({shown(m.name)})')
-                    if m.isfile(): put(m.name, z.extractfile(m))
+        for name, f in members(archive):
+            to = _member_path(archive, name, folder)
+            if to is None: continue
+            to.parent.mkdir(parents=True, exist_ok=True)
+            with open(to, 'xb') as out:
+                while part := f.read(2**20):
+                    left -= len(part)
+                    if left < 0: raise _untrusted(archive, f'unpacks to more than {limit >> 20} MB')
+                    out.write(part)
     except InputError: raise
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
-            ValueError) as e:
-        raise bad(f'cannot be unpacked ({shown(e)})') from None
+    except _BROKEN as e:
+        raise _untrusted(archive, f'cannot be unpacked ({shown(e)})') from None
 
 # %% ../../nbs/data/08_catalogue.ipynb #181a50f6
 def _npz_rows(path, names, folder):
@@ -192,19 +205,25 @@ def _npz_rows(path, names, folder):
         raise InputError(f'{shown(path)}: not a MedMNIST file ({shown(e)})') from None
     return rows
 
+# %% ../../nbs/data/08_catalogue.ipynb #44430ced
+def _local_file(name, url, known, local):
+    "The file of a set in the folder `local`; its hash must be right."
+    import pooch
+    file = PurePosixPath(url.split('?')[0]).name
+    found = [p for p in (Path(local)/name/file, Path(local)/file) if p.is_file()]
+    if not found:
+        raise InputError(f'{shown(Path(local)/name/file)}: no such file; get it from {url}, or unset '
+                         'CYTOKIT_DATA to download')
+    if not pooch.hashes.hash_matches(found[0], known):
+        raise InputError(f'{shown(found[0])}: is not the published file (its hash differs from {known}); get '
+                         f'it again from {url}')
+    return found[0]
+
 # %% ../../nbs/data/08_catalogue.ipynb #87994877
 def _get(name, url, known, size, local):
     import pooch, requests
     file = PurePosixPath(url.split('?')[0]).name
-    if local:
-        found = [p for p in (Path(local)/name/file, Path(local)/file) if p.is_file()]
-        if not found:
-            raise InputError(f'{shown(Path(local)/name/file)}: no such file; get it from {url}, or unset '
-                             'CYTOKIT_DATA to download')
-        if not pooch.hashes.hash_matches(found[0], known):
-            raise InputError(f'{shown(found[0])}: is not the published file (its hash differs from {known}); get '
-                             f'it again from {url}')
-        return found[0]
+    if local: return _local_file(name, url, known, local)
     pooch.get_logger().setLevel('WARNING')
     bar = progress(desc=file, total=size or 1, unit='B', unit_scale=True)
     try:
@@ -222,11 +241,22 @@ def _get(name, url, known, size, local):
                          'some space or set CYTOKIT_CACHE') from None
     finally: bar.close()
 
+# %% ../../nbs/data/08_catalogue.ipynb #37c018ca
+def _layout(e, files, to):
+    if e['layout'] == 'npz':
+        return build_table(_npz_rows(files[0], e['classes'], to), to, 'class', files[0])
+    for f in files: _unpack(f, to)
+    if e['layout'] == 'classes':
+        t = read_table(to/e['root'], group=e.get('group'))
+        return t.assign(target=t.target.replace(e.get('names', {})))
+    parts = [pair_table(to/i, to/m, e.get('group')).assign(split=s or np.nan) for s, i, m in e['pairs']]
+    return pd.concat(parts, ignore_index=True).dropna(axis=1, how='all')
+
 # %% ../../nbs/data/08_catalogue.ipynb #db6c7cc4
 def fetch(
     name:str, # A name in `CATALOGUE`
     folder:str|Path|None=None, # Where to put it; None: in the cache. It must be new or empty, or hold this very set
-    local:str|Path|None=None, # Folder with the set's files (FILE or NAME/FILE), not the network; None: `CYTOKIT_DATA`, if set
+    local:str|Path|None=None, # Folder that holds the set's files (FILE or NAME/FILE); None: `CYTOKIT_DATA`, if set
 )->Path: # The folder, with table.csv (for `read_table`) and source.json (licence, citation, hashes)
     "Get a public set, complete or not at all."
     if name not in CATALOGUE:
@@ -250,14 +280,3 @@ def fetch(
         tmp.rename(folder)
     if not local: shutil.rmtree(files[0].parent, ignore_errors=True)
     return folder
-
-# %% ../../nbs/data/08_catalogue.ipynb #37c018ca
-def _layout(e, files, to):
-    if e['layout'] == 'npz':
-        return build_table(_npz_rows(files[0], e['classes'], to), to, 'class', files[0])
-    for f in files: _unpack(f, to)
-    if e['layout'] == 'classes':
-        t = read_table(to/e['root'], group=e.get('group'))
-        return t.assign(target=t.target.replace(e.get('names', {})))
-    parts = [pair_table(to/i, to/m, e.get('group')).assign(split=s or np.nan) for s, i, m in e['pairs']]
-    return pd.concat(parts, ignore_index=True).dropna(axis=1, how='all')

@@ -235,7 +235,7 @@ def read_table(
     source, # A folder of class folders, a folder with a table.csv in it, or a CSV file; its paths start at its folder
     image:str='image', # CSV: the column with the path of the image
     target:str='target', # CSV: the column with the class, the number, or the path of the mask
-    group:str|None=None, # CSV: the column with the patient, plate…; None: `group`, if it is there. Folder: see `group_of`
+    group:str|None=None, # CSV: column with the patient, plate…; None: `group`, if it is there. Folder: see `group_of`
     split:str='split', # CSV: the column with train, valid or test, if there is one
     task:str|None=None, # 'class', 'number' or 'mask'; None: as the targets say
 )->pd.DataFrame: # Columns image (absolute path), target (text; float for numbers), group and split where given
@@ -579,8 +579,8 @@ def apply_plan(
     table:pd.DataFrame, # Any table
     plan, # A CSV with columns image, action and to
 )->pd.DataFrame: # The table without what is dropped, with the classes and splits that the plan gives
-    """Do what a plan says. Relative paths start at its folder; an action is one of `ACTIONS`, '' is keep; `to` is the class
-    of a relabel or the split of a move. 'fix' keeps the image and warns that it is not fixed."""
+    """Do what a plan says. Relative paths start at its folder; an action is one of `ACTIONS`, '' is keep; `to` is the
+    class of a relabel or the split of a move. 'fix' keeps the image and warns that it is not fixed."""
     path = Path(plan)
     if not path.is_file():
         raise InputError(f'{shown(path)}: no such plan; `cytokit check FOLDER --plan FILE` makes one')

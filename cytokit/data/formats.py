@@ -363,7 +363,7 @@ def _canonical(a, affine):
 
 # %% ../../nbs/data/00_formats.ipynb #5630e7ee
 def _rescale(a, slope, inter, ends=None):
-    "a·slope + inter: integers if both numbers are (a type for all that `ends`, or the type of `a`, gives), else float32."
+    "a·slope + inter: integers if both numbers are (a type for all that `ends`, or that of `a`, gives), else float32."
     slope, inter = (float(d if x is None else x) for x, d in ((slope, 1), (inter, 0)))
     if (slope, inter) == (1, 0): return a
     if a.dtype.kind in 'iu' and slope.is_integer() and inter.is_integer():

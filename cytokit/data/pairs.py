@@ -248,8 +248,8 @@ def pairs(
     group:str|None=None, # Regular expression that finds the group in the path below the folder; of a CSV the column
     drop:bool=False, # True: leave out what has no partner
 )->pd.DataFrame: # A table of task 'mask': image and target (absolute paths), group and split where there are any
-    """Find images and their labels; `InputError` when nothing fits, or something has no partner. A folder of pairs holds
-    images/ and masks/ (or labels/), also below train/, valid/, test/; or images with labels next to them; or a folder
+    """Find images and their labels; `InputError` when nothing fits, or something has no partner. A folder of pairs
+    holds images/ and masks/ (or labels/), also below train/, valid/, test/; or images with labels next to them; or a folder
     for each image, as in BBBC038. A target is what `read_labels` takes."""
     root = Path(os.path.normpath(Path(source).absolute()))
     second = None if masks is None else Path(os.path.normpath(Path(masks).absolute()))

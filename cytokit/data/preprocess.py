@@ -258,8 +258,10 @@ def resize(
     oh, ow = (max(1, round(high*k)), max(1, round(wide*k))) if resize_mode == 'pad' else (size, size)
     if (oh, ow) == (h, w): small = a
     else:
-        shrink = lambda c: P.fromarray(np.ascontiguousarray(c)).resize((ow, oh), P.Resampling.BILINEAR, box, reducing_gap=2.)
-        small = np.stack([np.asarray(shrink(a[..., i])) for i in range(a.shape[2])], -1)
+        def shrink(channel):
+            whole = P.fromarray(np.ascontiguousarray(channel))
+            return np.asarray(whole.resize((ow, oh), P.Resampling.BILINEAR, box, reducing_gap=2.))
+        small = np.stack([shrink(a[..., i]) for i in range(a.shape[2])], -1)
     if (oh, ow) == (size, size): return small
     out = np.zeros((size, size, a.shape[2]), 'f4')
     top, left = (size - oh)//2, (size - ow)//2
@@ -349,8 +351,8 @@ def fit_preprocessing(
     preprocessing:'Preprocessing', # What is given is kept; `channels`, `low` and `high` may be filled
     n:int=256, # At most this many files are read, evenly spaced in `paths`
 )->'Preprocessing': # Complete
-    """Count the channels (RGB whose three channels are equal counts as grey; grey among RGB becomes RGB) and find mean and
-    deviation of the set for norm 'zscore_set'."""
+    """Count the channels (RGB whose three channels are equal counts as grey; grey among RGB becomes RGB) and find mean
+    and deviation of the set for norm 'zscore_set'."""
     paths = list(paths)
     if not paths: raise InputError('fit_preprocessing needs at least one training image')
     few = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(n, len(paths))).round().astype(int))]
@@ -457,8 +459,8 @@ def _stem(path):
 def patient_of(
     image, # An `Image`, or a path
 )->str:
-    """The patient: DICOM's PatientID, else the part of the file's or folder's name like `sub-01`, `patient03`, `case_7`,
-    else folder and file name."""
+    """The patient: DICOM's PatientID, else the part of the file's or folder's name like `sub-01`, `patient03` or
+    `case_7`, else folder and file name."""
     path = Path(getattr(image, 'path', None) or image)
     if getattr(image, 'meta', {}).get('patient'): return image.meta['patient']
     for name in (path.name, path.parent.name):

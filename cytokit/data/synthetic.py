@@ -334,7 +334,7 @@ def make_mri(
     noise:float=1., # Noise, as a multiple of the scanner's own
     bias:float=1., # Shading, as a multiple of the scanner's own
     low_bits:bool=False, # Put the head into the low 9 bits, with a few hot pixels near 65535
-    at:list|np.ndarray|None=None, # Heights of the slices above the middle of the brain, mm; None: `n_slices` of the scanner
+    at:list|np.ndarray|None=None, # Heights of slices above the middle of the brain, mm; None: `n_slices` evenly
 )->tuple[np.ndarray, dict]: # Volume (Z, Y, X) uint16, up, back, left; truth: `tissue` (Z, Y, X) uint8 and what made it
     "A T1-like head scan in 16 bits, and the truth about it: tissue 0 not brain, 1 fluid, 2 grey, 3 white, 4 ventricle."
     check_whole('size', size, 16, 1024)
