@@ -63,6 +63,20 @@ def join_nodes(
         while ((q := p[p]) != p).any(): p = q
     return (np.cumsum(p == np.arange(m)) - 1)[p]
 
+# %% ../nbs/02_arrays.ipynb #5eef9ffc
+def _ellipses(piece, size, n, x0, x1, y):
+    "Of each component its middle column, and of the ellipse with its moments length, width and the share it fills."
+    def up_to(x): return x*(x + 1)*(2*x + 1)/6.
+    def mean(v): return np.bincount(piece, v, len(size))/size
+    sx = n*(x0 + x1 - 1)/2
+    mx, my = mean(sx), mean(n*y)
+    xx = mean(up_to(x1 - 1.) - up_to(x0 - 1.)) - mx*mx + 1/12
+    yy = mean(n*y.astype(float)*y) - my*my + 1/12
+    xy = mean(sx*y) - mx*my
+    half, root = (xx + yy)/2, np.sqrt(((xx - yy)/2)**2 + xy*xy)
+    return dict(x=mx, length=4*np.sqrt(half + root), width=4*np.sqrt(np.maximum(half - root, 1e-3)),
+                full=size/(4*np.pi*np.sqrt(np.maximum(xx*yy - xy*xy, 1e-6))))
+
 # %% ../nbs/02_arrays.ipynb #070cd3d0
 def components(
     a:np.ndarray, # (H, W) whole numbers, 0 background
@@ -108,16 +122,7 @@ def components(
     t['value'][piece] = value
     np.minimum.at(t['top'], piece, y)
     np.maximum.at(t['bottom'], piece, y)
-    up_to = lambda x: x*(x + 1)*(2*x + 1)/6.
-    mean = lambda v: np.bincount(piece, v, N)/size
-    sx = n*(x0 + x1 - 1)/2
-    mx, my = mean(sx), mean(n*y)
-    xx = mean(up_to(x1 - 1.) - up_to(x0 - 1.)) - mx*mx + 1/12
-    yy = mean(n*y.astype(float)*y) - my*my + 1/12
-    xy = mean(sx*y) - mx*my
-    half, root = (xx + yy)/2, np.sqrt(((xx - yy)/2)**2 + xy*xy)
-    t |= dict(x=mx, length=4*np.sqrt(half + root), width=4*np.sqrt(np.maximum(half - root, 1e-3)),
-              full=size/(4*np.pi*np.sqrt(np.maximum(xx*yy - xy*xy, 1e-6))))
+    t |= _ellipses(piece, size, n, x0, x1, y)
     return np.repeat(piece.astype('i4'), n).reshape(h, w), t
 
 # %% ../nbs/02_arrays.ipynb #99321b1f

@@ -447,8 +447,7 @@ def _check_split(t, task):
                          f'{len(wrong)} rows')
     for part in ('train', 'valid'):
         inside = t.target[t.split == part]
-        if not len(inside):
-            raise InputError(f'no image is in {part}; let split_table make the split')
+        if not len(inside): raise InputError(f'no image is in {part}; let split_table make the split')
         lost = set(t.target) - set(inside) if task == 'class' else ()
         if lost:
             raise InputError(f'class {shown(min(lost))!r} has no image in {part}; split again with split_table, or '
@@ -549,10 +548,8 @@ ACTIONS = ('keep', 'fix', 'drop', 'relabel', 'move')
 
 def _plan_problem(image, action, to, has_split):
     "What is wrong with a row of a plan; '' where nothing is."
-    if action not in ACTIONS:
-        return f"says {shown(action)!r}; an action is one of {', '.join(ACTIONS)}"
-    if action in ('relabel', 'move') and not to:
-        return f'does not say in the column to where {shown(image)} goes'
+    if action not in ACTIONS: return f"says {shown(action)!r}; an action is one of {', '.join(ACTIONS)}"
+    if action in ('relabel', 'move') and not to: return f'does not say in the column to where {shown(image)} goes'
     if action == 'move' and not has_split:
         return f'moves {shown(image)} to {shown(to)}, but the table has no splits'
     return ''
