@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 __all__ = ['InputError', 'shown', 'as_utf8', 'require', 'check_choice', 'check_whole', 'check_number', 'rng', 'seed_all',
            'check_writable', 'atomic', 'read_bytes', 'to_json', 'write_json', 'read_json', 'safe_cell', 'plain_cell',
            'file_digest', 'digest', 'versions', 'git_commit', 'cache_dir', 'set_quiet', 'in_notebook', 'progress',
-           'workers', 'parallel_map', 'show_once', 'explanations', 'with_settings']
+           'workers', 'parallel_map', 'show_once']
 
 # %% ../nbs/00_core.ipynb #233074e7
 import hashlib, io, json, multiprocessing, os, platform, random, re, signal, stat, subprocess, sys, tempfile
@@ -443,32 +443,3 @@ def show_once(
     "Make a notebook show `fig` once, on the last line of a cell too."
     fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the image
     return fig
-
-# %% ../nbs/00_core.ipynb #cb7bce21
-def explanations(
-    symbol, # A function, or a dataclass
-)->dict: # name -> its comment in the source; empty where there is no source
-    "The one-line explanation of each parameter of `symbol`."
-    from fastcore.docments import docments
-    try: found = docments(symbol)
-    except (OSError, TypeError): return {}
-    return {name: text for name, text in found.items() if text and name != 'return'}
-
-# %% ../nbs/00_core.ipynb #8a7c93b3
-def with_settings(
-    cls, # The dataclass that declares the settings
-    but=(), # Fields that the function has under its own names, or decides itself
-): # A decorator for a function that takes `**settings`
-    "Show the fields of `cls` as parameters of a function, with an explanation of each in its docstring."
-    import inspect
-    def decorate(f):
-        own = [p for p in inspect.signature(f).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        taken = {p.name for p in own} | set(but)
-        added = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(cls).parameters.values()
-                 if p.name not in taken]
-        texts = explanations(cls) | explanations(f)
-        f.__signature__ = inspect.signature(f).replace(parameters=own + added)
-        lines = [f'- {p.name}: {texts.get(p.name, "")}' for p in own + added]
-        f.__doc__ = '\n'.join([f.__doc__, '', 'Parameters:', '', *lines])
-        return f
-    return decorate

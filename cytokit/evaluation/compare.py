@@ -16,7 +16,8 @@ from typing import Callable
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from ..core import InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once
-from ..core import shown, with_settings, write_json
+from ..core import shown, write_json
+from ..parameters import with_settings
 from ..data.datasets import fold_table, read_table
 from ..data.csv_files import read_csv, write_csv
 from ..data.preprocess import Preprocessing

@@ -15,7 +15,8 @@ from pathlib import Path
 import time
 import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
-from ..core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, with_settings, write_json
+from ..core import InputError, atomic, parallel_map, progress, read_json, rng, show_once, shown, write_json
+from ..parameters import with_settings
 import torch
 from ..data.csv_files import read_csv, write_csv
 from ..data.datasets import read_table, split_table
