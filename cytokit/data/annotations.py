@@ -141,10 +141,10 @@ _lock = threading.Lock()
 @lru_cache(4)
 def _parsed(path, size, time):
     d = read_json(path, 2**29)
-    bad = lambda: InputError(
-        'JSON of another kind '
-        f'({shown("its keys are " + ", ".join(map(str, d)) if isinstance(d, dict) else f"a {type(d).__name__}", 100)}); '
-        'expected COCO (images, annotations) or GeoJSON (features)')
+    def bad():
+        what = f'its keys are {", ".join(map(str, d))}' if isinstance(d, dict) else f'a {type(d).__name__}'
+        return InputError(f'JSON of another kind ({shown(what, 100)}); '
+                          'expected COCO (images, annotations) or GeoJSON (features)')
     if isinstance(d, dict) and isinstance(d.get('images'), list) and isinstance(d.get('annotations'), list):
         return 'coco', _coco(d)
     features = d.get('features') if isinstance(d, dict) and 'features' in d else d if isinstance(d, list) else [d]

@@ -167,7 +167,8 @@ def _tar_members(archive):
             if m.isfile(): yield m.name, z.extractfile(m)
 
 # %% ../../nbs/data/08_catalogue.ipynb #a642df76
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
+           ValueError)
 
 def _unpack(archive, folder, limit=2**35):
     "Unpack a zip or tar archive; InputError for anything but plain files and folders below `folder`."

@@ -249,8 +249,8 @@ def pairs(
     drop:bool=False, # True: leave out what has no partner
 )->pd.DataFrame: # A table of task 'mask': image and target (absolute paths), group and split where there are any
     """Find images and their labels; `InputError` when nothing fits, or something has no partner. A folder of pairs
-    holds images/ and masks/ (or labels/), also below train/, valid/, test/; or images with labels next to them; or a folder
-    for each image, as in BBBC038. A target is what `read_labels` takes."""
+    holds images/ and masks/ (or labels/), also below train/, valid/, test/; or images with labels next to them; or a
+    folder for each image, as in BBBC038. A target is what `read_labels` takes."""
     root = Path(os.path.normpath(Path(source).absolute()))
     second = None if masks is None else Path(os.path.normpath(Path(masks).absolute()))
     if not root.exists(): raise InputError(f'{shown(root)}: no such folder or file')
