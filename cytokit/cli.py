@@ -321,7 +321,7 @@ def predict(
 ):
     "Predict new files with a trained model."
     check_writable(csv)
-    from cytokit.data.datasets import write_csv
+    from cytokit.data.csv_files import write_csv
     from cytokit.data.preprocess import find_images
     from cytokit.training.fit import Run
     files = [f for p in images for f in (find_images(p) if p.is_dir() else [p])]
@@ -544,7 +544,7 @@ def segment_evaluate(
 ):
     "Score a UNet and the classical baseline on other pairs."
     for path in (json, csv): check_writable(path)
-    from cytokit.data.datasets import write_csv
+    from cytokit.data.csv_files import write_csv
     from cytokit.segmentation.pipeline import Segmentation
     from cytokit.segmentation.scoring import parts_text
     e = Segmentation(run).evaluate(source, masks)

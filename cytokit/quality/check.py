@@ -15,7 +15,8 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .. import __version__
 from ..core import InputError, as_utf8, atomic, read_json, shown, write_json
-from ..data.datasets import read_csv, read_table, write_csv
+from ..data.csv_files import read_csv, write_csv
+from ..data.datasets import read_table
 from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, is_image
 from .duplicates import duplicate_findings, duplicates

@@ -14,7 +14,8 @@ from functools import lru_cache
 import numpy as np, pandas as pd
 from scipy.special import betaincinv
 from cytokit.core import InputError, parallel_map, rng, shown
-from cytokit.data.datasets import table_attrs, group_question
+from cytokit.data.datasets import table_attrs
+from cytokit.data.groups import group_question
 from cytokit.data.formats import hushed, read_image
 from cytokit.quality.findings import finding, findings_table
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import time
 import numpy as np, pandas as pd, tifffile
 from scipy import ndimage
-from ..core import InputError, atomic, progress, read_json, rng, show_once, shown, with_settings, write_json
+from ..core import InputError, atomic, progress, read_json, rng, show_once, shown, write_json
+from ..parameters import with_settings
 import torch
-from ..data.datasets import read_csv, read_table, split_table, write_csv
+from ..data.csv_files import read_csv, write_csv
+from ..data.datasets import read_table, split_table
 from ..data.preprocess import Preprocessing, fit_preprocessing, load_unresized
 from ..hardware import best_precision, computing, keep_allocator_memory
 from ..training.models import load_model, n_parameters, save_model

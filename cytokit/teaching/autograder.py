@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/teaching/autograder.html.md"""
 __all__ = ['assert_right', 'write_autograder', 'otter_marks', 'make_course', 'check_course']
 
 # %% ../../nbs/teaching/04_autograder.ipynb #929d28c5
-import contextlib, io, os, tempfile
+import contextlib, io, tempfile
 from pathlib import Path
 from ..core import InputError, shown
 from .editions import EDITIONS, lesson_files, make_edition, questions_of, write_notebook

@@ -17,7 +17,7 @@ import pandas as pd
 from ..core import InputError, check_number, progress, shown
 from .editions import asked, code_cells, lesson_files, make_edition, own_cells, questions_of
 from .editions import read_notebook, solved
-from .exercises import CHECKED, QUESTIONS, judge, try_twin
+from .exercises import QUESTIONS, judge, try_twin
 
 # %% ../../nbs/teaching/03_grading.ipynb #46dd060f
 def lesson_of(
