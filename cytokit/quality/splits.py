@@ -444,7 +444,7 @@ def _separable_findings(t):
         if p is None: continue
         a, lo, hi = _auc(p[:, 1], y, u)
         if a >= .7 and lo > .5:
-            yield finding('', 'split_told_apart', (
+            yield finding('', 'split_separable', (
                 f'a classifier tells {s} from train by simple measurements: AUC {a:.2f} ({lo:.2f} to {hi:.2f}, '
                 '0.5 is chance)'), a, .7, median=.5, group=s)
 
