@@ -4,7 +4,7 @@ import nbformat, pytest
 from cytokit.metrics.segmentation import dice
 from cytokit.teaching import exercises
 
-LESSONS = sorted(Path(__file__).parents[2].joinpath('nbs/lessons').glob('*.ipynb'))
+LESSONS = sorted(Path(__file__).parents[2].joinpath('nbs').glob('[lh]*/*.ipynb'))
 CODE = {p.name: [c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'code'] for p in LESSONS}
 
 @pytest.mark.parametrize('name', exercises.QUESTIONS)
