@@ -7,6 +7,14 @@ ROOT = Path(__file__).parents[2]
 LESSONS = sorted(ROOT.joinpath('nbs/lessons').glob('*.ipynb'))
 SLIDE_TYPES = {'slide', 'subslide', 'fragment', 'skip', 'notes', '-'}
 
+PRETEND = """
+import importlib.util
+find, asked = importlib.util.find_spec, ''
+importlib.util.find_spec = lambda name: None if {missing} else find(name)
+{run}
+print(asked)
+"""
+
 def cells(path, kind):
     return [''.join(c['source']) for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
 
@@ -21,10 +29,9 @@ def test_the_first_code_installs_where_cytokit_is_missing(path):
     first = cells(path, 'code')[0]
     assert '%pip install --quiet cytokit-nb' in first
     run = first.replace('%pip', 'asked = "%pip"  #')
-    for missing in (False, True):
-        code = f'import importlib.util\nfind = importlib.util.find_spec\nimportlib.util.find_spec = lambda n: None if {missing} else find(n)\nasked = ""\n'
-        done = subprocess.run([sys.executable, '-c', f'{code}{run}\nprint(asked)'], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == ('%pip' if missing else '')
+    for missing, answer in ((False, ''), (True, '%pip')):
+        done = subprocess.run([sys.executable, '-c', PRETEND.format(missing=missing, run=run)], capture_output=True, text=True)
+        assert done.stdout.strip() == answer
 
 @pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
 def test_each_cell_says_which_slide_it_is_on(path):
