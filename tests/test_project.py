@@ -269,7 +269,7 @@ PRETRAINING_COLUMNS = {'brain MRI, 5 patients': 'mri', 'white blood cells': 'blo
 
 @pytest.fixture(scope='module')
 def pretraining():
-    "What `benchmarks/pretraining.py` found, and what lesson 2 prints of it."
+    "What `benchmarks/pretraining.py` found, and what lesson 6 prints of it."
     found = json.loads((ROOT/'benchmarks/results/pretraining.json').read_text())
     prose = cells(ROOT/'nbs/lessons/06_transfer.ipynb', 'markdown')
     return found, next(text for text in prose if text.startswith('## Which pretraining helps'))

@@ -30,7 +30,8 @@ def test_the_first_code_installs_where_cytokit_is_missing(path):
     assert '%pip install --quiet cytokit-nb' in first
     run = first.replace('%pip', 'asked = "%pip"  #')
     for missing, answer in ((False, ''), (True, '%pip')):
-        done = subprocess.run([sys.executable, '-c', PRETEND.format(missing=missing, run=run)], capture_output=True, text=True)
+        code = PRETEND.format(missing=missing, run=run)
+        done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
         assert done.stdout.strip() == answer
 
 @pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)

@@ -153,7 +153,7 @@ def test_bad_input(bad):
     with pytest.raises(InputError) as e: find_lr(learner(), **bad)
     assert '\n' not in str(e.value)
 
-# One sweep on the set of lesson 3, recorded with one thread and with two: the same up to 0.01, then the rounding decides.
+# One sweep on the set of lesson 5, recorded with one thread and with two: the same up to 0.01, then the rounding decides.
 BEGIN = [1.0, .99, .97, .94, .9, .84, .77, .7, .61, .54, .49, .46, .42, .35, .32, .39, .77, 1.08, .21, .32, .75]
 END = {1: [.96, 1.6, .33, .57, .61, .15, .24, .66, .93, .25, .6, .53, .44, 1.34, 13.35],
        2: [.97, 1.61, .33, .6, .62, .16, .27, .61, 1.34, .46, .9, 1.39, 1.85]}
