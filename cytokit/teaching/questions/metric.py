@@ -40,18 +40,23 @@ def _pair(answer, matrix):
         return 'In percent; give the shares themselves.'
     if max(answer) > 1: return 'These are counts, or percent; a share lies between 0 and 1.'
     if is_near(second, specificity):
-        return 'The second is the specificity, the share of the healthy that were called healthy. Recall is about the ill.'
-    if is_near(first, precision): return 'The precision is right. For recall, stay in the row of the images that are ill.'
-    if is_near(second, recall): return 'The recall is right. For precision, stay in the column of the answers "ill".'
+        return ('The second is the specificity, the share of the healthy that were called healthy. Recall is about '
+                'the ill.')
+    if is_near(first, precision):
+        return 'The precision is right. For recall, stay in the row of the images that are ill.'
+    if is_near(second, recall):
+        return 'The recall is right. For precision, stay in the column of the answers "ill".'
     accuracy = (tp + tn)/(tp + tn + fp + fn)
     if is_near(first, accuracy) or is_near(second, accuracy):
-        return 'One of them is the accuracy: it counts the healthy as well. Both shares here begin with the true positives.'
+        return ('One of them is the accuracy: it counts the healthy as well. Both shares here begin with the true '
+                'positives.')
     return 'True positives over all answers "ill", then true positives over all images that are ill.'
 
-# %% ../../../nbs/teaching/questions/07_metric.ipynb #d7053fc1
+# %% ../../../nbs/teaching/questions/07_metric.ipynb #6ed5dd00
 @twin('metric-pair')
 def _pair_again(rng):
-    "Another network on other patients has the confusion matrix `again['matrix']` (row: truth, column: answer). Give `(precision, recall)`."
+    """Another network on other patients has the confusion matrix `again['matrix']` (row: truth, column: answer).
+    Give `(precision, recall)`."""
     return dict(matrix=_matrix(rng))
 
 # %% ../../../nbs/teaching/questions/07_metric.ipynb #0fc9c57d
@@ -136,7 +141,8 @@ def _dice(answer, their_iou):
     iou = their_iou
     right = 2*iou/(1 + iou)
     if is_near(answer, right): return
-    if is_near(answer, iou/(2 - iou)): return 'That treats the number as a Dice, and makes an IoU of it. Go the other way.'
+    if is_near(answer, iou/(2 - iou)):
+        return 'That treats the number as a Dice, and makes an IoU of it. Go the other way.'
     if is_near(answer, iou): return 'That is the IoU itself.'
     if is_near(answer, 2*iou/(2 - iou)) or is_near(answer, 2*iou):
         return 'The twice is right; below it stands one plus the IoU.'
