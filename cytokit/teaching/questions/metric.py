@@ -77,7 +77,7 @@ def _threshold(answer, sweep):
         return 'A threshold is one of the values in the column `threshold`.'
     if enough[row] and is_near(precision[row], best, 1e-9): return
     if is_near(answer, best): return 'That is the precision that you reach; the question is at which threshold.'
-    if precision[row] == precision.max():
+    if precision[row] == np.nanmax(precision):
         return 'That has the highest precision of all rows, but it does not keep the condition on recall.'
     if row == np.abs(threshold - .5).argmin(): return 'One half is only a habit: look at its recall in the table.'
     if not enough[row]: return 'At this threshold the recall is below 0.95. Go lower.'
