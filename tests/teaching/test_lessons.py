@@ -80,7 +80,8 @@ def test_student_copies(tmp_path):
         copy = json.loads(text)
         assert not any(c.get('outputs') for c in copy['cells']), name
         assert 'solution(' not in text and 'hint(' in text, name
-        links = [w.split(')')[0] for c in copy['cells'] for w in ''.join(c['source']).split('](')[1:]]
+        prose = [''.join(c['source']) for c in copy['cells'] if c['cell_type'] == 'markdown']
+        links = [w.split(')')[0] for text in prose for w in text.split('](')[1:]]
         for link in links: assert link.startswith(('https://', '#')) or link in LESSONS, (name, link)
     mine = tmp_path/'lessons'/LESSONS[0]
     mine.write_text('the work of a student')
