@@ -201,12 +201,13 @@ def solution(
 # %% ../../nbs/teaching/01_exercises.ipynb #f7c76bec
 def try_solution(
     name:str, # Of the question
+    /,
     **variables, # Those of the lesson that the solution uses; `np` and `rng` are there
 )->tuple: # What `judge` says to it
     "Run the solution of a question, and judge it."
     results = []
     def check_answer(name, answer, **given): results.append(judge(name, answer, **given))
-    exec(QUESTIONS[name].solution, dict(np=np, rng=rng, check_answer=check_answer, **variables))
+    exec(QUESTIONS[name].solution, dict(dict(np=np, rng=rng), **dict(variables, check_answer=check_answer)))
     return results[-1]
 
 # %% ../../nbs/teaching/01_exercises.ipynb #63c68637
@@ -254,9 +255,10 @@ def _variables(question, given):
 def try_twin(
     name:str, # Of the question
     seed:int=0,
+    /,
     **others, # Variables that the solution uses and the check does not get
 )->tuple: # What `judge` says to the solution
     "Judge the solution of a question on the numbers of its twin."
     q = QUESTIONS[name]
     given = q.twin(rng(seed, name))
-    return try_solution(name, **{**_variables(q, given), **others})
+    return try_solution(name, **{**others, **_variables(q, given)})
