@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'GroupColumn', 'Plan', 'Masks', 'SegmentRun', 'main',
            'entry', 'sample', 'train', 'compare', 'predict', 'resume', 'rerun', 'fetch', 'lr', 'check', 'machine',
-           'cache', 'segment_train', 'segment_predict', 'segment_evaluate', 'segment_view', 'lessons']
+           'cache', 'segment_train', 'segment_predict', 'segment_evaluate', 'segment_view', 'lessons', 'grade']
 
 # %% ../nbs/90_cli.ipynb #6e1cedfe
 import contextlib, errno, inspect, re, sys, time
@@ -583,3 +583,25 @@ def lessons(
     done = copy_lessons(folder, edition, update)
     for name, what in done.items(): print(f'{name}: {what}')
     print(f'Open them with: jupyter lab {shown(folder)}')
+
+# %% ../nbs/90_cli.ipynb #74d952fc
+@app.command()
+def grade(
+    folder:Annotated[Path, typer.Argument(help='Folder of a class: notebooks, or a folder for each student.')],
+    csv:_declare(Optional[Path], '--csv', 'Write the marks, a row a student and question, to this file.') = None,
+    lesson:_declare(Optional[list[Path]], '--lesson', (
+        'An own lesson to mark against, with its solutions; may be given several times. Default: the course.')) = None,
+    timeout:_declare(float, '--timeout', 'Longest time for an answer, in seconds.') = 10.,
+    memory:_declare(int, '--memory', 'Most memory for an answer, in MB.') = 1024,
+):
+    "Mark the notebooks of a class: who, which question, right or not, after how many tries."
+    check_writable(csv)
+    from cytokit.data.datasets import write_csv
+    from cytokit.teaching import grading
+    grades = grading.grade(folder, lesson, timeout, memory)
+    print(grades)
+    if csv:
+        write_csv(csv, grades.table)
+        print(f'{len(grades.table)} marks in {shown(csv)}')
+    for line in grades.problems: print(f'cytokit: {line}', file=sys.stderr)
+    if grades.problems: raise typer.Exit(2)

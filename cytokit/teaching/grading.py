@@ -20,7 +20,7 @@ import pandas as pd
 from ..core import InputError, check_number, progress, rng, shown
 from . import exercises
 from cytokit.teaching.editions import (
-    asked, code_cells, instructor_edition, lesson_files, own_cells, parsed, questions_of, read_notebook, student_edition,
+    asked, code_cells, lesson_files, make_edition, own_cells, parsed, questions_of, read_notebook, student_edition,
     write_notebook)
 from .exercises import CHECKED, QUESTIONS, judge
 
@@ -512,7 +512,9 @@ def tasks_of(
 )->list: # A dict for each answer: `question`, `sources`, `own`, `right` and `tries` as saved, and `changes`
     "The answers that a notebook gives, copies included."
     handed_out = {**lesson.nb, 'cells': lesson.nb['cells'] + student_edition(lesson.nb)['cells']}
-    own = [cell for cell in own_cells(nb, handed_out) if cell['cell_type'] == 'code']
+    not_signed = own_cells(nb, handed_out)
+    own = [cell for cell in code_cells({'cells': own_cells({**nb, 'metadata': {}}, handed_out)})
+           if asked(cell['source']) or cell in not_signed]  # a signature makes no answer invisible
     changed = [cell['source'] for cell in _changed_lesson_cells(nb, own)]
     tasks = []
     for place, cell in enumerate(own):
