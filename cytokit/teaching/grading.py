@@ -6,9 +6,9 @@ Docs: https://cytokit.github.io/cytokit/teaching/grading.html.md"""
 
 # %% auto #0
 __all__ = ['LESSON_SECONDS', 'Names', 'names_of', 'cells_needed', 'Attempt', 'lesson_given', 'right_on_new_numbers', 'attempt',
-           'keep_inside', 'set_limits', 'attempt_all', 'work', 'serve', 'run_job', 'Lesson', 'read_lesson', 'lesson_of',
-           'tasks_of', 'find_notebooks', 'student_name', 'Paper', 'read_class', 'mark_of', 'Grades', 'grade',
-           'check_on_new_numbers']
+           'keep_inside', 'set_limits', 'attempt_all', 'work', 'serve', 'worker_environment', 'run_job', 'Lesson',
+           'read_lesson', 'lesson_of', 'tasks_of', 'find_notebooks', 'student_name', 'Paper', 'read_class', 'mark_of',
+           'Grades', 'grade', 'check_on_new_numbers']
 
 # %% ../../nbs/teaching/03_grading.ipynb #83b97e79
 import ast, builtins, copy, json, os, re, select, shutil, signal, subprocess, sys, tempfile, time, types
@@ -404,7 +404,9 @@ def serve():
         work(job, out)
 
 # %% ../../nbs/teaching/03_grading.ipynb #d92c9c19
-def _environment(folder):
+def worker_environment(
+    folder, # Where it may write
+)->dict:
     "The environment of a worker: no display, no graphics card, one thread, and a folder of its own for all it writes."
     own = dict(HOME=folder, TMPDIR=folder, CYTOKIT_CACHE=folder, MPLBACKEND='Agg', CUDA_VISIBLE_DEVICES='', IN_TEST='1')
     threads = dict(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1')
@@ -423,7 +425,7 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix='grading-', ignore_cleanup_errors=True) as folder:
         command = [sys.executable, '-c', 'from cytokit.teaching.grading import serve; serve()']
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
-                                  env=_environment(folder), start_new_session=True)
+                                  env=worker_environment(folder), start_new_session=True)
         limit = LESSON_SECONDS + len(job['tasks'])*job['limits']['seconds']/job['limits']['jobs']
         try:
             from threading import Timer
@@ -702,8 +704,10 @@ def check_on_new_numbers(
         cells, variables = shell.user_ns['In'], shell.user_ns
     places = [i for i, source in enumerate(cells) if name in asked(source)]
     if not places: raise InputError(f'{shown(repr(name))}: no cell that was run answers this question')
-    sources, kept = cells_needed(cells, places[-1]), dict(CHECKED)
-    results = [right_on_new_numbers(name, sources[-1:], variables, seed) for seed in range(1, seeds + 1)]
+    *above, last = cells_needed(cells, places[-1])
+    sources = [source for source in above if 'answer' in names_of(source).makes] + [last]
+    kept = dict(CHECKED)
+    results = [right_on_new_numbers(name, sources, variables, seed) for seed in range(1, seeds + 1)]
     CHECKED.clear()
     CHECKED.update(kept)
     if False in results: raise AssertionError(f'{name}: the answer is wrong with new numbers')
