@@ -321,7 +321,7 @@ def predict(
 ):
     "Predict new files with a trained model."
     check_writable(csv)
-    from cytokit.data.datasets import write_csv
+    from cytokit.data.csv_files import write_csv
     from cytokit.data.preprocess import find_images
     from cytokit.training.fit import Run
     files = [f for p in images for f in (find_images(p) if p.is_dir() else [p])]
@@ -488,7 +488,7 @@ def segment_train(
     begun = time.perf_counter()
     check_writable(json)
     from cytokit.data import pairs
-    from cytokit.segmentation import pipeline
+    from cytokit.segmentation import pipeline, scoring
     table = pairs.pairs(source, masks)
     if plan:
         from cytokit.data.datasets import apply_plan
@@ -497,7 +497,7 @@ def segment_train(
                            **_part(config, _SEGMENTATION | _SEGMENTER))
     if config['kind']: print(f'Masks of kind {run.kind}, as given with --kind.')
     else: print(f'Masks of kind {run.kind}: {run.config["why"]}. --kind says otherwise.')
-    if len(run.parts): print(pipeline.parts_text(run.result['parts']))
+    if len(run.parts): print(scoring.parts_text(run.result['parts']))
     _show(run, json)
 
 # %% ../nbs/90_cli.ipynb #c8d16cb7
@@ -544,8 +544,9 @@ def segment_evaluate(
 ):
     "Score a UNet and the classical baseline on other pairs."
     for path in (json, csv): check_writable(path)
-    from cytokit.data.datasets import write_csv
-    from cytokit.segmentation.pipeline import Segmentation, parts_text
+    from cytokit.data.csv_files import write_csv
+    from cytokit.segmentation.pipeline import Segmentation
+    from cytokit.segmentation.scoring import parts_text
     e = Segmentation(run).evaluate(source, masks)
     print(e.table.to_string(index=False, float_format='{:.3f}'.format))
     if len(e.parts): print(parts_text(e.result['parts']))

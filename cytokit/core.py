@@ -8,10 +8,11 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 __all__ = ['InputError', 'shown', 'as_utf8', 'require', 'check_choice', 'check_whole', 'check_number', 'rng', 'seed_all',
            'check_writable', 'atomic', 'read_bytes', 'to_json', 'write_json', 'read_json', 'safe_cell', 'plain_cell',
            'file_digest', 'digest', 'versions', 'git_commit', 'cache_dir', 'set_quiet', 'in_notebook', 'progress',
-           'workers', 'parallel_map', 'show_once', 'explanations', 'with_settings']
+           'workers', 'parallel_map', 'show_once']
 
 # %% ../nbs/00_core.ipynb #233074e7
-import hashlib, io, json, multiprocessing, os, platform, random, re, signal, stat, subprocess, sys, tempfile, threading, time, warnings
+import hashlib, io, json, multiprocessing, os, platform, random, re, signal, stat, subprocess, sys, tempfile
+import threading, time, warnings
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ import numpy as np
 
 # %% ../nbs/00_core.ipynb #f97d16c2
 class InputError(ValueError):
-    "Input that cytokit cannot use. The message is one line: what was wrong with which file or argument, and what to do."
+    "Input that cytokit cannot use. The message is one line: what is wrong with which file or argument, what to do."
 
 # %% ../nbs/00_core.ipynb #770d8aa7
 def shown(
@@ -154,7 +155,7 @@ def read_bytes(
     path, # A file
     limit:int=2**25, # Most bytes that are read: 32 MiB
 )->bytes:
-    "The bytes of a plain file; `InputError` names one that is missing, a pipe, a device, a folder or too large. It is then not opened."
+    "The bytes of a plain file; one that is missing, a pipe, a device, a folder or too large is refused unopened."
     try:
         s = os.stat(path)
         if stat.S_ISDIR(s.st_mode): raise InputError(f'{shown(path)}: is a folder, expected a file')
@@ -229,14 +230,16 @@ def file_digest(
 )->str: # SHA-256 of its bytes, 64 hexadecimal digits
     "Fingerprint of a file's content."
     with open(path, 'rb') as f:
-        return hashlib.file_digest(f, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else hashlib.sha256(f.read()).hexdigest()
+        if hasattr(hashlib, 'file_digest'): return hashlib.file_digest(f, 'sha256').hexdigest()
+        return hashlib.sha256(f.read()).hexdigest()
 
 # %% ../nbs/00_core.ipynb #d8f21ff7
 def digest(
     obj, # Anything `to_json` takes
 )->str: # 16 hexadecimal digits
     "Fingerprint of settings or data, the same whatever the order of a dict's keys."
-    return hashlib.sha256(json.dumps(_plain(obj), sort_keys=True, ensure_ascii=False).encode('utf-8', 'surrogatepass')).hexdigest()[:16]
+    text = json.dumps(_plain(obj), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]
 
 # %% ../nbs/00_core.ipynb #0e8184d7
 def versions(
@@ -389,11 +392,14 @@ def workers(
     n:int|None=None, # How many; None for the number of cores, at most 8
     processes:bool=True, # Processes if they can be had
 ): # Yields an executor of `concurrent.futures`
-    "Processes where they can be forked safely (Linux, a program without other threads and without torch, as `cytokit check` is), else threads."
+    "Processes where they can be forked safely (Linux, no other thread, no torch: as in `cytokit check`), else threads."
     n = min(n or os.cpu_count() or 1, 8)
     fork = processes and sys.platform == 'linux' and threading.active_count() == 1 and 'torch' not in sys.modules
     try:
-        pool = ProcessPoolExecutor(n, multiprocessing.get_context('fork'), signal.signal, (signal.SIGINT, signal.SIG_IGN)) if fork else ThreadPoolExecutor(n)
+        if fork:
+            context = multiprocessing.get_context('fork')
+            pool = ProcessPoolExecutor(n, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+        else: pool = ThreadPoolExecutor(n)
     except (OSError, ImportError, NotImplementedError):
         pool = ThreadPoolExecutor(n)  # a container without shared memory
     with pool as ex:
@@ -411,7 +417,7 @@ def parallel_map(
     items, # A list
     desc:str='', # For the progress bar
     n_workers:int|None=None, # None for the number of cores, at most 8
-    processes:bool=False, # In `workers` that may be processes: for an `f` that is more Python than decoding, from a module, with small results
+    processes:bool=False, # `workers` may be processes: for an `f` of a module, slow in Python, with small results
 )->list: # Results in the order of `items`
     "Map `f` over `items` in threads (decoding images leaves Python's lock); the first error stops the rest."
     items = list(items)
@@ -437,32 +443,3 @@ def show_once(
     "Make a notebook show `fig` once, on the last line of a cell too."
     fig._repr_mimebundle_ = partial(_close, fig)  # IPython asks for this first, and then for the image
     return fig
-
-# %% ../nbs/00_core.ipynb #cb7bce21
-def explanations(
-    symbol, # A function, or a dataclass
-)->dict: # name -> its comment in the source; empty where there is no source
-    "The one-line explanation of each parameter of `symbol`."
-    from fastcore.docments import docments
-    try: found = docments(symbol)
-    except (OSError, TypeError): return {}
-    return {name: text for name, text in found.items() if text and name != 'return'}
-
-# %% ../nbs/00_core.ipynb #8a7c93b3
-def with_settings(
-    cls, # The dataclass that declares the settings
-    but=(), # Fields that the function has under its own names, or decides itself
-): # A decorator for a function that takes `**settings`
-    "Show the fields of `cls` as parameters of a function, with an explanation of each in its docstring."
-    import inspect
-    def decorate(f):
-        own = [p for p in inspect.signature(f).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        taken = {p.name for p in own} | set(but)
-        added = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(cls).parameters.values()
-                 if p.name not in taken]
-        texts = explanations(cls) | explanations(f)
-        f.__signature__ = inspect.signature(f).replace(parameters=own + added)
-        lines = [f'- {p.name}: {texts.get(p.name, "")}' for p in own + added]
-        f.__doc__ = '\n'.join([f.__doc__, '', 'Parameters:', '', *lines])
-        return f
-    return decorate

@@ -48,7 +48,9 @@ def machine(
 )->dict: # processor, cores, threads, instructions, memory and free_memory (bytes), gpu, gpu_memory, torch
     "What this process runs on."
     import torch
-    name = next((l.partition(':')[2].strip() for l in _first('/proc/cpuinfo').splitlines() if l.startswith(('model name', 'Model'))), '') or platform.processor() or platform.machine()
+    lines = [line for line in _first('/proc/cpuinfo').splitlines() if line.startswith(('model name', 'Model'))]
+    name = lines[0].partition(':')[2].strip() if lines else ''
+    name = name or platform.processor() or platform.machine()
     known = dict(_is_avx2_supported='AVX2', _is_avx512_supported='AVX-512',
                  _is_avx512_bf16_supported='AVX-512 bfloat16', _is_amx_tile_supported='AMX (matrices)')
     gpu = torch.cuda.is_available()
@@ -93,7 +95,8 @@ def conv_rate(
     import torch
     device, layers = 'cuda' if torch.cuda.is_available() else 'cpu', 3
     with torch.random.fork_rng():
-        net = torch.nn.Sequential(*[torch.nn.Conv2d(channels, channels, 3, padding=1) for _ in range(layers)]).to(device, memory_format=torch.channels_last)
+        convolutions = [torch.nn.Conv2d(channels, channels, 3, padding=1) for _ in range(layers)]
+        net = torch.nn.Sequential(*convolutions).to(device, memory_format=torch.channels_last)
         x = torch.randn(batch, channels, size, size, device=device).contiguous(memory_format=torch.channels_last)
     return 2*9*channels*channels*size*size*batch*(3*layers - 1)/step_seconds(net, x, precision, repeats)
 

@@ -117,7 +117,7 @@ def test_images(name, how):
 @fuzz(.05, 40)
 @given(st.sampled_from([n for n in sorted(IMAGES) if 'tif' in n]), changes)
 def test_windows_of_large_images(name, how):
-    from cytokit.segmentation.tiling import open_large
+    from cytokit.data.windows import open_large
     path = Home.path/f'large_{name}'
     path.write_bytes(changed(IMAGES[name], how))
     only_input_errors(lambda: open_large(path)[0:4, 0:4])
@@ -192,7 +192,7 @@ cells = st.sampled_from(['', ',', '"', '\n', '\r', ';', '\t', '\0', '=1', "'=1",
 @fuzz(.15, 150)
 @given(st.sampled_from(['table', 'plan', 'silence']), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), cells), max_size=5), changes, st.integers(0, 3))
 def test_tables(kind, put, how, bytewise):
-    from cytokit.quality.check import _read_silence, _silenced
+    from cytokit.quality.findings import read_silence, silence_reasons
     for i in range(6): (Home.path/f'a{i}.png').write_bytes(IMAGES['grey.png'])
     text = dict(table=TABLE, plan=PLAN, silence=SILENCE)[kind]
     for where, cell in put: text = text[:(at := int(where*len(text)))] + cell + text[at:]
@@ -206,7 +206,7 @@ def test_tables(kind, put, how, bytewise):
             t = pd.DataFrame(dict(image=[str(Home.path/f'a{i}.png') for i in range(6)], target=[.5, 1.]*3 if task == 'number' else ['a', 'b']*3, split=['train']*3 + ['valid']*3))
             t.attrs = dict(name='t', root=str(Home.path), task=task)
             only_input_errors(lambda: apply_plan(t, path))
-    if kind == 'silence': only_input_errors(lambda: _silenced(pd.DataFrame([dict(check='dark', file='a0.png')]), _read_silence(path)))
+    if kind == 'silence': only_input_errors(lambda: silence_reasons(pd.DataFrame([dict(check='dark', file='a0.png')]), read_silence(path)))
 
 @fuzz(.03, 30)
 @given(st.floats(0, 1, exclude_max=True), odd)

@@ -76,7 +76,7 @@ def _check_numbers(p):
 # %% ../../nbs/data/01_preprocess.ipynb #db2677fd
 @dataclass(frozen=True)
 class Preprocessing:
-    "How a file becomes network input. Plain data: `asdict(preprocessing)` goes to JSON, `Preprocessing(**d)` comes back."
+    "How a file becomes network input. Plain data: `asdict(preprocessing)` goes to JSON, `Preprocessing(**d)` is back."
     size:int=64 # Side of the square given to the network, in pixels
     channels:int|None=None # 1 (grey), 3 (RGB) or more; None: as in the file
     norm:str='percentile' # One of `NORMS`
@@ -107,7 +107,7 @@ def _counted(a): return a.dtype.kind in 'iu' and a.dtype.itemsize <= 2 and a.siz
 
 # %% ../../nbs/data/01_preprocess.ipynb #d8abee58
 def _counts(a):
-    "Lowest value, and how often it and every higher one occur: integers of 8 and 16 bits are faster counted than sorted."
+    "Lowest value, and how often it and each higher one occur: integers of 8 and 16 bits are counted, not sorted."
     low = int(a.min())
     return low, np.bincount(a.ravel() - a.dtype.type(low) if low >= 0 else a.ravel().astype('i4') - low)
 
@@ -258,8 +258,10 @@ def resize(
     oh, ow = (max(1, round(high*k)), max(1, round(wide*k))) if resize_mode == 'pad' else (size, size)
     if (oh, ow) == (h, w): small = a
     else:
-        shrink = lambda c: P.fromarray(np.ascontiguousarray(c)).resize((ow, oh), P.Resampling.BILINEAR, box, reducing_gap=2.)
-        small = np.stack([np.asarray(shrink(a[..., i])) for i in range(a.shape[2])], -1)
+        def shrink(channel):
+            whole = P.fromarray(np.ascontiguousarray(channel))
+            return np.asarray(whole.resize((ow, oh), P.Resampling.BILINEAR, box, reducing_gap=2.))
+        small = np.stack([shrink(a[..., i]) for i in range(a.shape[2])], -1)
     if (oh, ow) == (size, size): return small
     out = np.zeros((size, size, a.shape[2]), 'f4')
     top, left = (size - oh)//2, (size - ow)//2
@@ -346,15 +348,17 @@ def load(
 # %% ../../nbs/data/01_preprocess.ipynb #4e0fcf48
 def fit_preprocessing(
     paths, # Files of the training set
-    preprocessing:'Preprocessing', # What is given is kept; `channels` None is filled, and `low` and `high` of 'zscore_set'
+    preprocessing:'Preprocessing', # What is given is kept; `channels`, `low` and `high` may be filled
     n:int=256, # At most this many files are read, evenly spaced in `paths`
 )->'Preprocessing': # Complete
-    "Count the channels (RGB whose three channels are equal counts as grey; grey among RGB becomes RGB) and find the set's mean and deviation."
+    """Count the channels (RGB whose three channels are equal counts as grey; grey among RGB becomes RGB) and find mean
+    and deviation of the set for norm 'zscore_set'."""
     paths = list(paths)
     if not paths: raise InputError('fit_preprocessing needs at least one training image')
     few = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(n, len(paths))).round().astype(int))]
     if preprocessing.rgb8: preprocessing = replace(preprocessing, channels=3)
-    if preprocessing.channels is None or preprocessing.norm == 'zscore_set' and (preprocessing.low is None or preprocessing.high is None):
+    open_range = preprocessing.low is None or preprocessing.high is None
+    if preprocessing.channels is None or preprocessing.norm == 'zscore_set' and open_range:
         found = parallel_map(lambda p: _facts(p, preprocessing), few, 'reading training images')
         counts = {f[0]: p for f, p in zip(found, few)}
         c = max(counts)
@@ -434,7 +438,8 @@ def _n4(a):
     images = [sitk.GetImageFromArray(x) for x in (np.maximum(fill_not_finite(small), 0), mask.astype('u1'))]
     for i in images: i.SetSpacing([float(x) for x in k[::-1]])
     f.Execute(*images)
-    field = sitk.GetArrayFromImage(f.GetLogBiasFieldAsImage(sitk.Image([int(n) for n in a.shape[::-1]], sitk.sitkFloat32)))
+    whole = sitk.Image([int(n) for n in a.shape[::-1]], sitk.sitkFloat32)
+    field = sitk.GetArrayFromImage(f.GetLogBiasFieldAsImage(whole))
     return a/np.exp(field - field[::k[0], ::k[1], ::k[2]][mask].mean())
 
 # %% ../../nbs/data/01_preprocess.ipynb #b58f1968
@@ -454,7 +459,8 @@ def _stem(path):
 def patient_of(
     image, # An `Image`, or a path
 )->str:
-    "The patient: DICOM's PatientID, else the part of the file's or folder's name like `sub-01`, `patient03`, `case_7`, else folder and file name."
+    """The patient: DICOM's PatientID, else the part of the file's or folder's name like `sub-01`, `patient03` or
+    `case_7`, else folder and file name."""
     path = Path(getattr(image, 'path', None) or image)
     if getattr(image, 'meta', {}).get('patient'): return image.meta['patient']
     for name in (path.name, path.parent.name):
@@ -486,7 +492,8 @@ def _cut(im, r):
         a = np.clip(np.rint(a), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
     whole = replace(im, array=a, spacing=step, unit='mm' if r.spacing else im.unit)
     first, last = (f*(a.shape[AXES.index(r.axis)] - 1) for f in r.part)
-    wanted = np.arange(math.ceil(first), math.floor(last) + 1) if r.n is None else np.linspace(first, last, r.n + 2)[1:-1].round()
+    if r.n is None: wanted = np.arange(math.ceil(first), math.floor(last) + 1)
+    else: wanted = np.linspace(first, last, r.n + 2)[1:-1].round()
     out = []
     for i in np.unique(wanted.astype(int)):
         p, s = take_plane(whole, r.axis, int(i))
@@ -505,10 +512,10 @@ def _centred(p, size):
 
 # %% ../../nbs/data/01_preprocess.ipynb #8d26cf06
 def write_slices(
-    volumes, # Table (DataFrame) with columns image and, if any, target, group, split; or paths; or a folder, searched for files
+    volumes, # Table (DataFrame) with column image and, if any, target, group, split; or paths; or a folder
     out, # New folder, filled with images/, preprocessing.json, table.csv
     preprocessing:'VolumePreprocessing'=VolumePreprocessing(), # How to cut
-)->Path: # The table: image, target (of bare paths: the folder's name), group (from the table, or `patient_of`), split if given
+)->Path: # A table: image, target (else the folder's name), group (else `patient_of`), split if given
     "Cut many volumes into a data set of slices."
     out = Path(out)
     if (out/'table.csv').exists():
@@ -538,7 +545,8 @@ def _given(v): return v is not None and v == v and v != ''
 # %% ../../nbs/data/01_preprocess.ipynb #ae31dccc
 def _rows(volumes):
     if hasattr(volumes, 'to_dict'): return volumes.to_dict('records')
-    paths = volumes if not isinstance(volumes, (str, Path)) else find_images(volumes) if os.path.isdir(volumes) else [volumes]
+    paths = volumes
+    if isinstance(volumes, (str, Path)): paths = find_images(volumes) if os.path.isdir(volumes) else [volumes]
     return [dict(image=str(p), target=Path(p).parent.name) for p in paths]
 
 # %% ../../nbs/data/01_preprocess.ipynb #7359722c
@@ -555,4 +563,5 @@ def _save(a, out, name):
 # %% ../../nbs/data/01_preprocess.ipynb #2334b74b
 def _fingerprint(path):
     "SHA-256 of a file, or of each file of a folder of slices."
-    return {f.name: file_digest(f) for f in sorted(path.iterdir()) if f.is_file()} if path.is_dir() else file_digest(path)
+    if not path.is_dir(): return file_digest(path)
+    return {f.name: file_digest(f) for f in sorted(path.iterdir()) if f.is_file()}

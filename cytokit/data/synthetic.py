@@ -23,7 +23,7 @@ _all_ = ['TEXTURES', 'THINGS', 'make_texture']
 
 # %% ../../nbs/data/03_synthetic.ipynb #927cd59d
 def _cell(r, radius, elongation):
-    "The shape of one cell: a function that gives the depth in pixels below its outline, negative outside, at (x, y) from its middle."
+    "The shape of one cell: a function of (x, y) from its middle that gives the depth in pixels below its outline."
     turn, k = r.uniform(0, 2*np.pi), math.exp(max(0, r.normal(elongation, .12))/2)
     wave = [(j, r.normal(0, .11/j), r.uniform(0, 2*np.pi)) for j in (2, 3, 4, 5)]
     c, s = math.cos(turn), math.sin(turn)
@@ -36,7 +36,7 @@ def _cell(r, radius, elongation):
 
 # %% ../../nbs/data/03_synthetic.ipynb #19547caa
 def _place(r, size, radius, elongation, overlap, at, labels):
-    "A cell that covers at most `overlap` of itself with others: its centre, box and depth within it; None if no place was found."
+    "A cell that overlaps others by at most `overlap` of itself: centre, box, depth in it; None if there is no place."
     for _ in range(40):
         own_radius = radius*math.exp(r.normal(0, .13))
         depth = _cell(r, own_radius, elongation)
@@ -54,6 +54,15 @@ def _place(r, size, radius, elongation, overlap, at, labels):
         room, other = d > (-1.5 if overlap == 0 else 0), labels[box] > 0
         if (d > 0).sum() > 12 and (room & other).sum() <= .6*overlap*room.sum():
             return (cx, cy), box, d
+
+# %% ../../nbs/data/03_synthetic.ipynb #2f80fb3c
+def _nucleoli(r, body, depth, radius):
+    "Darken up to three spots in the inner part of a cell, in place."
+    y, x = np.ogrid[:depth.shape[0], :depth.shape[1]]
+    for _ in range(r.integers(0, 4)):
+        inside = depth > .25*depth.max()
+        row, column = np.argwhere(inside)[r.integers(inside.sum())]
+        body *= 1 - r.uniform(.2, .5)*np.exp(-((y - row)**2 + (x - column)**2)/(2*radius**2))
 
 # %% ../../nbs/data/03_synthetic.ipynb #8428223b
 def make_cells(
@@ -93,10 +102,7 @@ def make_cells(
         soft = 1 + (1 - outline)*.9*radius
         body = np.clip((d + .5)/soft, 0, 1)
         body *= 1 + k.uniform(.05, .2)*np.roll(lumps, k.integers(size, size=2), (0, 1))[box]
-        for _ in range(k.integers(0, 4)):
-            y, x = np.argwhere(d > .25*d.max())[k.integers((d > .25*d.max()).sum())]
-            yy, xx = np.ogrid[:d.shape[0], :d.shape[1]]
-            body *= 1 - k.uniform(.2, .5)*np.exp(-((yy - y)**2 + (xx - x)**2)/(2*(.13*radius)**2))
+        _nucleoli(k, body, d, .13*radius)
         (hazy if k.random() < out_of_focus else sharp)[box] += body*math.exp(k.normal(0, .22))*(1.8 if small else 1)
     img = ndi.gaussian_filter(sharp, blur) + ndi.gaussian_filter(hazy, np.hypot(blur, .3*radius))
     img += .12*background**.5*ndi.gaussian_filter(img, 1.5*radius)
@@ -111,7 +117,7 @@ def make_cells(
 _FOLD, _BOX = 64, 80. # grid points a side; half side of the cube, in mm
 
 def _fold_noise(r, length):
-    "About the signed distance, in mm, to the zero sheets of 3-D noise of one wavelength (`length`, mm), on a grid over the cube."
+    "About the signed distance to the zero sheets of 3-D noise of one wavelength, on a grid over the cube; all in mm."
     f = np.fft.fftfreq(_FOLD, 2*_BOX/_FOLD).astype('f4')
     half = f[:_FOLD//2+1].copy()
     half[-1] = -half[-1]
@@ -179,7 +185,7 @@ def _ball(c, axes, x, y, z):
 
 # %% ../../nbs/data/03_synthetic.ipynb #19708e09
 def _shape(p, x, y, z):
-    "Warped patient coordinates (X from the midline, y to the front, z up), and the depth below the brain's hull, in mm."
+    "Warped patient coordinates (X from the midline, y to the front, z up), and the depth below the brain's hull; mm."
     a, b, c = p['turn']
     x, y = x - a*y, y + a*x
     y, z = y - b*z, z + b*y
@@ -226,6 +232,26 @@ def _base(p, x, y, z):
         _ball((0, -9, -30), (19, 25, 20), X, y, z), _ball((0, 64, -48), (75, 44, 32), X, y, z),
         _ball((31, 68, -34), (12, 12, 12), X, y, z))
 
+# %% ../../nbs/data/03_synthetic.ipynb #59df79aa
+def _leaves(p, x, y, z, cerebellum):
+    "White matter among the leaves of the cerebellum, 0 to 1."
+    wave = triangle_wave(-cerebellum/4 + .5*p['curl'][0](x, y, z) + .3*p['curl'][1](x, y, z)) - .7
+    core = (-cerebellum - 15 + 4*p['curl'][2](x, y, z))/10
+    return soft_step(np.maximum(wave, core), .4)
+
+# %% ../../nbs/data/03_synthetic.ipynb #26c347ee
+def _below(p, x, y, z, px, grey, brain, tissue, depth, cerebellum, stem, face, eye):
+    "Brightness and tissue with what lies below the brain: cerebellum, brain stem, face and eyes."
+    leaf = _leaves(p, x, y, z, cerebellum)
+    brain += (grey + (1 - grey)*leaf - brain)*soft_step(-cerebellum, px)
+    brain += (.95 - brain)*soft_step(-stem, px)
+    flesh = .45 + .25*p['curl'][1](x, y, z)*p['curl'][2](x, y, z)
+    flesh = flesh + .5*soft_step(3 - eye, px)*soft_step(eye, px) - .25*soft_step(-eye, px)
+    flesh = np.where((abs(x) < 11 + 2*p['pad'](x, y, z)) & (y > 45), .08, flesh)
+    brain += (flesh - brain)*soft_step(-face - 3, px)
+    cerebellar = np.where(leaf > .5, 3, 2)
+    return brain, np.select([depth < 0, face < -3, stem < 0, cerebellum < 0], [0, 0, 3, cerebellar], tissue)
+
 # %% ../../nbs/data/03_synthetic.ipynb #f23632ea
 def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
     "T1-like brightness and tissue (0 not brain, 1 fluid, 2 grey, 3 white, 4 ventricle) at points in mm."
@@ -248,14 +274,7 @@ def _head(p, x, y, z, px, grey=.7, fluid=.25, fat=1.25):
     brain += (.6 - brain)*soft_step(-plexus, px)*.8
     tissue = np.select([depth < 0, v < 0, g < 0, w < 0], [0, 4, 1, 2], 3)
     if low:
-        leaf = soft_step(np.maximum(triangle_wave(-cerebellum/4 + .5*p['curl'][0](x, y, z) + .3*p['curl'][1](x, y, z)) - .7, (-cerebellum - 15 + 4*p['curl'][2](x, y, z))/10), .4)
-        brain += (grey + (1 - grey)*leaf - brain)*soft_step(-cerebellum, px)
-        brain += (.95 - brain)*soft_step(-stem, px)
-        flesh = .45 + .25*p['curl'][1](x, y, z)*p['curl'][2](x, y, z) + .5*soft_step(3 - eye, px)*soft_step(eye, px) - .25*soft_step(-eye, px)
-        flesh = np.where((X < 11 + 2*p['pad'](x, y, z)) & (y > 45), .08, flesh)
-        brain += (flesh - brain)*soft_step(-face - 3, px)
-        tissue = np.select([depth < 0, face < -3, stem < 0, cerebellum < 0], [0, 0, 3, np.where(leaf > .5, 3, 2)],
-                           tissue)
+        brain, tissue = _below(p, x, y, z, px, grey, brain, tissue, depth, cerebellum, stem, face, eye)
     layers = np.interp(-depth/(k + 3) , [0, .2, .35, .5, .75, .9, 1.0], [fluid, fluid, .07, .35, .35, .07, .07])
     out = -depth - k - 3
     scalp = fat*soft_step(f - out, 1.2*px)*soft_step(out, px) + .55*soft_step(1.8 - abs(out - f - .9), px)
@@ -315,7 +334,7 @@ def make_mri(
     noise:float=1., # Noise, as a multiple of the scanner's own
     bias:float=1., # Shading, as a multiple of the scanner's own
     low_bits:bool=False, # Put the head into the low 9 bits, with a few hot pixels near 65535
-    at:list|np.ndarray|None=None, # Heights of the slices in mm above the middle of the brain; None for `n_slices` at the scanner's spacing
+    at:list|np.ndarray|None=None, # Heights of slices above the middle of the brain, mm; None: `n_slices` evenly
 )->tuple[np.ndarray, dict]: # Volume (Z, Y, X) uint16, up, back, left; truth: `tissue` (Z, Y, X) uint8 and what made it
     "A T1-like head scan in 16 bits, and the truth about it: tissue 0 not brain, 1 fluid, 2 grey, 3 white, 4 ventricle."
     check_whole('size', size, 16, 1024)
@@ -387,7 +406,7 @@ def _save(path, a, spacing=None, at=None):
     else:
         import nibabel as nib
         z, y, x = spacing
-        affine = np.diag([-x, -y, z, 1])
+        affine = np.diag([-x, -y, z, 1.])
         affine[:3, 3] = x*(a.shape[2] - 1)/2, y*(a.shape[1] - 1)/2, at[0]
         img = nib.Nifti1Image(a.transpose(2, 1, 0), affine)
         img.header.set_xyzt_units('mm')
@@ -407,6 +426,22 @@ def _dials(kind):
     own = [p.name for p in inspect.signature(_SAMPLES[kind]).parameters.values() if p.kind != p.VAR_KEYWORD][2:]
     return own + (list(inspect.signature(make_cells).parameters)[1:] if kind == 'cells' else [])
 
+# %% ../../nbs/data/03_synthetic.ipynb #b10bbbbd
+def _check_dials(kind, dials):
+    "Refuse a setting that this kind of sample has not."
+    known = _dials(kind)
+    bad = set(dials) - set(known)
+    if bad:
+        raise InputError(f'{kind} has no setting {shown(min(bad))}; its settings are {", ".join(known)}')
+
+# %% ../../nbs/data/03_synthetic.ipynb #e0836b1b
+def _write_table(path, rows):
+    "A CSV with image, target and group."
+    with open(path, 'w', newline='', encoding='utf-8') as f:
+        table = csv.DictWriter(f, ['image', 'target', 'group'])
+        table.writeheader()
+        table.writerows(rows)
+
 # %% ../../nbs/data/03_synthetic.ipynb #2fa496d4
 def write_sample(
     kind:str, # 'cells', 'mri' or 'textures'
@@ -415,12 +450,9 @@ def write_sample(
     seed:int=0, # Which sample
     **dials, # See the section of each kind
 )->Path: # `out`
-    "Write a synthetic set: a folder a class, `table.csv` (image, target, group) and `sample.json` (settings and truth)."
+    "Write a synthetic set: a folder a class, `table.csv` (image, target, group), `sample.json` (settings and truth)."
     check_choice('kind', kind, _SAMPLES)
-    known = _dials(kind)
-    bad = set(dials) - set(known)
-    if bad:
-        raise InputError(f'{kind} has no setting {shown(min(bad))}; its settings are {", ".join(known)}')
+    _check_dials(kind, dials)
     check_whole('n', n, 1, 10**7)
     out, config = Path(out), json.loads(to_json(dict(kind=kind, n=n, seed=seed, dials=dials, version=__version__)))
     if _holds(out, config): return out
@@ -438,10 +470,7 @@ def write_sample(
             return [(dict(image=image, target=target, group=group), truth)
                     for image, target, group, _, truth, *_ in rows]
         rows = [r for rs in parallel_map(make, range(m), f'{kind} samples') for r in rs][:n]
-        with open(new/'table.csv', 'w', newline='', encoding='utf-8') as f:
-            t = csv.DictWriter(f, ['image', 'target', 'group'])
-            t.writeheader()
-            t.writerows(r for r, _ in rows)
+        _write_table(new/'table.csv', [row for row, _ in rows])
         write_json(new/'sample.json', dict(config, truth={r['image']: truth for r, truth in rows}))
         if out.exists(): out.rmdir()
         new.rename(out)

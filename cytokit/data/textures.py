@@ -255,7 +255,8 @@ def _fur(r, n):
     "Noise whose frequencies lie in one direction."
     angle, k = r.uniform(0, np.pi), r.uniform(6, 14)
     c, s = math.cos(angle), math.sin(angle)
-    def hairs(fx, fy): return np.exp(-((c*fx + s*fy)/k)**2/.1)*np.exp(-((np.hypot(fx, fy) - k*1.2)/k)**2)
+    def hairs(fx, fy):
+        return np.exp(-((c*fx + s*fy)/k)**2/.1)*np.exp(-((np.hypot(fx, fy) - k*1.2)/k)**2)
     x = spectral_noise(r, n, hairs)
     return _squash(x + .4*spectral_noise(r, n, cloud_spectrum(2)))
 
@@ -350,7 +351,8 @@ def _stars(r, n):
 # %% ../../nbs/data/02_textures.ipynb #f793e9ce
 def _crosses(r, n):
     width = r.uniform(.2, .35)
-    def cross(x, y): return np.minimum(1.1 - np.maximum(abs(x), abs(y)), width - np.minimum(abs(x), abs(y)))
+    def cross(x, y):
+        return np.minimum(1.1 - np.maximum(abs(x), abs(y)), width - np.minimum(abs(x), abs(y)))
     return _scatter(r, n, cross, 3, 10)
 
 # %% ../../nbs/data/02_textures.ipynb #a435fb7b

@@ -16,8 +16,10 @@ from typing import Callable
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from ..core import InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once
-from ..core import shown, with_settings, write_json
-from ..data.datasets import fold_table, read_csv, read_table, write_csv
+from ..core import shown, write_json
+from ..parameters import with_settings
+from ..data.datasets import fold_table, read_table
+from ..data.csv_files import read_csv, write_csv
 from ..data.preprocess import Preprocessing
 from ..hardware import held_memory, keep_allocator_memory
 from ..metrics import classification as metrics

@@ -15,7 +15,7 @@ import numpy as np, pandas as pd
 from scipy import ndimage
 from ..arrays import components, relabel
 from ..core import InputError, parallel_map, shown
-from ..data.datasets import ROLE_SUFFIX, pair_table
+from ..data.pairs import ROLE_SUFFIX, pair_table
 from ..data.formats import hushed, read_image
 from ..data.annotations import mask_kind, mask_numbers
 from ..data.preprocess import find_images

@@ -14,7 +14,8 @@ from functools import lru_cache
 import numpy as np, pandas as pd
 from scipy.special import betaincinv
 from cytokit.core import InputError, parallel_map, rng, shown
-from cytokit.data.datasets import table_attrs, group_question
+from cytokit.data.datasets import table_attrs
+from cytokit.data.groups import group_question
 from cytokit.data.formats import hushed, read_image
 from cytokit.quality.findings import finding, findings_table
 
@@ -443,7 +444,7 @@ def _separable_findings(t):
         if p is None: continue
         a, lo, hi = _auc(p[:, 1], y, u)
         if a >= .7 and lo > .5:
-            yield finding('', 'split_told_apart', (
+            yield finding('', 'split_separable', (
                 f'a classifier tells {s} from train by simple measurements: AUC {a:.2f} ({lo:.2f} to {hi:.2f}, '
                 '0.5 is chance)'), a, .7, median=.5, group=s)
 

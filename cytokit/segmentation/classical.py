@@ -17,6 +17,7 @@ from ..core import InputError, check_choice, check_number
 from .instances import check_image, check_truths, choose_fill_holes, label_holes, large_enough
 from .instances import object_areas, prepare_foreground, score_function, separate
 from ..metrics.segmentation import dice
+from fastcore.basics import patch
 
 # %% ../../nbs/segmentation/04_classical.ipynb #48ea4d0f
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Classical:
     open:int=0 # Radius of the opening, in pixels
     shrink:int=0 # How far the outline moves in, in pixels; out if negative
     smooth:float|None=2. # As in `InstanceParams`
-    valley:float=.05 # As in `InstanceParams`
+    prominence:float=.05 # As in `InstanceParams`
     min_area:int=0 # Smallest object kept, in pixels
     clear_border:bool=False # Drop objects that touch the border of the image
 
@@ -68,12 +69,13 @@ def _contrast(image, p):
 
 # %% ../../nbs/segmentation/04_classical.ipynb #2cf16ca5
 def _above(z, p):
+    "Pixels above the threshold and, with `local`, above their surroundings."
     fg = z > p.factor
     return fg & (z > ndi.gaussian_filter(z, p.local, truncate=2)) if p.local else fg
 
 # %% ../../nbs/segmentation/04_classical.ipynb #e7a9e89b
 def _shrunk(fg, n):
-    "The mask moved in by n pixels (out, if negative), by turns over sides and corners; the image goes on beyond its border."
+    "The mask shrunk by n pixels (grown, if negative), by turns over sides and corners; edge pixels are repeated."
     if n < 0: return ~_shrunk(~fg, -n)
     for i in range(n):
         p = np.pad(fg, 1, mode='edge')
@@ -83,75 +85,102 @@ def _shrunk(fg, n):
 
 # %% ../../nbs/segmentation/04_classical.ipynb #54592a7b
 def _opened(fg, p):
+    "The mask filled, opened and shrunk."
     if not (p.open or p.shrink): return fg
     holes = label_holes(fg, p.fill_holes)
     if holes is not None: fg = fg | (holes > 0)
     return _shrunk(_shrunk(fg, p.open + max(0, p.shrink)), -p.open - max(0, -p.shrink))
 
 # %% ../../nbs/segmentation/04_classical.ipynb #2a1dcc99
-def _divided(fg, p): return separate(prepare_foreground(_opened(fg, p), p, p.smooth is not None), p)
+def _divided(fg, p):
+    "Objects of the mask, opened and divided at their necks."
+    return separate(prepare_foreground(_opened(fg, p), p, p.smooth is not None), p)
 
 # %% ../../nbs/segmentation/04_classical.ipynb #f24afaef
 def classical(
     image, # (H, W) or (H, W, C) numbers
-    params:'Classical'=Classical(), # The preprocessing
+    params:'Classical'=Classical(), # The settings
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
     "Objects without a network: contrast, threshold, fill, open, watershed from the peaks of the distance map."
-    x = np.asarray(image)
-    return _divided(_above(_contrast(check_image(x, np.zeros(x.shape[:2])), params), params), params)
+    x = check_image(image, np.zeros(np.shape(image)[:2]))
+    return _divided(_above(_contrast(x, params), params), params)
 
 # %% ../../nbs/segmentation/04_classical.ipynb #7e6eb715
+def _middle(a, side):
+    "The middle of an image or mask, at most `side` pixels high and wide."
+    starts = [max(0, (n - side)//2) for n in a.shape[:2]]
+    return a[tuple(slice(start, start + side) for start in starts)]
+
+# %% ../../nbs/segmentation/04_classical.ipynb #d619ea5c
 class _Bench:
     "Some training images, and what was tried on them."
     def __init__(self, images, truths, score):
         self.places = np.unique(np.linspace(0, len(images) - 1, 24).round().astype(int)).tolist()
         side = int((2**21/len(self.places))**.5)
-        middle = lambda a: a[tuple(slice(max(0, (n - side)//2), max(0, (n - side)//2) + side) for n in a.shape[:2])]
-        self.images, truths = [middle(images[i]) for i in self.places], [middle(truths[i]) for i in self.places]
-        self.scores = dict(dice=score_function(truths, lambda t, p: dice(t > 0, p > 0)),
-                           score=score_function(truths, score))
+        self.images = [_middle(images[i], side) for i in self.places]
+        truths = [_middle(truths[i], side) for i in self.places]
+        def foreground_dice(t, p): return dice(t > 0, p > 0)
+        self.scores = dict(dice=score_function(truths, foreground_dice), score=score_function(truths, score))
         self.made, self.rows = {}, {}
+
     def contrast(self, p):
         key = p.channel, p.feature, p.sigma, p.polarity
         if key not in self.made:
             self.made = dict(list(self.made.items())[-2:]) | {key: [_contrast(x, p) for x in self.images]}
         return self.made[key]
+
     def labels(self, p): return [_divided(_above(z, p), p) for z in self.contrast(p)]
-    def __call__(self, by, p, areas=(0,)):
-        "Score of the preprocessing, and the best of the smallest areas."
-        if (by, p, len(areas)) not in self.rows:
-            s = np.mean([self.scores[by](l, i, large_enough(l, areas)) for i, l in enumerate(self.labels(p))], 0)
-            self.rows[by, p, len(areas)] = float(s.max()), int(areas[s.argmax()])
-        return self.rows[by, p, len(areas)]
-    def sweep(self, by, p, **grids):
-        "The best of a grid around p."
-        return max((replace(p, **dict(zip(grids, v))) for v in product(*grids.values())), key=lambda q: self(by, q)[0])
+
+# %% ../../nbs/segmentation/04_classical.ipynb #2284943a
+@patch
+def __call__(self:_Bench, by, p, areas=(0,)):
+    "Score of the settings, and the best of the smallest areas."
+    if (by, p, len(areas)) not in self.rows:
+        s = np.mean([self.scores[by](l, i, large_enough(l, areas)) for i, l in enumerate(self.labels(p))], 0)
+        self.rows[by, p, len(areas)] = float(s.max()), int(areas[s.argmax()])
+    return self.rows[by, p, len(areas)]
+
+# %% ../../nbs/segmentation/04_classical.ipynb #9a84c930
+@patch
+def sweep(self:_Bench, by, p, **grids):
+    "The best of a grid around p."
+    tried = [replace(p, **dict(zip(grids, v))) for v in product(*grids.values())]
+    return max(tried, key=lambda q: self(by, q)[0])
+
+# %% ../../nbs/segmentation/04_classical.ipynb #98f7e66d
+def _times(x, *factors): return [round(float(x*k), 3) for k in factors]
 
 # %% ../../nbs/segmentation/04_classical.ipynb #65f8da45
-def fit_classical(
-    images, # (H, W) or (H, W, C) numbers, of the training set
-    truths, # Their labels, (H, W) whole numbers
-    score:Callable|None=None, # As in `tune_instances`
-)->'tuple[Classical, pd.DataFrame]': # The preprocessing; and what was tried: its parameters, `by` ('dice' of the foreground or the 'score' asked for), score
-    "Fit the classical baseline to training images: between one and two hundred settings, in steps."
-    images = [np.asarray(x) for x in images]
-    truths = check_truths(images, list(truths), lambda x: x.shape[:2], 'images')
-    areas, bench, times = object_areas(truths), _Bench(images, truths, score), lambda x, *ks: [round(float(x*k), 3) for k in ks]
-    d, divide = 2*(np.median(areas)/np.pi)**.5, max(t.max() for t in truths) > 1
-    n = {x.shape[2] if x.ndim == 3 else 1 for x in bench.images}
-    channels = [None, *range(min(n))] if len(n) == 1 and min(n) > 1 else [None]
-    start = Classical(open=1, smooth=None, fill_holes=choose_fill_holes(truths))
+def _fit_foreground(bench, start, channels, d):
+    "The settings with the best Dice of the foreground; `d` is the diameter of an object."
     a = bench.sweep('dice', start, channel=channels, polarity=['bright', 'dark', 'auto'], sigma=[1., 2.],
                     factor=[.5, 1.])
     b = bench.sweep('dice', replace(start, feature='std', shrink=2), channel=channels, sigma=[1., 2., 3.],
                     factor=[.4, .7])
     p = max(a, b, key=lambda p: bench('dice', p)[0])
-    p = bench.sweep('dice', p, factor=[.2, .3, .45, .6, .8, 1., 1.3, 1.8], local=times(d, 0, 1, 2))
+    p = bench.sweep('dice', p, factor=[.2, .3, .45, .6, .8, 1., 1.3, 1.8], local=_times(d, 0, 1, 2))
     p = bench.sweep('dice', p, open=[0, 1, 2, 3], shrink=[-1, 0, 1, 2])
-    p = bench.sweep('dice', p, sigma=times(p.sigma, .5, .7, 1, 1.4), factor=times(p.factor, .7, 1, 1.4))
+    return bench.sweep('dice', p, sigma=_times(p.sigma, .5, .7, 1, 1.4), factor=_times(p.factor, .7, 1, 1.4))
+
+# %% ../../nbs/segmentation/04_classical.ipynb #a1c5fa33
+def fit_classical(
+    images, # (H, W) or (H, W, C) numbers, of the training set
+    truths, # Their labels, (H, W) whole numbers
+    score:Callable|None=None, # As in `tune_instances`
+)->'tuple[Classical, pd.DataFrame]': # The settings; and all that was tried, with a column `by`: 'dice' or 'score'
+    "Fit the classical baseline to training images: between one and two hundred settings, in steps."
+    images = [np.asarray(x) for x in images]
+    truths = check_truths(images, list(truths), lambda x: x.shape[:2], 'images')
+    areas, bench = object_areas(truths), _Bench(images, truths, score)
+    d, divide = 2*(np.median(areas)/np.pi)**.5, max(t.max() for t in truths) > 1
+    n = {x.shape[2] if x.ndim == 3 else 1 for x in images}
+    channels = [None, *range(min(n))] if len(n) == 1 and min(n) > 1 else [None]
+    start = Classical(open=1, smooth=None, fill_holes=choose_fill_holes(truths))
+    p = _fit_foreground(bench, start, channels, d)
     if divide:
-        p = bench.sweep('score', p, smooth=[None, *times(d, 1/24, 1/16, 1/11, 1/8, 1/5)], valley=[0., .05, .1])
-        p = bench.sweep('score', p, factor=times(p.factor, .5, .7, 1, 1.4), local=times(d, 0, .5, 1, 2))
+        smooth = [None, *_times(d, 1/24, 1/16, 1/11, 1/8, 1/5)]
+        p = bench.sweep('score', p, smooth=smooth, prominence=[0., .05, .1])
+        p = bench.sweep('score', p, factor=_times(p.factor, .5, .7, 1, 1.4), local=_times(d, 0, .5, 1, 2))
         p = bench.sweep('score', p, open=[0, 1, 2], shrink=[-1, 0, 1])
     p = replace(p, min_area=bench('score', p, [int(np.median(areas)*f) for f in (0, .05, .1, .2, .3)])[1])
     bench('score', p)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 import numpy as np
-from ..core import InputError, seed_all
+from ..core import InputError, check_choice, require, seed_all
 import torch
 from torch.nn import functional as F
 from fastai.callback.core import TrainEvalCallback
@@ -23,20 +23,37 @@ from fastai.optimizer import Adam
 from ..training.loaders import AUGMENTATIONS
 from ..hardware import PRECISIONS, best_precision, held_memory, keep_allocator_memory, peak_memory
 from ..training.models import fuse_conv_bn
-from .patches import PatchLoader
+from .patches import TARGETS, PatchLoader
 from .tiling import predict_large
 from ..training.budget import Clock
 from ..training.epochs import EpochRecorder, fit_epochs, read_checkpoint, precise_bn
 from ..training.fit import check_numbers
 from .unet import PRESETS, encoder_unet, receptive_field, unet
+from fastcore.basics import patch
 
-
-# %% ../../nbs/segmentation/05_fit.ipynb #b53c0bc2
+# %% ../../nbs/segmentation/05_fit.ipynb #c03a26b4
 LOSSES = ('bce', 'dice', 'bce+dice', 'focal', 'boundary')
 
+# %% ../../nbs/segmentation/05_fit.ipynb #4abc6935
+def _check_settings(s):
+    "Refuse settings that no training can have."
+    if s.preset is not None: check_choice('preset', s.preset, PRESETS)
+    if s.target is not None: check_choice('target', s.target, TARGETS)
+    check_choice('loss', s.loss, LOSSES)
+    check_choice('augment', s.augment, AUGMENTATIONS)
+    check_choice('precision', s.precision, ('auto', *PRECISIONS))
+    if s.preset and (s.encoder or s.weights):
+        raise InputError(f'preset={s.preset} is a plain UNet without encoder and weights; leave out one or the other')
+    check_numbers(s)
+    fits = isinstance(s.patch, int) and 32 <= s.patch <= 4096
+    require(fits, 'patch', 'a whole number from 32 to 4096 pixels', s.patch)
+    most = 2**26//s.patch**2
+    require(s.batch_size <= most, 'batch_size', f'at most {most} with patches of {s.patch} pixels', s.batch_size)
+
+# %% ../../nbs/segmentation/05_fit.ipynb #b53c0bc2
 @dataclass(frozen=True)
 class SegmentSettings:
-    "All that is asked of one training; JSON-able."
+    "The settings of one training; JSON-able."
     preset:str|None=None       # A plain UNet of this size, one of `PRESETS`; None: a UNet on an encoder
     # timm's name of a network for the encoder; None: as the weights say, without any 'textures'
     encoder:str|None=None
@@ -45,7 +62,8 @@ class SegmentSettings:
     target:str|None=None
     loss:str='bce+dice'        # One of `LOSSES`
     epochs:int=30              # Rounds; each sees about as many pixels as the training images have
-    seconds:float|None=None    # Budget of time instead of `epochs`, for all of it: reading, training, thresholds, scores and baseline; at least one epoch
+    # Budget of time instead of `epochs`, for all from reading to scores and baseline; at least one epoch
+    seconds:float|None=None
     lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: 0.001, of a plain UNet 0.01
     patch:int=128              # Side of a patch, in pixels
     batch_size:int=8           # Patches a step
@@ -58,31 +76,38 @@ class SegmentSettings:
     precision:str='auto'
 
     def __post_init__(self):
-        def need(ok, name, what):
-            if not ok: raise InputError(f'{name} must be {what}, got {getattr(self, name)!r}')
-        for k, known in (('preset', (None, *PRESETS)), ('loss', LOSSES), ('augment', AUGMENTATIONS),
-                         ('precision', ('auto', *PRECISIONS)),
-                         ('target', (None, 'foreground', 'border', 'distance', 'classes'))):
-            need(getattr(self, k) in known, k, f'one of {", ".join(str(o) for o in known if o)}')
         if not (self.preset or self.encoder or self.weights):
             object.__setattr__(self, 'encoder', 'textures')
-        if self.preset and (self.encoder or self.weights):
-            raise InputError(f'preset={self.preset} is a plain UNet without encoder and weights; leave out one '
-                             'or the other')
-        check_numbers(self)
-        need(isinstance(self.patch, int) and 32 <= self.patch <= 4096, 'patch', 'a whole number from 32 to 4096 pixels')
-        most = 2**26//self.patch**2
-        need(self.batch_size <= most, 'batch_size', f'at most {most} with patches of {self.patch} pixels')
+        _check_settings(self)
 
 # %% ../../nbs/segmentation/05_fit.ipynb #def2b049
 def _soft_dice_loss(p, y):
+    "1 minus the soft Dice of each map, its mean."
     inter, total = (p*y).sum((2, 3)), (p + y).sum((2, 3))
     return 1 - ((2*inter + 1)/(total + 1)).mean()  # the 1 makes an empty map right when its target is empty
 
 # %% ../../nbs/segmentation/05_fit.ipynb #1106d3ef
-def _rim(y):
+def _border(y):
     "1 where the foreground changes within two pixels."
     return F.max_pool2d(y, 5, 1, 2) + F.max_pool2d(-y, 5, 1, 2)
+
+# %% ../../nbs/segmentation/05_fit.ipynb #eed98bd8
+def _cross_entropy(scores, y, classes, weight):
+    "Probabilities, and the cross-entropy at each pixel: (N, K, H, W), of classes (N, 1, H, W)."
+    if not classes:
+        return scores.sigmoid(), F.binary_cross_entropy_with_logits(scores, y, reduction='none')
+    weight = 1 if weight is None else weight[:, None, None]
+    each = -(y*scores.log_softmax(1)*weight).sum(1, keepdim=True)
+    return scores.softmax(1), each
+
+# %% ../../nbs/segmentation/05_fit.ipynb #f5c7e1d4
+def _weighted(each, p, y, kind, classes):
+    "The cross-entropy of each pixel: with 'focal' less where it is easy, with 'boundary' more at a border."
+    if kind == 'focal':
+        wrong = 1 - (p*y).sum(1, keepdim=True) if classes else (p - y).abs()
+        return each*wrong**2
+    if kind == 'boundary': return each*(1 + 4*_border(y).amax(1, keepdim=True))
+    return each
 
 # %% ../../nbs/segmentation/05_fit.ipynb #a21ec880
 def segment_loss(
@@ -92,15 +117,9 @@ def segment_loss(
     classes:bool=False, # The maps are classes that exclude each other, background first
     weight:torch.Tensor|None=None, # (K,) weights of the classes
 )->torch.Tensor: # One number, float32
-    "What training makes small."
-    if classes:
-        p, each = scores.softmax(1), -(y*scores.log_softmax(1)*(1 if weight is None
-                                                                else weight[:, None, None])).sum(1, keepdim=True)
-    else:
-        p, each = scores.sigmoid(), F.binary_cross_entropy_with_logits(scores, y, reduction='none')
-    if kind == 'focal':
-        each = each*(1 - (p*y).sum(1, keepdim=True) if classes else (p - y).abs())**2
-    if kind == 'boundary': each = each*(1 + 4*_rim(y).amax(1, keepdim=True))
+    "What training minimises."
+    p, each = _cross_entropy(scores, y, classes, weight)
+    each = _weighted(each, p, y, kind, classes)
     # Dice makes yes or no of everything: for foreground and classes, not for a distance
     some = slice(1, None) if classes else slice(1)
     dice = _soft_dice_loss(p[:, some], y[:, some]) if 'dice' in kind else 0.
@@ -109,18 +128,25 @@ def segment_loss(
 
 # %% ../../nbs/segmentation/05_fit.ipynb #7983272d
 class _Rounds(EpochRecorder):
-    "Looks at the Dice of the foreground; the norms are set on the first patches of the epoch."
+    "Looks at the Dice of the foreground; batch norm is recomputed on the first patches of the epoch."
     word = 'Dice'
     def after_batch(self):
         super().after_batch()
         if self.training and self.iter < 4: self.seen = [*(self.seen if self.iter else []), self.x]
-    def look(self):
-        p, y = ((o.argmax(1) > 0 if self.s.target == 'classes' else o[:, 0] > t).flatten(1).float()
-                for o, t in ((self.pred.detach(), 0.), (self.y, .5)))
-        self.scores += ((2*(p*y).sum(1) + 1e-6)/((p + y).sum(1) + 1e-6)).tolist()
+
     def judged(self): return dict(dice=float(np.mean(self.scores)))
+
     def after_train(self):
         if self.epoch >= self.start: precise_bn(self.model, torch.cat(self.seen), self.s.batch_size)
+
+# %% ../../nbs/segmentation/05_fit.ipynb #ecf0f5fd
+@patch
+def look(self:_Rounds):
+    "Note the Dice of each image of a validation batch."
+    if self.s.target == 'classes': p, y = self.pred.detach().argmax(1) > 0, self.y.argmax(1) > 0
+    else: p, y = self.pred.detach()[:, 0] > 0, self.y[:, 0] > .5
+    p, y = p.flatten(1).float(), y.flatten(1).float()
+    self.scores += ((2*(p*y).sum(1) + 1e-6)/((p + y).sum(1) + 1e-6)).tolist()
 
 # %% ../../nbs/segmentation/05_fit.ipynb #de1fa781
 def _seconds_of_a_step(learn):
@@ -142,9 +168,10 @@ def _epoch_steps(n, left, step, look):
     return n if left is None else int(np.clip(left/4/step - look, min(8, n), n))
 
 # %% ../../nbs/segmentation/05_fit.ipynb #39ec4176
-def _begun_with(path):
+def _earlier_steps(path):
     "Steps an epoch of the training that a checkpoint belongs to; None without one."
-    return read_checkpoint(path)[0].get('epoch_steps') if path and Path(path).exists() else None
+    if not path or not Path(path).exists(): return None
+    return read_checkpoint(path)[0].get('epoch_steps')
 
 # %% ../../nbs/segmentation/05_fit.ipynb #4d58b327
 def make_network(
@@ -152,85 +179,99 @@ def make_network(
     n_in:int, # Channels
     n_out:int, # Probability maps
 ): # A `cytokit.segmentation.unet.Segmenter`
-    "The UNet that settings ask for."
+    "The UNet that the settings describe."
     if s.preset: return unet(n_in, n_out, s.preset)
-    return encoder_unet(n_in, n_out, None if s.encoder == 'textures' else s.encoder,
-                        s.weights or ('textures' if s.encoder == 'textures' else None))
+    if s.encoder == 'textures': return encoder_unet(n_in, n_out, None, s.weights or 'textures')
+    return encoder_unet(n_in, n_out, s.encoder, s.weights)
+
+# %% ../../nbs/segmentation/05_fit.ipynb #55127b3f
+def _class_weights(pixels, train):
+    "Weights (K,) of the classes: one over the root of their share, on average 1 for a pixel."
+    share = torch.from_numpy(np.mean([pixels.t[i].mean((0, 1)) for i in train], 0)/255).float()
+    weight = 1/share.clamp(min=1e-4)**.5
+    return weight/(weight*share).sum()
+
+# %% ../../nbs/segmentation/05_fit.ipynb #1a933534
+def _learner(pixels, train, valid, s, device):
+    "fastai's Learner with network, patches and loss as the settings describe them."
+    model = make_network(s, pixels.channels, pixels.t[0].shape[2]).to(device, memory_format=torch.channels_last)
+    model.precision = best_precision(s.precision)
+    dls = DataLoaders(PatchLoader(pixels, train, s.patch, s.batch_size, s.steps, True, s.augment, seed=s.seed),
+                      PatchLoader(pixels, valid, 2*s.patch, s.batch_size, train=False), device=device)
+    classes, weight = s.target == 'classes', None
+    if classes and s.balance: weight = _class_weights(pixels, train).to(device)
+    loss = partial(segment_loss, kind=s.loss, classes=classes, weight=weight)
+    learn = Learner(dls, model, loss, opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
+    learn.logger = lambda *a: None
+    return learn
 
 # %% ../../nbs/segmentation/05_fit.ipynb #3dd6d815
 def fit_segmenter(
     pixels, # `cytokit.segmentation.patches.Pixels`
     train, # Images to train on
     valid, # Images to validate on
-    s:'SegmentSettings', # What is asked, `target` as in `pixels`
-    path:str|Path|None=None, # Checkpoint file, read if it is there, written after every epoch; None: nothing is kept
+    s:'SegmentSettings', # Settings, `target` as in `pixels`
+    path:str|Path|None=None, # Checkpoint, read if it is there, written after every epoch; None: nothing is kept
     desc:str='', # For the progress bar
-    clock:Clock|None=None, # Runs since the command began, or holds the plan of an earlier training; None: begins here, for `s.seconds`
-    after:float=0., # Seconds that what follows the training will take: they are kept free
+    clock:Clock|None=None, # Runs since the command began, or holds an earlier plan; None: begins here, for `s.seconds`
+    after:float=0., # Seconds that what follows the training will take: they are reserved
     epoch_steps:int|None=None, # Steps an epoch of an earlier training with a budget
-): # (trained `cytokit.segmentation.unet.Segmenter` in evaluation mode, dict of epochs, lr, history, plan, epoch_steps, estimate_seconds, peak_mb)
+): # (trained `Segmenter`, dict of epochs, lr, history, plan, epoch_steps, estimate_seconds, peak_mb)
     "Train one UNet. Same input, same result, also when it was interrupted."
     clock = clock or Clock(s.seconds)
-    held, n_out, lr = held_memory(), pixels.t[0].shape[2], s.lr or (1e-2 if s.preset else 1e-3)
+    held, lr = held_memory(), s.lr or (1e-2 if s.preset else 1e-3)
     seed_all(s.seed)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = make_network(s, pixels.channels, n_out).to(device, memory_format=torch.channels_last)
-    model.precision = best_precision(s.precision)
-    dls = DataLoaders(PatchLoader(pixels, train, s.patch, s.batch_size, s.steps, True, s.augment, seed=s.seed),
-                      PatchLoader(pixels, valid, 2*s.patch, s.batch_size, train=False), device=device)
-    weight = None
-    if s.target == 'classes' and s.balance:
-        share = torch.from_numpy(np.mean([pixels.t[i].mean((0, 1)) for i in train], 0)/255).float()
-        weight = (1/share.clamp(min=1e-4)**.5).to(device)
-        weight = weight/(weight.cpu()*share).sum()
-    learn = Learner(dls, model, partial(segment_loss, kind=s.loss, classes=s.target == 'classes', weight=weight),
-                    opt_func=Adam, wd=.01, default_cbs=False, cbs=[TrainEvalCallback, Recorder])
-    learn.logger = lambda *a: None
+    learn = _learner(pixels, train, valid, s, 'cuda' if torch.cuda.is_available() else 'cpu')
+    batches = learn.dls.train
     with keep_allocator_memory():
         step = _seconds_of_a_step(learn)
-        look = 4/3*len(dls.valid) + 4/3  # the validation's patches are four times as large, and an image forward a third of a step; four batches set the norms
+        # validation patches are four times as large, and only forward is a third of a step; four batches set the norms
+        look = 4/3*len(learn.dls.valid) + 4/3
         left = None if clock.seconds is None else clock.seconds - clock.spent - after
-        dls.train.steps = epoch_steps or _begun_with(path) or _epoch_steps(len(dls.train), left, step, look)
-        epoch = step*(len(dls.train) + look)
+        batches.steps = epoch_steps or _earlier_steps(path) or _epoch_steps(len(batches), left, step, look)
         def begin():
-            return dict(epochs=s.epochs, epoch_steps=len(dls.train), lr=lr,
-                        estimate_seconds=clock.spent + epoch*s.epochs + after if clock.seconds is None
-                        else clock.seconds, history=[])
-        state = fit_epochs(learn, s, path, begin, _Rounds, len(dls.train)*s.batch_size, desc=desc or 'segment',
+            estimate = clock.seconds
+            if estimate is None: estimate = clock.spent + step*(len(batches) + look)*s.epochs + after
+            return dict(epochs=s.epochs, epoch_steps=len(batches), lr=lr, estimate_seconds=estimate, history=[])
+        state = fit_epochs(learn, s, path, begin, _Rounds, len(batches)*s.batch_size, desc=desc or 'segment',
                            clock=clock, look=look, closing=after/step)
     state['peak_mb'] = max(0, peak_memory() - held)/1e6 if held else None
-    return model.cpu(), state
+    return learn.model.cpu(), state
 
 # %% ../../nbs/segmentation/05_fit.ipynb #58dd54ca
 def predictor(
     model, # A `cytokit.segmentation.unet.Segmenter`
     classes:bool=False, # The maps exclude each other
-): # A function (B, h, w, C) float32 -> maps (B, K, h, w) float32 in 0…1; its `tiles` are side and margin for `cytokit.segmentation.tiling.predict_large`, the margin as wide as the network looks
-    "What `predict_maps` and `cytokit.segmentation.tiling.predict_large` ask; made once, for many images."
-    device, n, margin = next(model.parameters()).device, model.spec['n_in'], -(-receptive_field(model)//model.step)*model.step
+): # A function (B, h, w, C) float32 -> maps (B, K, h, w) float32 in 0…1, with `tiles` for `predict_large`
+    """What `predict_maps` and `cytokit.segmentation.tiling.predict_large` call; made once, for many images.
+
+    Its `tiles` are the side and the overlap of tiles; they overlap as far as the network looks."""
+    device, n = next(model.parameters()).device, model.spec['n_in']
+    overlap = -(-receptive_field(model)//model.step)*model.step
     fast = fuse_conv_bn(model, torch.rand(2, n, 2*model.step, 2*model.step, device=device))
     @torch.inference_mode()
     def predict(x):
         y = fast(torch.from_numpy(np.require(x, requirements='CW')).permute(0, 3, 1, 2).to(device))
         return (y.softmax(1) if classes else y.sigmoid_()).cpu().numpy()
-    predict.tiles = dict(tile=max(1024, 4*margin), margin=margin)
+    predict.tiles = dict(tile=max(1024, 4*overlap), overlap=overlap)
     return predict
 
 # %% ../../nbs/segmentation/05_fit.ipynb #db4e4672
-_BANDS = 2**21 # Pixels of an image that is looked at in strips of its whole width
+_STRIPS = 2**21 # Pixels of an image that is predicted in strips of its whole width
 
 def predict_maps(
     predict, # From `predictor`
     image, # (H, W, C) float32, as `cytokit.data.pairs.load_pair` gives
     tta:bool=False, # Average the eight views of test-time augmentation
-): # (K, H, W) float32 in 0…1; with `tta` also the standard deviation over the positions, (H, W)
+): # (K, H, W) float32 in 0…1; with `tta` also the standard deviation over the views, (H, W)
     "The maps of an image that fits into memory."
-    (h, w), margin = image.shape[:2], predict.tiles['margin']
-    if tta or h*w > _BANDS:
+    (h, w), overlap = image.shape[:2], predict.tiles['overlap']
+    if tta or h*w > _STRIPS:
         with keep_allocator_memory():
             return predict_large(image, predict, batch=1, tta=tta, **predict.tiles)
-    rows, bands = -(-h//max(1, h//max(512, 4*margin))//margin)*margin, []
+    n = max(1, h//max(512, 4*overlap))
+    rows, strips = -(-h//n//overlap)*overlap, []
     for y in range(0, h, rows):
-        top = max(y - margin, 0)
-        bands.append(predict(image[None, top:y+rows+margin])[0, :, y-top:y-top+rows])
-    return np.concatenate(bands, 1)
+        top = max(y - overlap, 0)
+        strips.append(predict(image[None, top:y+rows+overlap])[0, :, y-top:y-top+rows])
+    return np.concatenate(strips, 1)

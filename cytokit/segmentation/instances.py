@@ -20,6 +20,7 @@ from scipy import ndimage as ndi
 from ..arrays import relabel
 from ..core import InputError, atomic, check_number, progress, require, safe_cell, shown
 from ..metrics.segmentation import THRESHOLDS, dice, overlap
+from fastcore.basics import patch
 
 # %% ../../nbs/segmentation/03_instances.ipynb #2af2950c
 @dataclass(frozen=True)
@@ -28,15 +29,17 @@ class InstanceParams:
     threshold:float=.5 # Foreground is above this, 0 to 1
     # Objects whose seed map nowhere reaches this are dropped, 0 to 1; not used without a seed map
     seed_threshold:float=0.
-    # Two peaks are two objects where the way between them falls by more than this share of the lower one, 0 to 1
-    valley:float=.1
+    # Two peaks are two objects where the saddle between them lies lower by more than this share of the lower, 0 to 1
+    prominence:float=.1
     min_area:int=0 # Smallest object kept, in pixels
     fill_holes:int|None=None # Largest hole filled, in pixels; None for all, 0 for none
     clear_border:bool=False # Drop objects that touch the border of the image
-    smooth:float|None=1.5 # Blur of the seed map, or without one of the distance to the background, standard deviation in pixels; None: objects that touch stay one
+    # Blur of the seed map, or without one of the distance to the background, standard deviation in pixels; None:
+    # objects that touch stay one
+    smooth:float|None=1.5
 
     def __post_init__(self):
-        for name in ('threshold', 'seed_threshold', 'valley'):
+        for name in ('threshold', 'seed_threshold', 'prominence'):
             value = getattr(self, name)
             below_one = isinstance(value, (int, float)) and 0 <= value < 1
             require(below_one, name, 'a number from 0 to below 1', value)
@@ -54,7 +57,7 @@ def label_holes(
     h, n = ndi.label(~fg, _SQUARE)
     drop = np.zeros(n + 1, bool)
     drop[0] = True
-    for rim in (h[0], h[-1], h[:, 0], h[:, -1]): drop[rim] = True
+    for border in (h[0], h[-1], h[:, 0], h[:, -1]): drop[border] = True
     if largest is not None: drop |= np.bincount(h.ravel(), minlength=n + 1) > largest
     return None if drop.all() else np.where(drop, 0, np.arange(n + 1))[h]
 
@@ -89,39 +92,46 @@ def _highest(labels, n, height):
     return top
 
 # %% ../../nbs/segmentation/03_instances.ipynb #b989e051
-def _basins(piece, n, height):
-    "A number for each peak of `height` within the pieces 1…n, spread by watershed; how high it is; and two neighbours and the height of the pass between them, a row each, highest first."
-    peaks, n_peaks = ndi.label((piece > 0) & (height == ndi.maximum_filter(height, 3)), _SQUARE)
+def _saddles(basins, n, height):
+    "Neighbouring basins numbered above `n` and the height of the saddle between them, a row each, highest first."
+    found = [np.zeros((0, 3))]
+    for a, b, x, y in ((basins[1:], basins[:-1], height[1:], height[:-1]),
+                       (basins[:, 1:], basins[:, :-1], height[:, 1:], height[:, :-1])):
+        k = (a != b) & (np.minimum(a, b) > n)
+        found.append(np.stack([np.minimum(a[k], b[k]), np.maximum(a[k], b[k]), np.minimum(x[k], y[k])], 1))
+    saddles = np.concatenate(found)
+    saddles = saddles[np.lexsort((-saddles[:, 2], saddles[:, 1], saddles[:, 0]))]
+    saddles = saddles[np.unique(saddles[:, :2], axis=0, return_index=True)[1]]
+    return saddles[np.argsort(-saddles[:, 2], kind='stable')]
+
+# %% ../../nbs/segmentation/03_instances.ipynb #ad60b7b9
+def _basins(component, n, height):
+    "A number for each peak of `height` within components 1…n, spread by watershed; their heights; and the saddles."
+    is_peak = (component > 0) & (height == ndi.maximum_filter(height, 3))
+    peaks, n_peaks = ndi.label(is_peak, _SQUARE)
     of = np.zeros(n_peaks + 1, 'i4')
-    of[peaks] = piece
+    of[peaks] = component
     several = np.bincount(of[1:], minlength=n + 1) > 1
-    passes = np.zeros((0, 3))
+    saddles = np.zeros((0, 3))
     if several.any():
         from skimage.segmentation import watershed
-        inside = several[piece]
-        piece = np.where(inside, n + watershed(-height, np.where(inside, peaks, 0), mask=inside), piece)
-        for a, b, x, y in ((piece[1:], piece[:-1], height[1:], height[:-1]),
-                           (piece[:, 1:], piece[:, :-1], height[:, 1:], height[:, :-1])):
-            k = (a != b) & (np.minimum(a, b) > n)
-            passes = np.concatenate([passes,
-                                     np.stack([np.minimum(a[k], b[k]), np.maximum(a[k], b[k]), np.minimum(x[k], y[k])],
-                                              1)])
-        passes = passes[np.lexsort((-passes[:, 2], passes[:, 1], passes[:, 0]))]
-        passes = passes[np.unique(passes[:, :2], axis=0, return_index=True)[1]]
-        passes = passes[np.argsort(-passes[:, 2], kind='stable')]
-    return piece, _highest(piece, n + n_peaks, height), passes
+        inside = several[component]
+        spread = watershed(-height, np.where(inside, peaks, 0), mask=inside)
+        component = np.where(inside, n + spread, component)
+        saddles = _saddles(component, n, height)
+    return component, _highest(component, n + n_peaks, height), saddles
 
 # %% ../../nbs/segmentation/03_instances.ipynb #f3353588
-def _joined(top, passes, valley):
-    "The number that stands for each basin when those are joined that no valley divides."
+def _joined(top, saddles, prominence):
+    "The number that stands for each basin when neighbours are joined unless their saddle is deep enough."
     top, of = top.copy(), np.arange(len(top))
     def find(a):
         while of[a] != a: of[a] = a = of[of[a]]
         return a
-    for a, b, height in passes:
+    for a, b, height in saddles:
         a, b = find(int(a)), find(int(b))
         if top[a] < top[b]: a, b = b, a
-        if a != b and height >= (1 - valley)*top[b]: of[b] = a
+        if a != b and height >= (1 - prominence)*top[b]: of[b] = a
     return np.array([find(a) for a in of])
 
 # %% ../../nbs/segmentation/03_instances.ipynb #19bf56e0
@@ -130,37 +140,37 @@ def _tidy(labels, keep=True, clear_border=False):
     keep = (np.bincount(labels.ravel()) > 0) & keep
     keep[0] = False
     if clear_border:
-        for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]): keep[rim] = False
+        for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]): keep[border] = False
     return np.where(keep, np.cumsum(keep), 0).astype('i4')[labels]
 
 # %% ../../nbs/segmentation/03_instances.ipynb #2b241e82
-def _parts(ground, s, seed_map):
-    "The basins of the blurred seed map or distance, see `_basins`; the pieces as they are where nothing is to be divided."
-    _, piece, n, depth = ground
+def _divided(foreground, s, seed_map):
+    "The basins of the blurred seed map or distance, see `_basins`; whole components where nothing is to be divided."
+    _, component, n, depth = foreground
     height = depth if seed_map is None else seed_map
-    if height is None: return piece, np.ones(n + 1, 'f4'), ()
-    if s.smooth is None: return piece, _highest(piece, n, height), ()
-    return _basins(piece, n, ndi.gaussian_filter(height.astype('f4', copy=False), s.smooth, truncate=3))
+    if height is None: return component, np.ones(n + 1, 'f4'), ()
+    if s.smooth is None: return component, _highest(component, n, height), ()
+    return _basins(component, n, ndi.gaussian_filter(height.astype('f4', copy=False), s.smooth, truncate=3))
 
 # %% ../../nbs/segmentation/03_instances.ipynb #c6a64e52
-def _whole(ground, parts, valley):
+def _whole(foreground, parts, prominence):
     "All objects, by the number of their highest basin."
-    labels, top, passes = parts
-    if len(passes): labels = _joined(top, passes, valley)[labels]
-    return labels if ground[0] is None else _reopen(labels.copy(), ground[0])
+    labels, top, saddles = parts
+    if len(saddles): labels = _joined(top, saddles, prominence)[labels]
+    return labels if foreground[0] is None else _reopen(labels.copy(), foreground[0])
 
 # %% ../../nbs/segmentation/03_instances.ipynb #37173dd9
 def separate(
-    ground:tuple, # Of `prepare_foreground`
+    foreground:tuple, # Of `prepare_foreground`
     s, # An `InstanceParams`
     seed_map:np.ndarray|None=None, # (H, W) float32, high in the middle of objects; None: the distance to the background
 )->np.ndarray: # (H, W) int32 labels
     "Objects from a foreground."
-    parts = _parts(ground, s, seed_map)
-    labels = _whole(ground, parts, s.valley)
+    parts = _divided(foreground, s, seed_map)
+    labels = _whole(foreground, parts, s.prominence)
     keep = np.bincount(labels.ravel()) >= s.min_area
-    return _tidy(labels, keep if seed_map is None else keep & (parts[1][:len(keep)] >= s.seed_threshold),
-                 s.clear_border)
+    if seed_map is not None: keep &= parts[1][:len(keep)] >= s.seed_threshold
+    return _tidy(labels, keep, s.clear_border)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #8e97abee
 def _check_maps(maps, name='maps'):
@@ -180,14 +190,14 @@ def _check_maps(maps, name='maps'):
 
 # %% ../../nbs/segmentation/03_instances.ipynb #280899a4
 def separate_instances(
-    maps, # (K, H, W) float32 in 0…1: foreground probability, then the seed map if there is one; further maps are not looked at
+    maps, # (K, H, W) float32 in 0…1: foreground probability, then the seed map if there is one; others are not used
     split:'InstanceParams'=InstanceParams(), # Thresholds and the rest
 )->np.ndarray: # (H, W) int32: 0 background, 1…n objects
     "Numbered objects from a network's maps."
     m = _check_maps(maps)
     seed_map = m[1] if len(m) > 1 else None
-    return separate(prepare_foreground(m[0] > split.threshold, split, seed_map is None and split.smooth is not None),
-                    split, seed_map)
+    by_distance = seed_map is None and split.smooth is not None
+    return separate(prepare_foreground(m[0] > split.threshold, split, by_distance), split, seed_map)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #7686809f
 def _labels(labels, name='labels'):
@@ -214,21 +224,31 @@ def check_image(
     return x
 
 # %% ../../nbs/segmentation/03_instances.ipynb #83d030b7
-_LINES = ('#56B4E9', '#E69F00', '#CC79A7', '#F0E442', '#009E73', '#D55E00', '#FFFFFF')
-
-def _colours(labels, reach=2):
-    "A number from 0 for each label, different for objects within `reach` pixels of each other; greedy, those with most neighbours first."
+def _near(labels, reach=2):
+    "For each label the set of labels within `reach` pixels of it; a dict without lonely labels."
+    h, w = labels.shape
     pairs = []
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1), (0, reach), (reach, 0)):
-        a, b = labels[:-dy or None, max(0, -dx):labels.shape[1] - max(0, dx)], labels[dy:, max(0, dx):labels.shape[1] + min(0, dx)]
+        a = labels[:-dy or None, max(0, -dx):w - max(0, dx)]
+        b = labels[dy:, max(0, dx):w + min(0, dx)]
         k = (a != b) & (a > 0) & (b > 0)
         pairs.append(np.stack([a[k], b[k]], 1))
     pairs = np.unique(np.concatenate(pairs), axis=0)
     near = {}
     for a, b in np.concatenate([pairs, pairs[:, ::-1]]).tolist(): near.setdefault(a, set()).add(b)
+    return near
+
+# %% ../../nbs/segmentation/03_instances.ipynb #ae3ca451
+_LINES = ('#56B4E9', '#E69F00', '#CC79A7', '#F0E442', '#009E73', '#D55E00', '#FFFFFF')
+
+# %% ../../nbs/segmentation/03_instances.ipynb #7f7a096d
+def _colours(labels, reach=2):
+    "A number from 0 for each label, different for near objects; greedy, those with most neighbours first."
+    near = _near(labels, reach)
+    order = sorted(near, key=lambda a: (-len(near[a]), a))
     colour = np.zeros(int(labels.max()) + 1, int)
-    for a in sorted(near, key=lambda a: (-len(near[a]), a)): colour[a] = -1
-    for a in sorted(near, key=lambda a: (-len(near[a]), a)):
+    colour[order] = -1
+    for a in order:
         taken = {int(colour[b]) for b in near[a]}
         colour[a] = next(c for c in range(len(near) + 1) if c not in taken)
     far = np.setdiff1d(np.arange(1, len(colour)), list(near))
@@ -322,72 +342,132 @@ def large_enough(
     return [n >= a for a in areas]
 
 # %% ../../nbs/segmentation/03_instances.ipynb #3b90c627
+class _Search:
+    "What `tune_instances` tries: thresholds and blurs, and on each of them all prominences, seed thresholds and areas."
+    def __init__(self, maps, truths, score):
+        size = np.median(object_areas(truths))
+        self.maps, self.judge, self.rows, self.prepared = maps, score_function(truths, score), {}, {}
+        self.seeded = len(maps[0]) > 1
+        self.divide = score is not None or max(t.max() for t in truths) > 1
+        self.fill = choose_fill_holes(truths)
+        self.blur = float(.1*size**.5)
+        self.areas = [int(size*f) for f in (0, .02, .05, .1, .2)]
+        self.seeds = (0., .2, .3, .4) if self.seeded else (0.,)
+        self.prominences = (0., .05, .1, .2, .3) if self.divide else (InstanceParams().prominence,)
+
+# %% ../../nbs/segmentation/03_instances.ipynb #0f244e8e
+@patch
+def best(self:_Search):
+    "Threshold and octave with the highest score so far."
+    return max(self.rows, key=lambda k: self.rows[k]['score'])
+
+# %% ../../nbs/segmentation/03_instances.ipynb #b103cff7
+@patch
+def _foregrounds(self:_Search, threshold, s):
+    "What depends on the threshold alone, kept for the last one."
+    if threshold not in self.prepared:
+        by_distance = self.divide and not self.seeded
+        self.prepared.clear()
+        self.prepared[threshold] = [prepare_foreground(m[0] > threshold, s, by_distance) for m in self.maps]
+    return self.prepared[threshold]
+
+# %% ../../nbs/segmentation/03_instances.ipynb #80ec1c06
+@patch
+def _scores(self:_Search, i, m, foreground, s):
+    "Scores of image `i`: a row a prominence; in it all areas, and for each all seed thresholds."
+    parts, rows = _divided(foreground, s, m[1] if self.seeded else None), []
+    for prominence in self.prominences:
+        labels = _whole(foreground, parts, prominence)
+        top = parts[1][:labels.max() + 1]
+        keeps = [large & (top >= seed) for large in large_enough(labels, self.areas) for seed in self.seeds]
+        rows.append(self.judge(labels, i, keeps))
+    return rows
+
+# %% ../../nbs/segmentation/03_instances.ipynb #eb654db8
+@patch
+def attempt(self:_Search, threshold, octave):
+    "Score a threshold and a blur (so many octaves above the usual one) with the best of all else."
+    smooth = round(self.blur*2**octave, 3) if self.divide else None
+    s = InstanceParams(threshold, fill_holes=self.fill, smooth=smooth)
+    foregrounds = self._foregrounds(threshold, s)
+    scores = np.mean([self._scores(i, m, f, s) for i, (f, m) in enumerate(zip(foregrounds, self.maps))], 0)
+    v, k = np.unravel_index(scores.argmax(), scores.shape)
+    area, seed = list(product(self.areas, self.seeds))[k]
+    self.rows[threshold, octave] = dict(threshold=threshold, smooth=smooth, prominence=self.prominences[v],
+                                        seed_threshold=seed, min_area=area, score=float(scores[v, k]))
+
+# %% ../../nbs/segmentation/03_instances.ipynb #0f4f1f31
 def tune_instances(
     maps_list, # A list of (K, H, W) maps, as `separate_instances` takes them, all with or all without a seed map
     truth_list, # Their labels, (H, W) whole numbers
-    score:Callable|None=None, # A function (truth, predicted) -> number, higher is better; None: mean AP at IoU 0.5…0.9, or Dice where no truth has a second object
-)->'tuple[InstanceParams, pd.DataFrame]': # The best; and what was tried: threshold, smooth, valley, seed_threshold, min_area, score
-    "Choose threshold, blur, valley, seed threshold and smallest area on a validation set, and whether holes are filled: all, or none where the true objects have holes of more than 1 % of their area."
+    # A function (truth, predicted) -> number, higher is better; None: mean AP at IoU 0.5…0.9, or Dice where no truth
+    # has a second object
+    score:Callable|None=None,
+)->'tuple[InstanceParams, pd.DataFrame]': # The best; and what was tried: its settings and score, a row each
+    """Choose threshold, blur, prominence, seed threshold and smallest area on a validation set.
+
+    Also whether holes are filled: all, or none where the true objects have holes of more than 1 % of their area."""
     maps = [_check_maps(m, f'maps {i}') for i, m in enumerate(maps_list)]
     truths = check_truths(maps, list(truth_list), lambda m: m.shape[1:], 'maps_list')
     if len({len(m) > 1 for m in maps}) > 1:
         raise InputError('maps_list: some have a seed map and some have none; give all from one network')
-    seeded, size, judge, rows, ground = len(maps[0]) > 1, np.median(object_areas(truths)), score_function(truths, score), {}, {}
-    areas, high = [int(size*f) for f in (0, .02, .05, .1, .2)], (0., .2, .3, .4) if seeded else (0.,)
-    fill, last, divide = choose_fill_holes(truths), list(product(areas, high)), score is not None or max(t.max() for t in truths) > 1
-    valleys = (0., .05, .1, .2, .3) if divide else (InstanceParams().valley,)
-    def attempt(t, u):
-        s, scores = InstanceParams(t, fill_holes=fill, smooth=round(float(.1*size**.5*2**u), 3) if divide else None), []
-        if t not in ground:
-            ground.clear()
-            ground[t] = [prepare_foreground(m[0] > t, s, divide and not seeded) for m in maps]
-        for i, (g, m) in enumerate(zip(ground[t], maps)):
-            parts, of = _parts(g, s, m[1] if seeded else None), []
-            for v in valleys:
-                labels = _whole(g, parts, v)
-                top = parts[1][:labels.max() + 1]
-                of.append(judge(labels, i, [n & (top >= p) for n in large_enough(labels, areas) for p in high]))
-            scores.append(of)
-        scores = np.mean(scores, 0)
-        v, k = np.unravel_index(scores.argmax(), scores.shape)
-        rows[t, u] = dict(threshold=t, smooth=s.smooth, valley=valleys[v], seed_threshold=last[k][1],
-                          min_area=last[k][0], score=float(scores[v, k]))
-    steps = [(k, 0) for k in (0, -.175, .175, -.35, .35)], [(0, -1), (0, 1), (0, -2)], [(.0875, 0), (-.0875, 0)], [(0, .5), (0, -.5)]
-    best = lambda: max(rows, key=lambda k: rows[k]['score'])
-    for moves in progress(steps if divide else steps[::2], 'split'):
-        t, u = best() if rows else (.5, 0)
-        for k, l in moves: attempt(round(t + k, 4), u + l)
-    won = {k: v for k, v in rows[best()].items() if k != 'score'}
-    return InstanceParams(**won, fill_holes=fill), pd.DataFrame(rows.values()).sort_values('score', ascending=False, ignore_index=True)
+    search = _Search(maps, truths, score)
+    coarse, blurs = [(k, 0) for k in (0, -.175, .175, -.35, .35)], [(0, -1), (0, 1), (0, -2)]
+    fine, fine_blurs = [(.0875, 0), (-.0875, 0)], [(0, .5), (0, -.5)]
+    steps = [coarse, blurs, fine, fine_blurs] if search.divide else [coarse, fine]
+    for moves in progress(steps, 'Thresholds'):
+        t, u = search.best() if search.rows else (.5, 0)
+        for k, l in moves: search.attempt(round(t + k, 4), u + l)
+    won = {k: v for k, v in search.rows[search.best()].items() if k != 'score'}
+    tried = pd.DataFrame(search.rows.values()).sort_values('score', ascending=False, ignore_index=True)
+    return InstanceParams(**won, fill_holes=search.fill), tried
 
 # %% ../../nbs/segmentation/03_instances.ipynb #92ada3d1
 def _spacing(spacing, unit):
     "Rows and columns of a pixel in `unit`, and the unit; (1, 1) and 'px' without a spacing."
     if spacing is None:
-        require(unit in (None, 'px'), 'unit',
-             "'px' where there is no spacing (give the size of a pixel, such as spacing=(0.5, 0.5))", unit)
+        require(unit in (None, 'px'), 'unit', "'px' where there is no spacing, such as spacing=(0.5, 0.5)", unit)
         return (1., 1.), 'px'
     s = np.asarray(spacing, float) if np.ndim(spacing) else np.full(2, spacing, float)
-    require(s.shape == (2,) and np.isfinite(s).all() and (s > 0).all(), 'spacing',
-         'the height and width of a pixel, above 0', spacing)
+    valid = s.shape == (2,) and np.isfinite(s).all() and (s > 0).all()
+    require(valid, 'spacing', 'the height and width of a pixel, above 0', spacing)
     require(unit not in (None, 'px', ''), 'unit', "the unit of the spacing, such as 'µm'", unit)
     return tuple(s.tolist()), str(unit)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #b905b03f
 _MEASURES = dict(label='label', centroid='centroid', area='area', perimeter='perimeter',
-                 equivalent_diameter_area='diameter', axis_major_length='major_axis', axis_minor_length='minor_axis',
+    equivalent_diameter_area='diameter', axis_major_length='major_axis', axis_minor_length='minor_axis',
     eccentricity='eccentricity', solidity='solidity', orientation='orientation', intensity_mean='mean',
     intensity_std='sd', intensity_min='min', intensity_max='max')
 
+# %% ../../nbs/segmentation/03_instances.ipynb #5bbc709b
+def _column(name, unit):
+    "The name of a column, with its unit."
+    k, _, i = name.partition('-')
+    if k == 'centroid': return f'centroid_{"yx"[int(i)]}_{unit}'
+    k = _MEASURES[k]
+    if k == 'area': return _area_column(unit)
+    if k == 'orientation': return 'orientation_deg'
+    if k in ('perimeter', 'diameter', 'major_axis', 'minor_axis'): return f'{k}_{unit}'
+    return f'{k}_{i}' if i else k
+
+# %% ../../nbs/segmentation/03_instances.ipynb #93c4e2ab
+def _area_column(unit): return 'area_px' if unit == 'px' else f'area_{unit}²'
+
+# %% ../../nbs/segmentation/03_instances.ipynb #579c037b
 def measure_objects(
     labels, # (H, W) whole numbers; gaps in the numbers do no harm
-    image:np.ndarray|None=None, # (H, W) or (H, W, C): adds mean, sd, min, max of each channel (`mean_0`, …), in the image's own units
-    spacing:float|tuple|None=None, # Height and width of a pixel in `unit`; one number for square pixels; None: in pixels
+    # (H, W) or (H, W, C): adds mean, sd, min, max of each channel (`mean_0`, …), in the image's own units
+    image:np.ndarray|None=None,
+    spacing:float|tuple|None=None, # Height and width of a pixel in `unit`, or one number for both; None: in pixels
     unit='px', # Unit of the spacing
 )->pd.DataFrame: # A row an object, in the order of labels; see below
-    """Measure every object (scikit-image's `regionprops`): label, centroid_y and centroid_x, area, perimeter, diameter (of the disc of equal area), major_axis and minor_axis
-    (of the ellipse of equal moments), each with its unit; eccentricity (0 disc … 1 line), solidity (area over that of the convex hull), orientation_deg (of the major axis, from the y axis
-    towards the x axis, -90…90), touches_border, and the intensities."""
+    """Measure every object (scikit-image's `regionprops`).
+
+    Columns: label, centroid_y and centroid_x, area, perimeter, diameter (of the disc of equal area), major_axis and
+    minor_axis (of the ellipse of equal moments), each with its unit; eccentricity (0 disc … 1 line), solidity (area
+    over that of the convex hull), orientation_deg (of the major axis, from the y axis towards the x axis, -90…90),
+    touches_border, and the intensities."""
     from skimage.measure import regionprops_table
     a, (s, unit) = _labels(labels), _spacing(spacing, unit)
     l, numbers = relabel(a)
@@ -398,23 +478,13 @@ def measure_objects(
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # an object of one pixel has no hull
         t = pd.DataFrame(regionprops_table(l, x, properties=names, spacing=(s[0], s[0]) if square else s))
-    t = t.rename(columns={k: _column(k, unit) for k in t}).assign(label=numbers[1:],
-                                                                  orientation_deg=lambda t: np.rad2deg(t.orientation_deg))
-    if not square:
-        t.insert(t.columns.get_loc(f'area_{unit}' + '²'*(unit != 'px')) + 1, f'perimeter_{unit}', np.nan)
-    rim = np.isin(np.arange(1, len(numbers)), np.concatenate([l[0], l[-1], l[:, 0], l[:, -1]]))
-    t.insert(t.columns.get_loc('orientation_deg') + 1, 'touches_border', rim)
+    t = t.rename(columns={k: _column(k, unit) for k in t})
+    t = t.assign(label=numbers[1:], orientation_deg=np.rad2deg(t['orientation_deg']))
+    if not square: t.insert(t.columns.get_loc(_area_column(unit)) + 1, f'perimeter_{unit}', np.nan)
+    at_border = np.isin(np.arange(1, len(numbers)), np.concatenate([l[0], l[-1], l[:, 0], l[:, -1]]))
+    t.insert(t.columns.get_loc('orientation_deg') + 1, 'touches_border', at_border)
     t.attrs = dict(unit=unit, spacing=s)
     return t
-
-# %% ../../nbs/segmentation/03_instances.ipynb #093762fb
-def _column(name, unit):
-    "The name of a column, with its unit."
-    k, _, i = name.partition('-')
-    if k == 'centroid': return f'centroid_{"yx"[int(i)]}_{unit}'
-    k = _MEASURES[k]
-    if k in ('perimeter', 'diameter', 'major_axis', 'minor_axis'): return f'{k}_{unit}'
-    return f'area_{unit}' + '²'*(unit != 'px') if k == 'area' else k + '_deg'*(k == 'orientation') + f'_{i}'*bool(i)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #9bfc3f1e
 def write_labels(
@@ -442,26 +512,39 @@ def write_labels(
     return path
 
 # %% ../../nbs/segmentation/03_instances.ipynb #d55819c0
-def _rings(labels):
-    "Outlines of every piece joined over sides: lists (label of the piece, number of the piece, corners (N, 2) as x, y, signed area: above 0 an outline, below 0 a hole)."
-    from skimage.measure import label
-    piece = label(labels, connectivity=1, background=0)
-    value = np.zeros(piece.max() + 1, 'i8')
-    value[piece] = labels
-    p, w = np.pad(piece, 1).astype('i8'), labels.shape[1] + 1
-    n, step = (labels.shape[0] + 1)*w, np.array([1, w, -1, -w])  # right, down, left, up
-    parts = []
+def _arrows(component):
+    "Sides of pixels between components as sorted numbers: ((component*corners + corner)*4 + direction)."
+    p, w = np.pad(component, 1).astype('i8'), component.shape[1] + 1
+    n, parts = (component.shape[0] + 1)*w, []
     for a, b, da, db in ((p[:-1, 1:-1], p[1:, 1:-1], 2, 0), (p[1:-1, :-1], p[1:-1, 1:], 1, 3)):
         for side, way in ((a, da), (b, db)):
             y, x = np.nonzero((a != b) & (side > 0))
             parts.append((side[y, x]*n + (y + (way == 3))*w + x + (way == 2))*4 + way)
-    key = np.sort(np.concatenate(parts))
-    way, at = key % 4, key//4
-    end, follow = at + step[way], np.full(len(key), -1)
-    for turn in (1, 0, 3):  # the last that is there wins: left, else straight on, else right
+    return np.sort(np.concatenate(parts))
+
+# %% ../../nbs/segmentation/03_instances.ipynb #e27a88eb
+def _follow(key, step):
+    "For each arrow the one that goes on where it ends: left, else straight on, else right."
+    way = key % 4
+    end, follow = key//4 + step[way], np.full(len(key), -1)
+    for turn in (1, 0, 3):  # the last that is there wins
         k = end*4 + (way + turn) % 4
         i = np.minimum(np.searchsorted(key, k), len(key) - 1)
         follow = np.where(key[i] == k, i, follow)
+    return follow
+
+# %% ../../nbs/segmentation/03_instances.ipynb #d752f160
+def _rings(labels):
+    """Outlines of every component joined over sides, a list of: label, number of the component, corners (N, 2) as x, y,
+    and signed area (above 0 an outline, below 0 a hole)."""
+    from skimage.measure import label
+    component = label(labels, connectivity=1, background=0)
+    value = np.zeros(component.max() + 1, 'i8')
+    value[component] = labels
+    w = labels.shape[1] + 1
+    n = (labels.shape[0] + 1)*w
+    key = _arrows(component)
+    follow, way, at = _follow(key, np.array([1, w, -1, -w])), key % 4, key//4  # right, down, left, up
     bends = np.zeros(len(key), bool)
     bends[follow[way != way[follow]]] = True
     follow, bends, free, rings = follow.tolist(), bends.tolist(), [True]*len(key), []
@@ -483,7 +566,9 @@ def write_geojson(
     labels, # (H, W) whole numbers
     name:str='object', # Objects are called "object 1", …
 )->Path:
-    "Write outlines as a GeoJSON FeatureCollection of Polygons (MultiPolygons for objects in pieces) with holes, x and y in pixels; QuPath reads it as annotations."
+    """Write outlines as a GeoJSON FeatureCollection; QuPath reads it as annotations.
+
+    Objects are Polygons with holes (MultiPolygons where they have several components), x and y in pixels."""
     a = _labels(labels)
     shapes = {}
     for l, piece, xy, area in (_rings(a) if a.any() else []):

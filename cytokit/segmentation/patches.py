@@ -17,7 +17,8 @@ from ..core import InputError, parallel_map, progress, rng, show_once, shown
 import torch
 from ..data.formats import hushed
 from ..data.preprocess import Preprocessing, Scale, intensity_scale, normalise
-from ..training.loaders import Augment, as_augment, cache_limit, augment_geometry, augment_intensity, begin_entry, cache_entry, keep_entry, mark_used
+from ..training.loaders import Augment, as_augment, augment_geometry, augment_intensity
+from ..training.loaders import begin_entry, cache_entry, cache_limit, keep_entry, mark_used
 from ..data.annotations import to_instances
 from ..data.pairs import load_raw_pair
 from fastcore.basics import patch
@@ -27,7 +28,9 @@ TARGETS = ('foreground', 'border', 'distance', 'classes')
 
 def _inside(labels):
     "Pixels of an object all of whose eight neighbours are of it too; the edge of the image is not a border."
-    return (labels > 0) & (ndimage.minimum_filter(labels, 3, mode='nearest') == labels) & (ndimage.maximum_filter(labels, 3, mode='nearest') == labels)
+    lowest = ndimage.minimum_filter(labels, 3, mode='nearest')
+    highest = ndimage.maximum_filter(labels, 3, mode='nearest')
+    return (labels > 0) & (lowest == labels) & (highest == labels)
 
 # %% ../../nbs/segmentation/00_patches.ipynb #7090348d
 def _depth(labels):
@@ -49,9 +52,9 @@ def make_targets(
     if kind not in TARGETS:
         raise InputError(f'targets must be one of {", ".join(TARGETS)}; got {shown(kind)}')
     if kind == 'classes': maps = [labels == c for c in range(n_classes)]
-    else:
-        maps = [labels > 0,
-                *([_inside(labels)] if kind == 'border' else [_depth(labels)] if kind == 'distance' else [])]
+    else: maps = [labels > 0]
+    if kind == 'border': maps.append(_inside(labels))
+    if kind == 'distance': maps.append(_depth(labels))
     return np.stack([np.rint(255*m.astype('f4')).astype('u1') for m in maps], -1)
 
 # %% ../../nbs/segmentation/00_patches.ipynb #eb718363
@@ -115,54 +118,39 @@ def _files_of(names):
         found |= {str(f) for f in (path.rglob('*') if path.is_dir() else [path]) if f.is_file()}
     return sorted(found)
 
-# %% ../../nbs/segmentation/00_patches.ipynb #2d13a779
-def load_pixels(
-    table:pd.DataFrame, # Of task 'mask', as `cytokit.data.pairs.pairs` gives it
-    preprocessing:Preprocessing, # Its `channels` set; `size` and `fit` are not used
-    kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.data.annotations.labels_kind`
-    target:str='distance', # One of `TARGETS`
-    classes:list|None=None, # For kind 'class': see `cytokit.data.annotations.mask_classes`
-)->'Pixels':
-    "Decode each pair once, in threads; read from the cache the next time. `InputError` names the file that cannot be used."
-    rows = table.to_dict('records')
-    if not rows: raise InputError('no image to load: the table is empty')
-    names = [(r['image'], r['target']) for r in rows]
-    home = cache_entry([asdict(preprocessing), kind, target, classes, names], _files_of(names), '.pixels')
-    if (got := _open_pixels(home)) is not None: return got
-    keep = cache_limit() > 0
-    temp, facts = begin_entry(home, folder=True), []
-    try:
-        with open(temp/'x', 'wb') as fx, open(temp/'t', 'wb') as ft, progress(total=len(rows), desc='Reading pairs') as bar, hushed():
-            for i in range(0, len(rows), 16):
-                some = rows[i:i + 16]
-                decoded = parallel_map(lambda r: _decode(r, preprocessing, kind, classes, target), some)
-                for r, (x, scale, t, m, n) in zip(some, decoded):
-                    if facts and n != facts[0]['channels']:
-                        other = f'{shown(rows[0]["image"])} has {facts[0]["channels"]}'
-                        fix = 'set the channels of the preprocessing (1 or 3)'
-                        raise InputError(f'{shown(r["image"])}: {n} channels where {other}; {fix}')
-                    facts.append(dict(
-                        start=fx.tell(), dtype=x.dtype.newbyteorder('<').str, shape=x.shape, scale=astuple(scale),
-                        middles=m.tolist(), channels=n, targets=t.shape[2]))
-                    fx.write(x.astype(facts[-1]['dtype']).data)
-                    ft.write(t.data)
-                    bar.update()
-        (temp/'sizes.json').write_text(json.dumps(dict(sizes=facts, channels=n)))
-        if not keep:
-            got = _open_pixels(temp)
-            return replace(got, x=[np.array(a) for a in got.x], t=[np.array(a) for a in got.t])
-        keep_entry(temp, home)
-    except OSError as e:
-        if e.filename: raise
-        raise OSError(e.errno, e.strerror, str(home)) from e
-    finally: shutil.rmtree(temp, ignore_errors=True)
-    return _open_pixels(home)
+# %% ../../nbs/segmentation/00_patches.ipynb #3f5ee4da
+def _check_channels(n, row, facts, first):
+    "All images must have as many channels as the first one."
+    if not facts or n == facts[0]['channels']: return
+    other = f'{shown(first["image"])} has {facts[0]["channels"]}'
+    fix = 'set the channels of the preprocessing (1 or 3)'
+    raise InputError(f'{shown(row["image"])}: {n} channels where {other}; {fix}')
+
+# %% ../../nbs/segmentation/00_patches.ipynb #4541dc62
+def _write_pixels(temp, rows, decode):
+    "Decode 16 pairs at a time and write them one after the other: pixels to `x`, targets to `t`, facts to sizes.json."
+    facts = []
+    with (open(temp/'x', 'wb') as x_file, open(temp/'t', 'wb') as t_file,
+          progress(total=len(rows), desc='Reading pairs') as bar, hushed()):
+        for i in range(0, len(rows), 16):
+            some = rows[i:i + 16]
+            for row, (x, scale, t, middles, n) in zip(some, parallel_map(decode, some)):
+                _check_channels(n, row, facts, rows[0])
+                dtype = x.dtype.newbyteorder('<').str
+                facts.append(dict(start=x_file.tell(), dtype=dtype, shape=x.shape, scale=astuple(scale),
+                                  middles=middles.tolist(), channels=n, targets=t.shape[2]))
+                x_file.write(x.astype(dtype).data)
+                t_file.write(t.data)
+                bar.update()
+    (temp/'sizes.json').write_text(json.dumps(dict(sizes=facts, channels=n)))
 
 # %% ../../nbs/segmentation/00_patches.ipynb #b60fae18
 def _open_pixels(home):
+    "Pixels and targets mapped from their files; None where they are not there, or damaged."
     try:
         facts = json.loads((home/'sizes.json').read_text())['sizes']
-        x, t, at, xs, ts = np.memmap(home/'x', 'u1', 'r'), np.memmap(home/'t', 'u1', 'r'), 0, [], []
+        x, t = np.memmap(home/'x', 'u1', 'r'), np.memmap(home/'t', 'u1', 'r')
+        at, xs, ts = 0, [], []
         for f in facts:
             (h, w, c), dtype = f['shape'], np.dtype(f['dtype'])
             xs.append(x[f['start']:f['start'] + h*w*c*dtype.itemsize].view(dtype).reshape(h, w, c))
@@ -173,22 +161,54 @@ def _open_pixels(home):
                       [Scale(*f['scale']) for f in facts], facts[0]['channels'])
     except (OSError, ValueError, KeyError, TypeError): return None
 
+# %% ../../nbs/segmentation/00_patches.ipynb #2d13a779
+def load_pixels(
+    table:pd.DataFrame, # Of task 'mask', as `cytokit.data.pairs.pairs` gives it
+    preprocessing:Preprocessing, # Its `channels` set; `size` and `fit` are not used
+    kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.data.annotations.labels_kind`
+    target:str='distance', # One of `TARGETS`
+    classes:list|None=None, # For kind 'class': see `cytokit.data.annotations.mask_classes`
+)->'Pixels':
+    "Decode each pair once, in threads; the next time it comes from the cache. `InputError` names a file it cannot use."
+    rows = table.to_dict('records')
+    if not rows: raise InputError('no image to load: the table is empty')
+    names = [(r['image'], r['target']) for r in rows]
+    home = cache_entry([asdict(preprocessing), kind, target, classes, names], _files_of(names), '.pixels')
+    kept = _open_pixels(home)
+    if kept is not None: return kept
+    keep = cache_limit() > 0
+    temp = begin_entry(home, folder=True)
+    try:
+        _write_pixels(temp, rows, lambda row: _decode(row, preprocessing, kind, classes, target))
+        if not keep:
+            got = _open_pixels(temp)
+            return replace(got, x=[np.array(a) for a in got.x], t=[np.array(a) for a in got.t])
+        keep_entry(temp, home)
+    except OSError as e:
+        if e.filename: raise
+        raise OSError(e.errno, e.strerror, str(home)) from e
+    finally: shutil.rmtree(temp, ignore_errors=True)
+    return _open_pixels(home)
+
 # %% ../../nbs/segmentation/00_patches.ipynb #fe52fc2d
+def _reflected(middle, side, n):
+    "Places 0…n-1 of `side` pixels around `middle`; beyond the edge they run backwards."
+    k = np.arange(middle - side//2, middle - side//2 + side) % (2*n)
+    return np.minimum(k, 2*n - 1 - k)
+
+# %% ../../nbs/segmentation/00_patches.ipynb #37d077d2
 def _cut(pixels, i, at, out):
-    "Fill `out`, (S, S, C + T) float32, with the square around row and column `at`, targets in 0…1; reflected beyond the edge."
+    "Fill `out`, (S, S, C + T) float32, with the square around row and column `at`, targets in 0…1."
     t, side, c = pixels.t[i], len(out), pixels.channels
-    def index(middle, n):
-        k = np.arange(middle - side//2, middle - side//2 + side) % (2*n)
-        return np.minimum(k, 2*n - 1 - k)
-    y, z = index(at[0], t.shape[0]), index(at[1], t.shape[1])
-    inside = lambda k: k[-1] - k[0] == side - 1
-    box = (slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1)) if inside(y) and inside(z) else np.ix_(y, z)
+    y, x = [_reflected(middle, side, n) for middle, n in zip(at, t.shape)]
+    inside = y[-1] - y[0] == x[-1] - x[0] == side - 1
+    box = (slice(y[0], y[-1] + 1), slice(x[0], x[-1] + 1)) if inside else np.ix_(y, x)
     out[..., :c] = pixels.image(i, box)
     np.multiply(t[box], np.float32(1/255), out=out[..., c:])
 
 # %% ../../nbs/segmentation/00_patches.ipynb #4e9a185f
 class PatchLoader:
-    "Batches of `(x, y)`: patches (N, C, S, S) and their targets (N, T, S, S), float32; what they are depends on `(seed, epoch)` alone."
+    "Batches of patches (N, C, S, S) and targets (N, T, S, S), float32; `(seed, epoch)` alone decides what they are."
     def __init__(self,
         pixels:'Pixels', # See `load_pixels`
         index, # (M,) which images to serve
@@ -200,39 +220,21 @@ class PatchLoader:
         near:float=.75, # Part of the patches that hold an object
         seed:int=0, # Names the stream of random numbers
     ):
-        self.pixels, self.index, self.size, self.batch_size, self.train, self.near, self.seed, self.epoch = pixels, np.asarray(index), size, batch_size, train, near, seed, 0
+        self.pixels, self.index, self.size, self.batch_size = pixels, np.asarray(index), size, batch_size
+        self.train, self.near, self.seed, self.epoch = train, near, seed, 0
         if not len(self.index):
             raise InputError(f'no image left for {"training" if train else "validation"}')
         self.augment = as_augment(augment)
         area = sum(pixels.t[i].shape[0]*pixels.t[i].shape[1] for i in self.index)
-        self.steps = (steps or int(np.clip(area/size**2/batch_size, 10, 200))) if train else -(-len(self.index)//batch_size)
+        covering = int(np.clip(area/size**2/batch_size, 10, 200))
+        self.steps = (steps or covering) if train else -(-len(self.index)//batch_size)
+
     def __len__(self): return self.steps
-    def __iter__(self):
-        n = self.pixels.channels
-        rounds = -(-self.steps*self.batch_size//len(self.index))
-        order = self.index
-        if self.train:
-            each = [rng(self.seed, 'order', self.epoch, k).permutation(self.index) for k in range(rounds)]
-            order = np.concatenate(each)
-        a = self.augment if self.train else None
-        moves = a and (a.rotate or a.zoom or a.shift or a.elastic)
-        side = self.size + self.size//4 if moves else self.size
-        for k in range(self.steps):
-            r = rng(self.seed, 'patch', self.epoch, k)
-            places = list(self._places(r, order, k)) if self.train else self._centres(k)
-            b = np.empty((len(places), side, side, n + self.pixels.t[0].shape[2]), 'f4')
-            for o, (i, at) in zip(b, places): _cut(self.pixels, i, at, o)
-            b = torch.from_numpy(b).permute(0, 3, 1, 2)
-            if a:
-                c = (side - self.size)//2
-                b = augment_geometry(b, a, r)[..., c:c + self.size, c:c + self.size]
-            x = b[:, :n].contiguous(memory_format=torch.channels_last)
-            y = b[:, n:].contiguous(memory_format=torch.channels_last)
-            yield augment_intensity(x, a, r) if a else x, y
 
 # %% ../../nbs/segmentation/00_patches.ipynb #16dafb26
 @patch
 def _places(self:PatchLoader, r, order, k):
+    "Batch `k` of training: images, and a random place in each; `near` of them close to an object."
     for j in range(self.batch_size):
         i = order[(k*self.batch_size + j) % len(order)]
         (h, w), m = self.pixels.t[i].shape[:2], self.pixels.middles[i]
@@ -247,9 +249,41 @@ def _centres(self:PatchLoader, k):
     some = self.index[k*self.batch_size:(k + 1)*self.batch_size]
     return [(i, (self.pixels.t[i].shape[0]//2, self.pixels.t[i].shape[1]//2)) for i in some]
 
+# %% ../../nbs/segmentation/00_patches.ipynb #31e718d2
+@patch
+def _order(self:PatchLoader):
+    "The images of an epoch one after the other; in training shuffled, as many rounds as the steps need."
+    if not self.train: return self.index
+    rounds = -(-self.steps*self.batch_size//len(self.index))
+    each = [rng(self.seed, 'order', self.epoch, k).permutation(self.index) for k in range(rounds)]
+    return np.concatenate(each)
+
+# %% ../../nbs/segmentation/00_patches.ipynb #777f6cc7
+@patch
+def __iter__(self:PatchLoader):
+    "The batches of one epoch."
+    order, n_channels = self._order(), self.pixels.channels
+    a = self.augment if self.train else None
+    moves = a and (a.rotate or a.zoom or a.shift or a.elastic)
+    side = self.size + self.size//4 if moves else self.size
+    for k in range(self.steps):
+        r = rng(self.seed, 'patch', self.epoch, k)
+        places = list(self._places(r, order, k)) if self.train else self._centres(k)
+        b = np.empty((len(places), side, side, n_channels + self.pixels.t[0].shape[2]), 'f4')
+        for out, (i, at) in zip(b, places): _cut(self.pixels, i, at, out)
+        b = torch.from_numpy(b).permute(0, 3, 1, 2)
+        if a:
+            c = (side - self.size)//2
+            b = augment_geometry(b, a, r)[..., c:c + self.size, c:c + self.size]
+        x = b[:, :n_channels].contiguous(memory_format=torch.channels_last)
+        y = b[:, n_channels:].contiguous(memory_format=torch.channels_last)
+        yield augment_intensity(x, a, r) if a else x, y
+
 # %% ../../nbs/segmentation/00_patches.ipynb #0827e5d4
 @patch
-def to(self:PatchLoader, device): return self
+def to(self:PatchLoader, device):
+    "fastai moves loaders to a device; batches stay where they are made, and the training moves each."
+    return self
 
 # %% ../../nbs/segmentation/00_patches.ipynb #7dfbbc1f
 def patch_preview(

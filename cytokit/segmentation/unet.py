@@ -14,7 +14,9 @@ from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
 from ..core import InputError, check_whole, shown
-from ..training.models import timm_network, read_tensors, weight_settings, spread_filters, three_numbers, find_weights, match_weights
+from ..training.models import find_weights, match_weights, read_tensors, spread_filters, three_numbers
+from ..training.models import timm_network, weight_settings
+from fastcore.basics import patch
 
 # %% ../../nbs/segmentation/01_unet.ipynb #b2db7339
 def _pad(x, step):
@@ -33,22 +35,27 @@ class Segmenter(nn.Module):
     ):
         super().__init__()
         self.body, self.step, self.spec, self.precision = body, step, spec, 'float32'
-    def forward(self, x):
-        n, (h, w) = self.spec['n_in'], x.shape[-2:]
-        if x.ndim != 4 or x.shape[1] != n:
-            raise InputError(f'x must be a batch of images (N, {n}, H, W); got {tuple(x.shape)}')
-        half = torch.autocast(x.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
-        with half:
-            return self.body(_pad(x, self.step).contiguous(memory_format=torch.channels_last))[..., :h, :w].float()
+
+# %% ../../nbs/segmentation/01_unet.ipynb #2647195c
+@patch
+def forward(self:Segmenter, x):
+    "(N, K, H, W) float32."
+    n, (h, w) = self.spec['n_in'], x.shape[-2:]
+    if x.ndim != 4 or x.shape[1] != n:
+        raise InputError(f'x must be a batch of images (N, {n}, H, W); got {tuple(x.shape)}')
+    half = torch.autocast(x.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
+    with half:
+        return self.body(_pad(x, self.step).contiguous(memory_format=torch.channels_last))[..., :h, :w].float()
 
 # %% ../../nbs/segmentation/01_unet.ipynb #6f8ed6cb
-class _Floor(nn.Module):
+class _Level(nn.Module):
     "Two 3×3 convolutions with batch norm."
     def __init__(self, i, o, residual):
         super().__init__()
-        conv = lambda i, o: [nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o)]
+        def conv(i, o): return [nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o)]
         self.net = nn.Sequential(*conv(i, o), nn.ReLU(inplace=True), *conv(o, o))
         self.skip = (nn.Identity() if i == o else nn.Conv2d(i, o, 1)) if residual else None
+
     def forward(self, x):
         return F.relu(self.net(x) + self.skip(x) if self.skip else self.net(x), inplace=True)
 
@@ -57,98 +64,137 @@ class _Up(nn.Module):
     "Fewer channels, twice the size, plus what the encoder saw there: the last of `seen`, which is then forgotten."
     def __init__(self, i, o, residual):
         super().__init__()
-        self.less, self.floor = nn.Conv2d(i, o, 1), _Floor(o, o, residual)
-    def forward(self, x, seen, side=nn.Identity()):
-        s = side(seen.pop())
-        x = F.interpolate(self.less(x), scale_factor=2., mode='nearest').add_(s)
-        del s
-        if self.floor.skip: return self.floor(x)
-        for layer in self.floor.net:
-            x = layer(x)  # a call of `floor` would hold its input to the end
-        return F.relu(x, inplace=True)
+        self.less, self.level = nn.Conv2d(i, o, 1), _Level(o, o, residual)
+
+# %% ../../nbs/segmentation/01_unet.ipynb #79fe4d73
+@patch
+def forward(self:_Up, x, seen, side=nn.Identity()):
+    "`seen` are the outputs of the encoder, `side` what fits their channels."
+    s = side(seen.pop())
+    x = F.interpolate(self.less(x), scale_factor=2., mode='nearest').add_(s)
+    del s
+    if self.level.skip: return self.level(x)
+    for layer in self.level.net:
+        x = layer(x)  # a call of `level` would hold its input to the end
+    return F.relu(x, inplace=True)
 
 # %% ../../nbs/segmentation/01_unet.ipynb #8de78590
 class _UNet(nn.Module):
+    "The UNet of 2015 with pixel unshuffle before the first level, and back after the last."
     def __init__(self, n_in, n_out, width, depth, fold, residual):
         super().__init__()
         w = [width*2**k for k in range(depth + 1)]
         self.fold = fold
-        self.down = nn.ModuleList([_Floor(i, o, residual) for i, o in zip([n_in*fold*fold, *w], w)])
+        self.down = nn.ModuleList([_Level(i, o, residual) for i, o in zip([n_in*fold*fold, *w], w)])
         self.up = nn.ModuleList([_Up(i, o, residual) for i, o in zip(w[:0:-1], w[-2::-1])])
         self.head = nn.Conv2d(width, n_out*fold*fold, 1)
-    def forward(self, x):
-        x, seen = self.down[0](F.pixel_unshuffle(x, self.fold)), []
-        for floor in self.down[1:]:
-            seen.append(x)
-            x = floor(F.max_pool2d(x, 2))
-        for up in self.up: x = up(x, seen)
-        return F.pixel_shuffle(self.head(x), self.fold)
 
-# %% ../../nbs/segmentation/01_unet.ipynb #921386f5
+# %% ../../nbs/segmentation/01_unet.ipynb #54e47b74
+@patch
+def forward(self:_UNet, x):
+    "(N, n_out, H, W); sides must be multiples of the step."
+    x, seen = self.down[0](F.pixel_unshuffle(x, self.fold)), []
+    for level in self.down[1:]:
+        seen.append(x)
+        x = level(F.max_pool2d(x, 2))
+    for up in self.up: x = up(x, seen)
+    return F.pixel_shuffle(self.head(x), self.fold)
+
+# %% ../../nbs/segmentation/01_unet.ipynb #5dd995b7
 PRESETS = dict(tiny=dict(width=16, depth=3), small=dict(width=32, depth=3), base=dict(width=48, depth=4, fold=4))
 
+# %% ../../nbs/segmentation/01_unet.ipynb #921386f5
 def unet(
     n_in:int, # Channels of the images
     n_out:int=1, # Maps to make
     preset:str='small', # One of `PRESETS`: sets width, depth and fold
     width:int|None=None, # Channels of the first level, a multiple of 16; each further level has twice as many
     depth:int|None=None, # Halvings, 1 to 6
-    fold:int|None=None, # Side of the squares of pixels that the first layer folds into channels, 2 of most presets; 1: none, as in 2015, at about three times the cost
+    # Side of the squares that pixel unshuffle turns into channels; 1: none, as in 2015, at about three times the cost
+    fold:int|None=None,
     residual:bool=False, # Add the input of each level to its output
 )->'Segmenter': # Random weights, from torch's generator
     "A UNet (Ronneberger 2015) with same padding, batch norm, added skips and pixel unshuffle."
     if preset not in PRESETS:
         raise InputError(f'preset must be one of {", ".join(PRESETS)}; got {shown(preset)}')
     p = dict(fold=2) | PRESETS[preset]
-    width, depth, fold = check_whole('width', width or p['width'], 16, 512), check_whole('depth', depth or p['depth'], 1, 6), check_whole('fold', fold or p['fold'], 1, 4)
+    width = check_whole('width', width or p['width'], 16, 512)
+    depth = check_whole('depth', depth or p['depth'], 1, 6)
+    fold = check_whole('fold', fold or p['fold'], 1, 4)
     if width % 16: raise InputError(f'width must be a multiple of 16; got {width}')
-    spec = dict(kind='unet', n_in=check_whole('n_in', n_in, 1, 4096), n_out=check_whole('n_out', n_out, 1, 4096),
-                width=width, depth=depth, fold=fold, residual=bool(residual))
-    return Segmenter(_UNet(*[spec[k] for k in ('n_in', 'n_out', 'width', 'depth', 'fold', 'residual')]), fold*2**depth,
-                     spec)
+    shape = dict(n_in=check_whole('n_in', n_in, 1, 4096), n_out=check_whole('n_out', n_out, 1, 4096), width=width,
+                 depth=depth, fold=fold, residual=bool(residual))
+    return Segmenter(_UNet(**shape), fold*2**depth, dict(kind='unet', **shape))
 
 # %% ../../nbs/segmentation/01_unet.ipynb #b406c8f1
 def receptive_field(
     model:'Segmenter', # On the CPU
 )->int: # Pixels to each side
-    "How far a pixel's answer looks, by the structure of `unet`; what a tile's margin should be. On an encoder four of its steps, beyond which an answer hardly changes."
+    """How far a pixel's answer looks, by the structure of `unet`; how far tiles should overlap.
+
+    On an encoder four of its steps, beyond which an answer hardly changes."""
     s = model.spec
     if s['kind'] != 'unet': return 4*model.step
     sizes = [s['fold']*2**k for k in range(s['depth'] + 1)]
     return sum(4*f for f in sizes) - 2*sizes[-1] + sizes[-1]
 
 # %% ../../nbs/segmentation/01_unet.ipynb #67deeddb
+def _features_of(arch, channels, padding):
+    "A timm network that gives its features level by level, each half as large as the one before."
+    import timm
+    options = dict(pad_type='same') if padding else {}
+    try: encoder = timm.create_model(arch, features_only=True, in_chans=channels, pretrained=False, **options)
+    except (RuntimeError, AttributeError, TypeError):
+        raise InputError(f'encoder {shown(arch)} gives no features level by level; use a convolutional one, '
+                         'such as resnet18 or mobilenetv2_100') from None
+    r = encoder.feature_info.reduction()
+    if r != [2**k for k in range(1, len(r) + 1)]:
+        raise InputError(f'encoder {shown(arch)} does not halve the image level by level (it gives '
+                         f'1/{", 1/".join(map(str, r))}); use a convolutional one, such as resnet18')
+    return encoder
+
+# %% ../../nbs/segmentation/01_unet.ipynb #eb892290
+def _of_channels(three, n):
+    "Three numbers repeated over n channels, (1, n, 1, 1)."
+    return torch.tensor([three[k % 3] for k in range(n)], dtype=torch.float32)[None, :, None, None]
+
+# %% ../../nbs/segmentation/01_unet.ipynb #65387f03
 class _OnEncoder(nn.Module):
+    "Our decoder on a timm network; images are normalised with the `mean` and `std` of its pretraining."
     def __init__(self, arch, n_in, n_out, width, mean, std, padding):
         super().__init__()
-        import timm
-        try:
-            self.encoder = timm.create_model(arch, features_only=True, in_chans=max(3, n_in), pretrained=False,
-                                             **(dict(pad_type='same') if padding else {}))
-        except (RuntimeError, AttributeError, TypeError):
-            raise InputError(f'encoder {shown(arch)} gives no features floor by floor; use a convolutional one, '
-                             'such as resnet18 or mobilenetv2_100') from None
-        c, r = self.encoder.feature_info.channels(), self.encoder.feature_info.reduction()
-        if r != [2**k for k in range(1, len(r) + 1)]:
-            raise InputError(f'encoder {shown(arch)} does not halve the picture floor by floor (it gives '
-                             f'1/{", 1/".join(map(str, r))}); use a convolutional one, such as resnet18')
-        w = [max(width, min(n, 256)) for n in c]
+        n = max(3, n_in)
+        self.encoder = _features_of(arch, n, padding)
+        c = self.encoder.feature_info.channels()
+        w = [max(width, min(k, 256)) for k in c]
         self.side = nn.ModuleList([nn.Conv2d(a, b, 1) for a, b in zip(c[:-1], w)])
         self.up = nn.ModuleList([_Up(i, o, False) for i, o in zip([c[-1], *w[-2:0:-1]], w[-2::-1])])
         self.head = nn.Conv2d(w[0], n_out*4, 1)
-        n = max(3, n_in)
-        mean, std = (torch.tensor([v[k % 3] for k in range(n)], dtype=torch.float32)[None, :, None, None]
-                     for v in (mean, std))
+        mean, std = _of_channels(mean, n), _of_channels(std, n)
         self.register_buffer('scale', 1/std, persistent=False)
         self.register_buffer('shift', -mean/std, persistent=False)
-    def forward(self, x):
-        if x.shape[1] == 2: x = x[:, [0, 1, 0]]
-        *seen, x = self.encoder(torch.addcmul(self.shift, x, self.scale))
-        for up, side in zip(self.up, self.side[::-1]): x = up(x, seen, side)
-        return F.pixel_shuffle(self.head(x), 2)
+
+# %% ../../nbs/segmentation/01_unet.ipynb #6c663407
+@patch
+def forward(self:_OnEncoder, x):
+    "(N, n_out, H, W); of two channels the first is repeated as the third."
+    if x.shape[1] == 2: x = x[:, [0, 1, 0]]
+    *seen, x = self.encoder(torch.addcmul(self.shift, x, self.scale))
+    for up, side in zip(self.up, self.side[::-1]): x = up(x, seen, side)
+    return F.pixel_shuffle(self.head(x), 2)
 
 # %% ../../nbs/segmentation/01_unet.ipynb #ea13feb4
-def build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, weights:dict|None=None, padding=''):
+def build_encoder_unet(
+    arch:str, # timm's name
+    n_in:int, # Channels of the images
+    n_out:int, # Maps to make
+    width:int=32, # Fewest channels of the decoder
+    mean=(.5,)*3, # Of the channels, from 0 to 1
+    std=(.5,)*3, # Of the channels
+    weights:dict|None=None, # What the weights were, for the description of the model
+    padding:str='', # 'same' where the weights were trained with it
+)->'Segmenter':
+    "A UNet on a timm network with random weights."
     timm_network(arch, 3, padding)  # timm knows it, or says so
     spec = dict(kind='encoder-unet', arch=arch, n_in=check_whole('n_in', n_in, 1, 4096),
                 n_out=check_whole('n_out', n_out, 1, 4096), width=width, mean=three_numbers('mean', mean),
@@ -156,13 +202,28 @@ def build_encoder_unet(arch, n_in, n_out, width=32, mean=(.5,)*3, std=(.5,)*3, w
     body = _OnEncoder(arch, n_in, n_out, width, spec['mean'], spec['std'], padding)
     return Segmenter(body, 2**len(body.encoder.feature_info.channels()), spec)
 
+# %% ../../nbs/segmentation/01_unet.ipynb #1185ea2f
+def _load_encoder(model, tensors, path):
+    "Put the tensors of a whole timm network into the encoder; one that is missing is reported."
+    s = model.spec
+    whole = timm_network(s['arch'], 3, s['padding']).state_dict()
+    got, _ = match_weights(tensors, whole, file=shown(path))
+    encoder = model.body.encoder.state_dict()
+    first = next(k for k, v in whole.items() if v.ndim == 4)
+    load = {k: got[k] for k in encoder if k in got}
+    if first in load: load[first] = spread_filters(got[first], s['n_in'])
+    missing = [k for k in encoder if k not in load and not k.endswith('num_batches_tracked')]
+    if missing:
+        raise InputError(f'{shown(path)}: tensor {shown(missing[0])} is missing for the encoder {s["arch"]}')
+    model.body.encoder.load_state_dict(load, strict=False)
+
 # %% ../../nbs/segmentation/01_unet.ipynb #2d76b16c
 def encoder_unet(
     n_in:int, # Channels of the images
     n_out:int=1, # Maps to make
     arch:str|None=None, # timm's name of a convolutional network; None: as the weights say
     weights:str|Path|None=None, # As `cytokit.training.models.backbone` takes it; 'random' for none
-    width:int=32, # Fewest channels on the decoder
+    width:int=32, # Fewest channels of the decoder
 )->'Segmenter':
     "A UNet whose encoder is a timm network, pretrained or not."
     if str(weights) == 'random':
@@ -172,19 +233,13 @@ def encoder_unet(
     import timm
     path = find_weights(weights, arch)
     tensors, metadata = read_tensors(path)
-    said = weight_settings(path, metadata)
-    arch = arch or said.get('arch')
+    known = weight_settings(path, metadata)
+    arch = arch or known.get('arch')
     if not arch:
         raise InputError(f"{shown(path)}: does not say which network it is; give arch, such as 'resnet18'")
-    cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
-    mean, std, padding = said.get('mean', cfg.mean if cfg else .5), said.get('std', cfg.std if cfg else .5), said.get('padding', '')
-    model = build_encoder_unet(arch, n_in, n_out, width, mean, std, path.name, padding)
-    whole = timm_network(arch, 3, padding).state_dict()
-    got, _ = match_weights(tensors, whole, file=shown(path))
-    enc = model.body.encoder.state_dict()
-    first = next(k for k, v in whole.items() if v.ndim == 4)
-    load = {k: spread_filters(got[k], n_in) if k == first else got[k] for k in enc if k in got}
-    if lost := [k for k in enc if k not in load and not k.endswith('num_batches_tracked')]:
-        raise InputError(f'{shown(path)}: tensor {shown(lost[0])} is missing for the encoder {arch}')
-    model.body.encoder.load_state_dict(load, strict=False)
+    default = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
+    mean = known.get('mean', default.mean if default else .5)
+    std = known.get('std', default.std if default else .5)
+    model = build_encoder_unet(arch, n_in, n_out, width, mean, std, path.name, known.get('padding', ''))
+    _load_encoder(model, tensors, path)
     return model

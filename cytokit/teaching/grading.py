@@ -518,8 +518,12 @@ def tasks_of(
     own = [cell for cell in code_cells({'cells': own_cells({**nb, 'metadata': {}}, handed_out)})
            if asked(cell['source']) or cell in not_signed]  # a signature makes no answer invisible
     changed = [cell['source'] for cell in _changed_lesson_cells(nb, own)]
+    asks = {cell['id']: asked(cell['source']) for cell in code_cells(lesson.nb) if cell.get('id')}
+    has_check = {name for cell in own for name in asked(cell['source'])}
     tasks = []
     for place, cell in enumerate(own):
+        lost = [name for name in asks.get(cell.get('id'), []) if name in QUESTIONS and name not in has_check]
+        if lost: cell = own[place] = {**cell, 'source': f'{cell["source"]}\n{QUESTIONS[lost[0]].call}'}
         for name in dict.fromkeys(asked(cell['source'])):
             if name not in lesson.questions: continue
             right, tries = _saved_check(cell, name)
@@ -543,10 +547,12 @@ def find_notebooks(
     return found
 
 # %% ../../nbs/teaching/03_grading.ipynb #f5910f90
-def student_name(path, folder):
-    "Who a notebook belongs to: the folder that it lies in, else its own name."
+def student_name(path, folder, lesson=''): # `lesson`: its name, which is no part of a student's
+    "Who a notebook belongs to: the folder that it lies in, else its own name without that of the lesson."
     path = Path(path).relative_to(folder)
-    return path.parent.as_posix() if path.parent.parts else path.stem
+    if path.parent.parts: return path.parent.as_posix()
+    rest = path.stem.replace(lesson, '').strip(' _-.')
+    return rest or path.stem
 
 # %% ../../nbs/teaching/03_grading.ipynb #69308a3d
 @dataclass
@@ -581,7 +587,8 @@ def read_class(
     lessons:list, # Of `Lesson`
 )->list: # A `Paper` for each notebook
     "The notebooks of a class, each with its name and its answers."
-    papers = [_read_paper(Paper(path, student_name(path, folder)), lessons) for path in find_notebooks(folder)]
+    papers = [_read_paper(Paper(path, ''), lessons) for path in find_notebooks(folder)]
+    for paper in papers: paper.student = student_name(paper.path, folder, paper.lesson.name if paper.lesson else '')
     count = Counter((paper.student, paper.lesson and paper.lesson.name) for paper in papers)
     for paper in papers:
         if count[paper.student, paper.lesson and paper.lesson.name] > 1:

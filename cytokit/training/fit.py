@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..core import (with_settings, InputError, cache_dir, check_choice, check_number, check_whole, digest, file_digest, progress,
-                          require, seed_all, show_once, shown, write_json)
+from ..parameters import with_settings
+from ..core import (InputError, cache_dir, check_choice, check_number, check_whole, digest, file_digest,
+                          progress, require, seed_all, show_once, shown, write_json)
 import torch
 from torch import nn
 from fastai.callback.core import TrainEvalCallback
@@ -27,7 +28,9 @@ from .lr_finder import LRResult, find_lr
 from ..hardware import (PRECISIONS, best_precision, computing, held_memory, keep_allocator_memory, memory,
                               peak_memory, usual_threads)
 from ..data.preprocess import Preprocessing, fit_preprocessing, load
-from ..data.datasets import check_table, classes, group_question, read_csv, read_table, split_table, write_csv
+from ..data.datasets import check_table, classes, read_table, split_table
+from ..data.csv_files import read_csv, write_csv
+from ..data.groups import group_question
 from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
 from .models import (backbone, fuse_conv_bn, load_model, n_parameters, param_groups, save_model,
                                      small_cnn)

@@ -1,4 +1,4 @@
-"""Odd, broken and hostile image files, all made here: each gives the right pixels or one InputError that names the file."""
+"Odd, broken and hostile image files, all made here: each gives the right pixels or one InputError that names it."
 import gzip, io, os, re, signal, struct, subprocess, sys, tempfile, warnings, zlib
 from pathlib import Path
 import nibabel as nib, numpy as np, pydicom, pytest, tifffile
@@ -16,7 +16,7 @@ G8, G16 = R.integers(0, 256, (20, 30)).astype('u1'), R.integers(0, 4096, (20, 30
 RGB, RGBA = R.integers(0, 256, (20, 30, 3)).astype('u1'), R.integers(0, 256, (20, 30, 4)).astype('u1')
 VOL = R.integers(0, 3000, (5, 6, 8)).astype('i2')  # Z, Y, X
 
-# --- makers ---------------------------------------------------------------------------------------------------------------
+# --- makers
 def pil(a, fmt='PNG', mode=None, **k):
     b = io.BytesIO(); im = a if isinstance(a, P.Image) else P.fromarray(a)
     (im.convert(mode) if mode else im).save(b, fmt, **k)
@@ -97,7 +97,7 @@ def series(folder, zs=(4, 1, 3, 2), **tags):
         ds.save_as(folder/f'IM{i:04d}')
     return folder
 
-# --- what comes out -------------------------------------------------------------------------------------------------------
+# --- what comes out
 def same(a, axes=None, dtype=None, **more):
     "A check: these pixels exactly, these axes, and any further attributes."
     def check(im):
@@ -120,7 +120,8 @@ NAN = np.array([[0, 1, np.nan], [2, np.inf, -np.inf]], 'f4')
 ZC = R.integers(0, 999, (4, 3, 20, 30)).astype('u2')  # Z, C, Y, X
 LONG = 'no pixels|broken|not a PNG'
 P12 = tag(tag(tag(tag(tif(np.zeros((2, 3), 'u1')), 256, 2), 258, 12), 278, 2), 279, 6)
-with tifffile.TiffFile(io.BytesIO(P12)) as t: P12 = patch(P12, t.pages[0].dataoffsets[0], '6s', bytes.fromhex('123456789abc'))
+with tifffile.TiffFile(io.BytesIO(P12)) as t:
+    P12 = patch(P12, t.pages[0].dataoffsets[0], '6s', bytes.fromhex('123456789abc'))
 
 # name of the file: (bytes, either the expected pixels as a check or a pattern of the message)
 FILES = {
@@ -128,14 +129,16 @@ FILES = {
     'grey.png': (pil(G8), same(G8, format='PNG', channels=('grey',))),
     'grey16.png': (pil(G16), same(G16, bits=12)),
     'grey16_as_big_endian.png': (png16(G16), same(G16)),
-    'rgb16.png': (png16(np.stack([G16]*3, -1) + np.arange(3, dtype='u2')), same(np.stack([G16]*3, -1) + np.arange(3, dtype='u2'), channels=('red', 'green', 'blue'))),
+    'rgb16.png': (png16(np.stack([G16]*3, -1) + np.arange(3, dtype='u2')),
+                  same(np.stack([G16]*3, -1) + np.arange(3, dtype='u2'), channels=('red', 'green', 'blue'))),
     'rgba16.png': (png16(np.stack([G16]*4, -1)), same(np.stack([G16]*3, -1), meta=dict(alpha=True))),
     'grey_alpha16.png': (png16(np.stack([G16]*2, -1)), same(G16, meta=dict(alpha=True))),
     'rgba.png': (pil(RGBA), same(RGBA[..., :3], meta=dict(alpha=True))),
     'grey_alpha.png': (pil(P.fromarray(RGBA).convert('LA')), same(np.array(P.fromarray(RGBA).convert('LA'))[..., 0])),
     'palette.png': (pil(PAL), same(np.array(PAL.convert('RGB')))),
     'palette_grey.png': (pil(GREYPAL), same(G8 // 64 * 80)),
-    'palette_transparent.png': (pil(PAL, transparency=b'\0\x80'), same(np.array(PAL.convert('RGB')), meta=dict(alpha=True))),
+    'palette_transparent.png': (pil(PAL, transparency=b'\0\x80'),
+                                same(np.array(PAL.convert('RGB')), meta=dict(alpha=True))),
     'one_bit.png': (pil(G8 > 99), same(G8 > 99, bits=1)),
     'two_bits.png': (png_raw(4, 1, 2, 0, b'\0\x1b'), same(np.array([[0, 85, 170, 255]], 'u1'), bits=2)),
     'one_by_one.png': (pil(np.array([[7]], 'u1')), same(np.array([[7]], 'u1'))),
@@ -150,14 +153,17 @@ FILES = {
     'rgb16_wrong_checksum.png': (png16(np.stack([G16]*3, -1), corrupt_dataset=True), 'broken'),
     'rgb16_odd_profile.png': (png16(np.stack([G16]*3, -1), more=chunk(b'iCCP', b'x\0\0' + zlib.compress(b'not a profile'))), same(np.stack([G16]*3, -1))),
     'bomb_60000x60000.png': (png_raw(60000, 60000, 8, 0, bytes(999)), 'more than max_pixels'),
-    'bomb_of_text.png': (png_raw(30, 20, 8, 0, b''.join(b'\0' + r.tobytes() for r in G8), chunk(b'zTXt', b'k\0\0' + zlib.compress(bytes(2**26)))), 'broken'),
+    'bomb_of_text.png': (png_raw(30, 20, 8, 0, b''.join(b'\0' + r.tobytes() for r in G8),
+                                 chunk(b'zTXt', b'k\0\0' + zlib.compress(bytes(2**26)))), 'broken'),
     # JPEG
     'grey.jpg': (pil(np.full((16, 16), 90, 'u1'), 'JPEG'), same(np.full((16, 16), 90, 'u1'), format='JPEG')),
-    'cmyk.jpg': (pil(P.new('CMYK', (16, 16), (200, 30, 90, 40)), 'JPEG', quality=100), near(cmyk_rgb(np.tile(np.array([200, 30, 90, 40.]), (16, 16, 1))), 6)),
+    'cmyk.jpg': (pil(P.new('CMYK', (16, 16), (200, 30, 90, 40)), 'JPEG', quality=100),
+                 near(cmyk_rgb(np.tile(np.array([200, 30, 90, 40.]), (16, 16, 1))), 6)),
     'cut.jpg': (pil(RGB, 'JPEG')[:-200], 'broken'),
     'start_only.jpg': (b'\xff\xd8\xff\xe0', 'broken'),
     'web_page.jpg': (b'<!DOCTYPE html><html>404</html>', 'not a PNG'),
-    'too_large.jpg': (patch(pil(G8, 'JPEG'), pil(G8, 'JPEG').index(b'\xff\xc0') + 5, '>HH', 65500, 65500), 'more than max_pixels'),
+    'too_large.jpg': (patch(pil(G8, 'JPEG'), pil(G8, 'JPEG').index(b'\xff\xc0') + 5, '>HH', 65500, 65500),
+                      'more than max_pixels'),
     # BMP
     'grey.bmp': (pil(G8, 'BMP'), same(G8, format='BMP')),
     'colour.bmp': (pil(RGB, 'BMP'), same(RGB)),
@@ -170,14 +176,16 @@ FILES = {
     # names that lie: the content decides
     'a_png_called.tif': (pil(G16), same(G16, format='PNG')),
     'a_tiff_called.jpg': (tif(G16), same(G16, format='TIFF')),
-    'a_dicom_called.png': (dicom(), lambda im: np.testing.assert_equal((im.format, im.array.shape), ('DICOM', (64, 64)))),
+    'a_dicom_called.png': (dicom(),
+                           lambda im: np.testing.assert_equal((im.format, im.array.shape), ('DICOM', (64, 64)))),
     'a_nifti_called.dcm': (nii(), same(VOL, 'ZYX', format='NIfTI')),
     'no_suffix_at_all': (pil(G8), same(G8)),
     'text.tif': (b'just some words', 'not a PNG'),
     'numpy.npy.png': (b'\x93NUMPY\x01\x00', 'not a PNG'),
     # TIFF
     **{f'{t}.tif': (tif(R.integers(0, 100, (20, 30)).astype(t)), lambda im, t=t: np.testing.assert_equal((im.array.dtype, im.axes), (np.dtype(t), 'YX'))) for t in ('u1', 'u2', 'u4', 'i1', 'i2', 'i4', 'f2', 'f4', 'f8')},
-    **{f'{c}_{p}.tif': (tif(G16, compression=c, predictor=p, rowsperstrip=7), same(G16)) for c in ('lzw', 'zlib') for p in (False, True)},
+    **{f'{c}_{p}.tif': (tif(G16, compression=c, predictor=p, rowsperstrip=7), same(G16)) for c in ('lzw', 'zlib')
+       for p in (False, True)},
     **{f'{c}.tif': (tif(G16, compression=c), same(G16)) for c in ('packbits', 'zstd', 'lzma')},
     'float_nan.tif': (tif(NAN), same(NAN)),
     'float_deflate.tif': (tif(NAN, compression='zlib', predictor=3), same(NAN)),
@@ -189,21 +197,27 @@ FILES = {
     'rgb.tif': (tif(RGB, photometric='rgb'), same(RGB)),
     'rgba.tif': (tif(RGBA, photometric='rgb'), same(RGBA[..., :3], meta=dict(alpha=True))),
     'rgb16.tif': (tif(np.stack([G16]*3, -1), photometric='rgb', compression='lzw'), same(np.stack([G16]*3, -1))),
-    'channels_first_planar.tif': (tif(np.moveaxis(RGB, 2, 0).copy(), photometric='rgb', planarconfig='separate'), same(RGB)),
-    'channels_first_2.tif': (tif(np.stack([G16, G16 + 1]), photometric='minisblack'), same(np.stack([G16, G16 + 1], -1), channels=('channel 0', 'channel 1'))),
+    'channels_first_planar.tif': (tif(np.moveaxis(RGB, 2, 0).copy(), photometric='rgb', planarconfig='separate'),
+                                  same(RGB)),
+    'channels_first_2.tif': (tif(np.stack([G16, G16 + 1]), photometric='minisblack'),
+                             same(np.stack([G16, G16 + 1], -1), channels=('channel 0', 'channel 1'))),
     'channels_first_4.tif': (tif(np.stack([G16]*4), photometric='minisblack'), same(np.stack([G16]*4, -1))),
     'channels_last_5.tif': (tif(np.stack([G16]*5, -1), photometric='minisblack'), same(np.stack([G16]*5, -1))),
-    'stack_of_9.tif': (tif(np.stack([G16 + i for i in range(9)]), photometric='minisblack'), same(np.stack([G16 + i for i in range(9)]), 'ZYX')),
+    'stack_of_9.tif': (tif(np.stack([G16 + i for i in range(9)]), photometric='minisblack'),
+                       same(np.stack([G16 + i for i in range(9)]), 'ZYX')),
     'pages_2.tif': (tif_pages(G16, G16 + 1), same(np.stack([G16, G16 + 1]), 'ZYX')),
-    'pages_pil.tif': (pil(P.fromarray(G8), 'TIFF', save_all=True, append_images=[P.fromarray(255 - G8)]), same(np.stack([G8, 255 - G8]), 'ZYX')),
+    'pages_pil.tif': (pil(P.fromarray(G8), 'TIFF', save_all=True, append_images=[P.fromarray(255 - G8)]),
+                      same(np.stack([G8, 255 - G8]), 'ZYX')),
     'pages_of_colour.tif': (tif_pages(RGB, RGB, photometric='rgb'), same(np.stack([RGB, RGB]), 'ZYXC')),
     'pages_of_different_sizes.tif': (tif_pages(G16, G16[:9]), 'different sizes.*9×30'),
-    'imagej.tif': (tif(ZC, imagej=True, metadata=dict(axes='ZCYX', spacing=2., unit='um'), resolution=(4, 2)), same(np.moveaxis(ZC, 1, -1), 'ZYXC', spacing=(2., .5, .25), unit='µm')),
+    'imagej.tif': (tif(ZC, imagej=True, metadata=dict(axes='ZCYX', spacing=2., unit='um'), resolution=(4, 2)),
+                   same(np.moveaxis(ZC, 1, -1), 'ZYXC', spacing=(2., .5, .25), unit='µm')),
     'imagej_time.tif': (tif(ZC[:, 0], imagej=True, metadata=dict(axes='TYX')), same(ZC[:, 0], 'ZYX')),
     'imagej_time_and_z.tif': (tif(np.stack([ZC, ZC]), imagej=True, metadata=dict(axes='TZCYX')), 'axes are TZCYX'),
     'ome.ome.tif': (tif(ZC, ome=True, metadata=dict(axes='ZCYX', PhysicalSizeX=.5, PhysicalSizeY=.5, PhysicalSizeZ=2, Channel=dict(Name=['DAPI', 'actin', 'tubulin']))), same(np.moveaxis(ZC, 1, -1), 'ZYXC', spacing=(2., .5, .5), channels=('DAPI', 'actin', 'tubulin'))),
     'ome_in_mm.ome.tif': (tif(ZC[0, 0], ome=True, metadata=dict(axes='YX', PhysicalSizeX=.001, PhysicalSizeXUnit='mm', PhysicalSizeY=.002, PhysicalSizeYUnit='mm')), same(ZC[0, 0], spacing=(2., 1.), unit='µm')),
-    'ome_promises_more.ome.tif': (tif(ZC, ome=True, metadata=dict(axes='ZCYX')).replace(b'SizeZ="4"', b'SizeZ="9"'), 'parts of it are missing'),
+    'ome_promises_more.ome.tif': (tif(ZC, ome=True, metadata=dict(axes='ZCYX')).replace(b'SizeZ="4"', b'SizeZ="9"'),
+                                  'parts of it are missing'),
     'cmyk.tif': (tif(RGBA, photometric='separated'), same(cmyk_rgb(RGBA).astype('u1'))),
     'palette.tif': (pil(PAL, 'TIFF'), same(np.array(PAL.convert('RGB')))),
     'palette_16.tif': (tif(G8, photometric='palette', colormap=np.stack([np.arange(256), np.arange(256)*3, np.zeros(256)]).astype('u2')), same(np.stack([G8, G8.astype('u2')*3, G8*0], -1).astype('u2'))),
@@ -231,15 +245,18 @@ FILES = {
     # NIfTI
     'plain.nii': (nii(), same(VOL, 'ZYX', spacing=(3., .7, .5), unit='mm')),
     'packed.nii.gz': (gzip.compress(nii()), same(VOL, 'ZYX')),
-    **{f'oriented_{c}.nii': (nii_oriented(c), same(VOL, 'ZYX', spacing=(3., .7, .5))) for c in ('LPS', 'ASR', 'PIR', 'SAL', 'LIP')},
+    **{f'oriented_{c}.nii': (nii_oriented(c), same(VOL, 'ZYX', spacing=(3., .7, .5)))
+       for c in ('LPS', 'ASR', 'PIR', 'SAL', 'LIP')},
     'float.nii': (nii(VOL.astype('f4')/3), same(VOL.astype('f4')/3, 'ZYX')),
     'rescaled.nii': (nii(slope=(2, -1024)), same(VOL*2 - 1024, 'ZYX', 'i4')),
     'rescaled_real.nii': (nii(slope=(.5, 3)), same((VOL*.5 + 3).astype('f4'), 'ZYX')),
-    'big_endian.nii': (nib.Nifti1Image(VOL.T, np.eye(4), nib.Nifti1Header(endianness='>'), dtype='i2').to_bytes(), same(VOL, 'ZYX')),
+    'big_endian.nii': (nib.Nifti1Image(VOL.T, np.eye(4), nib.Nifti1Header(endianness='>'), dtype='i2').to_bytes(),
+                       same(VOL, 'ZYX')),
     'nifti2.nii': (nii(cls=nib.Nifti2Image), same(VOL, 'ZYX')),
     'four_axes.nii': (nii(np.stack([VOL, VOL + 1])), same(np.stack([VOL, VOL + 1], -1), 'ZYXC')),
     'two_axes.nii': (nii(VOL[0]), same(VOL[0], 'YX', spacing=(.7, .5))),
-    'colour.nii': (nii(np.zeros((2, 3, 4), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')])), same(np.zeros((2, 3, 4, 3), 'u1'))),
+    'colour.nii': (nii(np.zeros((2, 3, 4), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')])),
+                   same(np.zeros((2, 3, 4, 3), 'u1'))),
     'complex.nii': (nii(VOL.astype('c8')), 'complex'),
     'micrometres.nii': (patch(nii(), 123, 'B', 3), same(VOL, 'ZYX', spacing=(.003, .0007, .0005))),
     'singular.nii': (patch(nii(), 280, '<12f', *[0]*12), 'affine'),
@@ -258,16 +275,27 @@ FILES = {
     'bomb.nii.gz': (gzip.compress(bytes(2**27)), 'does not hold NIfTI'),
     'more_than_promised.nii.gz': (gzip.compress(nii() + bytes(2**27)), same(VOL, 'ZYX')),
     # DICOM
-    'mr.dcm': (dicom(), lambda im: np.testing.assert_equal((im.axes, im.array.dtype, im.spacing, im.unit, im.meta['patient'], im.meta['window']), ('YX', np.int16, (.3125, .3125), 'mm', '4MR1', (-200, 1400)))),
-    'ct_hounsfield.dcm': (dicom('CT_small.dcm'), lambda im: np.testing.assert_equal((im.array.min(), im.array.max()), (128 - 1024, 2191 - 1024))),
-    'rescale_real.dcm': (dicom(RescaleSlope=.5, RescaleIntercept=1), lambda im: np.testing.assert_equal((im.array.dtype, im.array.max()), (np.float32, 2145*.5 + 1))),
-    'monochrome1.dcm': (dicom(PhotometricInterpretation='MONOCHROME1', PixelRepresentation=0, BitsStored=12), same(4095 - MR.astype('u2'))),
+    'mr.dcm': (dicom(),
+               lambda im: np.testing.assert_equal((im.axes, im.array.dtype, im.spacing, im.unit, im.meta['patient'], im.meta['window']), ('YX', np.int16, (.3125, .3125), 'mm', '4MR1', (-200, 1400)))),
+    'ct_hounsfield.dcm': (dicom('CT_small.dcm'),
+                          lambda im: np.testing.assert_equal((im.array.min(), im.array.max()),
+                                                             (128 - 1024, 2191 - 1024))),
+    'rescale_real.dcm': (dicom(RescaleSlope=.5, RescaleIntercept=1),
+                         lambda im: np.testing.assert_equal((im.array.dtype, im.array.max()),
+                                                            (np.float32, 2145*.5 + 1))),
+    'monochrome1.dcm': (dicom(PhotometricInterpretation='MONOCHROME1', PixelRepresentation=0, BitsStored=12),
+                        same(4095 - MR.astype('u2'))),
     'big_endian.dcm': (dicom('MR_small_bigendian.dcm'), same(MR)),
-    **{f'{n}.dcm': (dicom(f'MR_small_{n}.dcm'), same(MR)) for n in ('RLE', 'jp2klossless', 'jpeg_ls_lossless', 'implicit')},
-    'twelve_bit_jpeg.dcm': (dicom('JPGExtended.dcm'), lambda im: np.testing.assert_equal((im.array.shape, im.array.max()), ((1024, 256), 264))),
-    'lossless_jpeg_rgb.dcm': (dicom('SC_rgb_jpeg_gdcm.dcm'), same(pydicom.dcmread(get_testdata_file('SC_rgb_rle.dcm', download=False)).pixel_array)),
-    'frames.dcm': (dicom('SC_rgb_rle_2frame.dcm'), lambda im: np.testing.assert_equal((im.axes, im.array.shape), ('ZYXC', (2, 100, 100, 3)))),
-    'palette.dcm': (dicom('examples_palette.dcm'), lambda im: np.testing.assert_equal((im.axes, im.array.shape), ('YXC', (350, 800, 3)))),
+    **{f'{n}.dcm': (dicom(f'MR_small_{n}.dcm'), same(MR))
+       for n in ('RLE', 'jp2klossless', 'jpeg_ls_lossless', 'implicit')},
+    'twelve_bit_jpeg.dcm': (dicom('JPGExtended.dcm'),
+                            lambda im: np.testing.assert_equal((im.array.shape, im.array.max()), ((1024, 256), 264))),
+    'lossless_jpeg_rgb.dcm': (dicom('SC_rgb_jpeg_gdcm.dcm'),
+                              same(pydicom.dcmread(get_testdata_file('SC_rgb_rle.dcm', download=False)).pixel_array)),
+    'frames.dcm': (dicom('SC_rgb_rle_2frame.dcm'),
+                   lambda im: np.testing.assert_equal((im.axes, im.array.shape), ('ZYXC', (2, 100, 100, 3)))),
+    'palette.dcm': (dicom('examples_palette.dcm'),
+                    lambda im: np.testing.assert_equal((im.axes, im.array.shape), ('YXC', (350, 800, 3)))),
     'one_bit.dcm': (dicom('liver_1frame.dcm'), lambda im: np.testing.assert_equal(np.unique(im.array), [0, 1])),
     'deflated.dcm': (dicom('image_dfl.dcm'), lambda im: np.testing.assert_equal(im.array.shape, (512, 512))),
     'without_preamble.dcm': (dicom()[132:], same(MR)),
@@ -319,8 +347,9 @@ def test_exif_orientation(tmp_path, o):
         f = tmp_path/f'{o}.{fmt}'; f.write_bytes(pil(a, fmt, exif=exif))
         with P.open(f) as im: np.testing.assert_array_equal(read_image(f).array, np.array(ImageOps.exif_transpose(im)))
 
-# --- names, links, folders, permissions -----------------------------------------------------------------------------------
-NAMES = ['with space.png', "quote'and\"double.png", 'new\nline.png', 'esc\x1b[31m.png', '細胞画像.png', 'кле́тка.png', 'صورة.png', '%s{0}.png', '-rf.png', 'x'*240 + '.png', ' .png', 'a;b|c&d.png']
+# --- names, links, folders, permissions
+NAMES = ['with space.png', "quote'and\"double.png", 'new\nline.png', 'esc\x1b[31m.png', '細胞画像.png', 'кле́тка.png',
+         'صورة.png', '%s{0}.png', '-rf.png', 'x'*240 + '.png', ' .png', 'a;b|c&d.png']
 
 @pytest.mark.parametrize('name', NAMES, ids=lambda n: ascii(n)[:30])
 def test_names(tmp_path, name):
@@ -336,14 +365,21 @@ def test_name_that_is_not_text(tmp_path):
     np.testing.assert_array_equal(read_image(f).array, G8)
     f.write_bytes(b'?'); refused(f)
 
-@pytest.mark.parametrize('bad', [None, float('nan'), 3, b'x.png', ['x.png'], 'nul\0byte.png', 'no/such/file.png', '', 'x'*5000 + '.png'], ids=lambda b: repr(b)[:20])
+@pytest.mark.parametrize('bad',
+                         [None, float('nan'), 3, b'x.png', ['x.png'], 'nul\0byte.png', 'no/such/file.png', '',
+                          'x'*5000 + '.png'], ids=lambda b: repr(b)[:20])
 def test_not_a_file(bad):
     with pytest.raises(InputError) as e: read_image(bad)
     assert '\n' not in str(e.value)
 
 def test_links_and_folders(tmp_path):
     a, b, loop, gone, good = (tmp_path/n for n in ('a.png', 'b.png', 'loop.png', 'gone.png', 'good.png'))
-    a.symlink_to(b); b.symlink_to(a); loop.symlink_to(loop); gone.symlink_to(tmp_path/'nothing'); (tmp_path/'real.png').write_bytes(pil(G8)); good.symlink_to(tmp_path/'real.png')
+    a.symlink_to(b)
+    b.symlink_to(a)
+    loop.symlink_to(loop)
+    gone.symlink_to(tmp_path/'nothing')
+    (tmp_path/'real.png').write_bytes(pil(G8))
+    good.symlink_to(tmp_path/'real.png')
     for f in (a, loop): refused(f, 'symbolic links|opened')
     refused(gone, 'no such file')
     np.testing.assert_array_equal(read_image(good).array, G8)
@@ -363,12 +399,14 @@ def test_no_permission():
     root = os.geteuid() == 0
     if root: os.seteuid(65534)  # root may read everything: be nobody for a moment
     try:
-        refused(f, 'Permission denied'); refused(folder/'shut', 'Permission denied'); refused(folder/'shut'/'a.png', 'Permission denied')
+        refused(f, 'Permission denied')
+        refused(folder/'shut', 'Permission denied')
+        refused(folder/'shut'/'a.png', 'Permission denied')
         with pytest.raises(InputError, match='shut.*Permission denied'): find_images(folder)
     finally:
         if root: os.seteuid(0)
 
-# --- a folder of DICOM slices ---------------------------------------------------------------------------------------------
+# --- a folder of DICOM slices
 def test_series_is_sorted_by_position(tmp_path):
     im = read_image(series(tmp_path/'s'))
     assert (im.axes, im.array.shape, im.spacing, im.meta['orientation'], im.format) == ('ZYX', (4, 3, 4), (1.5, 2., .5), 'RAS', 'DICOM')
@@ -382,9 +420,11 @@ def test_series_equals_the_same_volume_as_nifti(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path/'v.nii').array, im.array)
 
 def test_series_sagittal(tmp_path):
-    im = read_image(series(tmp_path/'s', ImageOrientationPatient=[0, 1, 0, 0, 0, -1], ImagePositionPatient=lambda i: [3.*i, 0, 0]))
+    im = read_image(series(tmp_path/'s', ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+                           ImagePositionPatient=lambda i: [3.*i, 0, 0]))
     assert im.array.shape == (3, 4, 4) and im.spacing == (2., .5, 3.)
-    np.testing.assert_array_equal(im.array[-1, -1, ::-1] // 100, [4, 1, 3, 2])  # files in order run from right to left: X is turned
+    # files in order run from right to left: X is turned
+    np.testing.assert_array_equal(im.array[-1, -1, ::-1] // 100, [4, 1, 3, 2])
 
 @pytest.mark.parametrize('what,pattern,tags', [
     ('gap', 'not evenly spaced', dict(zs=(1, 2, 4, 5))), ('twice', 'not evenly spaced', dict(zs=(1, 2, 2, 3))),
@@ -404,10 +444,14 @@ def test_frames_with_places_of_their_own(tmp_path):
     zs = (3, 1, 2)
     ds.Rows, ds.Columns, ds.NumberOfFrames = 3, 4, 3
     ds.PixelData = b''.join((100*z + np.arange(12)).astype('<i2').tobytes() for z in zs)
-    shared = D(); shared.PlaneOrientationSequence = group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]); shared.PixelMeasuresSequence = group(PixelSpacing=[2., .5], SliceThickness=9)
+    shared = D()
+    shared.PlaneOrientationSequence = group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    shared.PixelMeasuresSequence = group(PixelSpacing=[2., .5], SliceThickness=9)
     ds.SharedFunctionalGroupsSequence, frames = S([shared]), []
     for z in zs:
-        f = D(); f.PlanePositionSequence = group(ImagePositionPatient=[0, 0, 1.5*z]); f.PixelValueTransformationSequence = group(RescaleSlope=2, RescaleIntercept=-5, RescaleType='US')
+        f = D()
+        f.PlanePositionSequence = group(ImagePositionPatient=[0, 0, 1.5*z])
+        f.PixelValueTransformationSequence = group(RescaleSlope=2, RescaleIntercept=-5, RescaleType='US')
         frames.append(f)
     ds.PerFrameFunctionalGroupsSequence = S(frames)
     ds.save_as(tmp_path/'enhanced.dcm')
@@ -416,19 +460,29 @@ def test_frames_with_places_of_their_own(tmp_path):
     np.testing.assert_array_equal(im.array[:, -1, -1], 2*np.array([100, 200, 300]) - 5)
 
 def test_series_among_other_files(tmp_path):
-    s = series(tmp_path/'s'); (s/'README.txt').write_text('x'); (s/'.hidden').write_bytes(b'x'); (s/'empty').touch(); (s/'sub').mkdir()
+    s = series(tmp_path/'s')
+    (s/'README.txt').write_text('x')
+    (s/'.hidden').write_bytes(b'x')
+    (s/'empty').touch()
+    (s/'sub').mkdir()
     (s/'report').write_bytes(dicom('reportsi.dcm'))
     assert read_image(s).array.shape == (4, 3, 4)
     refused(s, 'max_pixels', max_pixels=40)
     (tmp_path/'none').mkdir(); refused(tmp_path/'none', 'folder')
 
-# --- bounds ---------------------------------------------------------------------------------------------------------------
+# --- bounds
 @pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='peak memory is read from Linux')
 def test_bombs_take_little_memory(tmp_path):
     ds = pydicom.dcmread(io.BytesIO(dicom()))
     ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    ds.ImageComments = 'a'; ds.add_new(0x00091010, 'OB', bytes(2**28)); ds.add_new(0x00090010, 'LO', 'x'); ds.save_as(tmp_path/'deflated.dcm'); del ds
-    for name in ('strip_bomb.tif', 'bomb_60000x60000.png', 'bomb_of_text.png', 'size_lies.tif', 'header_lies.nii', 'size_lies.dcm', 'too_large.jpg', 'lies.bmp'): make(tmp_path, name, FILES[name][0])
+    ds.ImageComments = 'a'
+    ds.add_new(0x00091010, 'OB', bytes(2**28))
+    ds.add_new(0x00090010, 'LO', 'x')
+    ds.save_as(tmp_path/'deflated.dcm')
+    del ds
+    for name in ('strip_bomb.tif', 'bomb_60000x60000.png', 'bomb_of_text.png', 'size_lies.tif', 'header_lies.nii',
+                 'size_lies.dcm', 'too_large.jpg', 'lies.bmp'):
+        make(tmp_path, name, FILES[name][0])
     with gzip.open(tmp_path/'long.nii.gz', 'wb', 1) as g: g.write(nii()); [g.write(bytes(2**24)) for _ in range(32)]
     raw = tif(np.zeros((64, 64), 'u1'), compression='jpeg'); at = raw.index(b'\xff\xc0')
     (tmp_path/'jpeg_strip.tif').write_bytes(patch(raw, at + 5, '>HH', 65500, 65500))
@@ -440,7 +494,8 @@ def test_bombs_take_little_memory(tmp_path):
             try: read_image(f, 2**24); print('read', f.name)
             except ValueError as e: assert type(e).__name__ == 'InputError', e
         print(int(re.findall(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[0]) // 1024)'''
-    r = subprocess.run([sys.executable, '-c', code, str(tmp_path)], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    r = subprocess.run([sys.executable, '-c', code, str(tmp_path)], capture_output=True, text=True,
+                       cwd=Path(__file__).parents[2])
     assert r.stderr == ''
     *read, peak = r.stdout.split('\n')[:-1]
     assert read == ['read long.nii.gz'] and int(peak) < 700, r.stdout
@@ -451,11 +506,14 @@ def test_limit_counts_every_value(tmp_path):
         n = read_image(tmp_path/name).array.size
         read_image(tmp_path/name, max_pixels=n); refused(tmp_path/name, 'max_pixels', max_pixels=n - 1)
 
-# --- fuzz -----------------------------------------------------------------------------------------------------------------
+# --- fuzz
 class Hang(BaseException): "Not an Exception: nothing below may swallow it."
 
-SEEDS = ['grey16.png', 'rgb16.png', 'palette.png', 'rgba.png', 'grey.jpg', 'cmyk.jpg', 'palette.bmp', 'lzw_True.tif', 'zlib_False.tif', 'imagej.tif', 'ome.ome.tif', 'pages_2.tif', 'bigtiff.tif', 'tiled.tif', 'palette_16.tif', 'jpeg_inside.tif', 'fax.tif',
-         'plain.nii', 'packed.nii.gz', 'nifti2.nii', 'mr.dcm', 'jp2klossless.dcm', 'jpeg_ls_lossless.dcm', 'RLE.dcm', 'lossless_jpeg_rgb.dcm', 'deflated.dcm', 'frames.dcm', 'twelve_bit_jpeg.dcm']
+SEEDS = ['grey16.png', 'rgb16.png', 'palette.png', 'rgba.png', 'grey.jpg', 'cmyk.jpg', 'palette.bmp', 'lzw_True.tif',
+         'zlib_False.tif', 'imagej.tif', 'ome.ome.tif', 'pages_2.tif', 'bigtiff.tif', 'tiled.tif', 'palette_16.tif',
+         'jpeg_inside.tif', 'fax.tif',
+         'plain.nii', 'packed.nii.gz', 'nifti2.nii', 'mr.dcm', 'jp2klossless.dcm', 'jpeg_ls_lossless.dcm', 'RLE.dcm',
+         'lossless_jpeg_rgb.dcm', 'deflated.dcm', 'frames.dcm', 'twelve_bit_jpeg.dcm']
 
 @pytest.mark.parametrize('name', SEEDS)
 def test_fuzz(tmp_path, name, capfd):
@@ -477,9 +535,12 @@ def test_fuzz(tmp_path, name, capfd):
         if hasattr(signal, 'SIGALRM'): signal.alarm(0)
     assert capfd.readouterr() == ('', '')
 
-# --- preprocessing on odd images ------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize('norm', [dict(), dict(norm='zscore'), dict(norm='zscore_set', low=1., high=2.), dict(norm='window', low=0., high=9.), dict(norm='dtype'), dict(rgb8=True)], ids=str)
-@pytest.mark.parametrize('a', [np.zeros((5, 5), 'u2'), np.full((5, 5), 65535, 'u2'), np.full((5, 5), -7, 'i2'), NAN, np.full((4, 4), 3.5), np.array([[1]], 'u1'), np.array([[0, 1e300], [np.nan, -1e300]]), np.array([[0, 2**32 - 1]], 'u4')], ids=lambda a: f'{a.dtype}{a.shape}')
+# --- preprocessing on odd images
+@pytest.mark.parametrize('norm',
+                         [dict(), dict(norm='zscore'), dict(norm='zscore_set', low=1., high=2.),
+                          dict(norm='window', low=0., high=9.), dict(norm='dtype'), dict(rgb8=True)], ids=str)
+@pytest.mark.parametrize('a',
+                         [np.zeros((5, 5), 'u2'), np.full((5, 5), 65535, 'u2'), np.full((5, 5), -7, 'i2'), NAN, np.full((4, 4), 3.5), np.array([[1]], 'u1'), np.array([[0, 1e300], [np.nan, -1e300]]), np.array([[0, 2**32 - 1]], 'u4')], ids=lambda a: f'{a.dtype}{a.shape}')
 def test_recipes_stay_finite(tmp_path, a, norm):
     f = tmp_path/'a.tif'; f.write_bytes(tif(a))
     with warnings.catch_warnings():
@@ -494,7 +555,8 @@ def test_nothing_finite(tmp_path):
     with pytest.raises(InputError, match='n.tif.*finite'): fit_preprocessing([f], Preprocessing(norm='zscore_set'))
 
 def test_fit_recipe_refuses_a_mixture(tmp_path):
-    for n, a in (('a.tif', np.stack([G16]*2, -1)), ('b.tif', G16)): (tmp_path/n).write_bytes(tif(a, photometric='minisblack'))
+    for n, a in (('a.tif', np.stack([G16]*2, -1)), ('b.tif', G16)):
+        (tmp_path/n).write_bytes(tif(a, photometric='minisblack'))
     with pytest.raises(InputError, match='2 channels.*1'): fit_preprocessing(find_images(tmp_path), Preprocessing())
     with pytest.raises(InputError, match='at least one'): fit_preprocessing([], Preprocessing())
 
@@ -508,12 +570,13 @@ def test_load_in_threads_is_quiet_and_equal(tmp_path, capfd):
     assert warnings.filters == filters and __import__('logging').getLogger('tifffile').level == level
     assert capfd.readouterr() == ('', '')
 
-# --- volumes --------------------------------------------------------------------------------------------------------------
+# --- volumes
 def test_patient_travels_with_every_slice(tmp_path):
     pd = pytest.importorskip('pandas')
     s = series(tmp_path/'s', zs=range(12), PatientID='P 7\n"x"')
     (tmp_path/'sub-03_T1.nii').write_bytes(nii(np.tile(VOL, (3, 3, 3))))
-    t = pd.DataFrame(dict(image=[str(s), str(tmp_path/'sub-03_T1.nii')], target=['a', 'b,"c"'], split=['train', 'valid']))
+    t = pd.DataFrame(dict(image=[str(s), str(tmp_path/'sub-03_T1.nii')], target=['a', 'b,"c"'],
+                          split=['train', 'valid']))
     out = pd.read_csv(write_slices(t, tmp_path/'out', VolumePreprocessing(n=3, crop=False)))
     assert list(out.columns) == ['image', 'target', 'group', 'split'] and len(out) == 6
     assert set(out.group) == {'P 7\n"x"', 'sub-03'} or set(out.group[3:]) == {'sub-03'} and out.group[0].startswith('P 7')
@@ -524,19 +587,22 @@ def test_patient_travels_with_every_slice(tmp_path):
 def test_slices_keep_their_numbers(tmp_path):
     for t in ('u1', 'u2', 'i2', 'f4'):
         (tmp_path/f'{t}.nii').write_bytes(nii(VOL.astype(t)))
-        table = write_slices([tmp_path/f'{t}.nii'], tmp_path/t, VolumePreprocessing(n=None, part=(0, 1), spacing=None, crop=False))
+        table = write_slices([tmp_path/f'{t}.nii'], tmp_path/t,
+                             VolumePreprocessing(n=None, part=(0, 1), spacing=None, crop=False))
         got = np.stack([read_image(table.parent/r.split(',')[0]).array for r in table.read_text().splitlines()[1:]])
         np.testing.assert_array_equal(got, VOL.astype(t)[:, ::-1]); assert got.dtype == t
 
 def test_slices_of_a_hostile_name_stay_inside(tmp_path):
     d = tmp_path/'in'; d.mkdir(); (d/'.. x;y\n.nii').write_bytes(nii())
     write_slices([d/'.. x;y\n.nii'], tmp_path/'out', VolumePreprocessing(n=1, spacing=None, crop=False))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['in', 'out'] and len(list((tmp_path/'out'/'images').iterdir())) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['in', 'out']
+    assert len(list((tmp_path/'out'/'images').iterdir())) == 1
 
 def test_without_simpleitk_the_cure_is_named(tmp_path):
     (tmp_path/'v.nii').write_bytes(nii())
     code = "import sys; sys.modules['SimpleITK'] = None\nfrom cytokit.data.preprocess import *\ntry: cut_volume(sys.argv[1], VolumePreprocessing(bias_correction=True))\nexcept ValueError as e: print(e)"
-    r = subprocess.run([sys.executable, '-c', code, str(tmp_path/'v.nii')], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    r = subprocess.run([sys.executable, '-c', code, str(tmp_path/'v.nii')], capture_output=True, text=True,
+                       cwd=Path(__file__).parents[2])
     assert 'pip install cytokit-nb[mri]' in r.stdout and r.stdout.count('\n') == 1, r.stderr
 
 def test_bias_correction_repeats_exactly(tmp_path):
@@ -565,7 +631,9 @@ def test_reading_needs_no_torch():
     r = subprocess.run([sys.executable, '-c', "import cytokit.data.preprocess, sys; print([m for m in ('torch', 'pandas', 'scipy', 'pydicom', 'nibabel', 'tifffile') if m in sys.modules])"], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert r.stdout.strip() == '[]', r.stdout + r.stderr
 
-@pytest.mark.parametrize('a', [G8, G16, RGB, RGBA, G8[:1, :1], pil(RGB, mode='P'), pil(G8 > 99), pil(RGBA, mode='LA'), np.zeros((300, 400), 'u1')])
+@pytest.mark.parametrize('a',
+                         [G8, G16, RGB, RGBA, G8[:1, :1], pil(RGB, mode='P'), pil(G8 > 99), pil(RGBA, mode='LA'),
+                          np.zeros((300, 400), 'u1')])
 def test_png_is_unpacked_alike(a):
     from cytokit.data.formats import _unpacked
     raw = a if isinstance(a, bytes) else pil(a)
@@ -578,7 +646,8 @@ def test_png_is_unpacked_alike(a):
         (x, y) = (P.open(io.BytesIO(b)) for b in (r, _unpacked(r)))
         assert (np.array(x) == np.array(y)).all() and x.info == y.info and x.text == y.text
     packed = raw[at+8:at+8+n]
-    for bad in (packed[:-4] + b'\0\0\0\1', packed[:len(packed)//2], zlib.compress(zlib.decompress(packed) + b'more'), zlib.compress(zlib.decompress(packed)[:-1])):
+    for bad in (packed[:-4] + b'\0\0\0\1', packed[:len(packed)//2], zlib.compress(zlib.decompress(packed) + b'more'),
+                zlib.compress(zlib.decompress(packed)[:-1])):
         r = raw[:at] + chunk(b'IDAT', bad) + raw[at+12+n:]
         assert _unpacked(r) is r
     interlaced = raw[:28] + b'\1' + raw[29:]
@@ -590,18 +659,24 @@ def test_plain_png_as_pillow_reads_it(tmp_path, capfd):
     plain, file = lambda raw: _plain(_unpacked(raw), 2**28), tmp_path/'a.png'
     more = lambda kind, data, a=G8: (raw := pil(a))[:33] + chunk(kind, data) + raw[33:]
     size = b'\0\0\1\0'*2 + b'\1'
-    for raw in (pil(G8), pil(G16), pil(RGB), more(b'pHYs', size, RGB)): np.testing.assert_array_equal(plain(raw)[0], np.array(P.open(io.BytesIO(raw))), strict=True)
+    for raw in (pil(G8), pil(G16), pil(RGB), more(b'pHYs', size, RGB)):
+        np.testing.assert_array_equal(plain(raw)[0], np.array(P.open(io.BytesIO(raw))), strict=True)
     deep = np.dstack([G16, G16 + 1, G16 + 2, G16 + 3])
-    for raw, pixels in ((pil(RGBA), RGBA[..., :3]), (pil(RGBA[..., :2]), RGBA[..., :1]), (png16(deep), deep[..., :3]), (png16(deep[..., :2]), deep[..., :1])):
+    for raw, pixels in ((pil(RGBA), RGBA[..., :3]), (pil(RGBA[..., :2]), RGBA[..., :1]), (png16(deep), deep[..., :3]),
+                        (png16(deep[..., :2]), deep[..., :1])):
         np.testing.assert_array_equal(plain(raw)[0], pixels, strict=True)
         assert plain(raw)[-1] == dict(alpha=True)
     np.testing.assert_array_equal(plain(png16(deep[..., :3]))[0], deep[..., :3], strict=True)
-    for raw in (pil(RGB, mode='P'), pil(G8 > 99), pil(G8, transparency=3), more(b'eXIf', b'II*\0'), more(b'tEXt', b'a\0b'), more(b'pHYs', size).replace(size, size[:-1] + b'\0')): assert plain(raw) is None
+    for raw in (pil(RGB, mode='P'), pil(G8 > 99), pil(G8, transparency=3), more(b'eXIf', b'II*\0'),
+                more(b'tEXt', b'a\0b'), more(b'pHYs', size).replace(size, size[:-1] + b'\0')):
+        assert plain(raw) is None
     head = pil(G8)[16:26]
-    file.write_bytes(pil(G8)[:8] + chunk(b'IHDR', head + b'\1\0\0') + pil(G8)[33:])  # packed in a way that does not exist, says its head
+    # packed in a way that does not exist, says its head
+    file.write_bytes(pil(G8)[:8] + chunk(b'IHDR', head + b'\1\0\0') + pil(G8)[33:])
     np.testing.assert_array_equal(read_image(file).array, G8)
     rows = np.pad(G8, ((0, 0), (1, 0)), constant_values=5)  # a filter that does not exist
-    for raw, fault in ((png_raw(30, 20, 8, 0, rows.tobytes()), 'broken'), (png_raw(0, 20, 8, 0, b''), 'broken|no pixels')):
+    for raw, fault in ((png_raw(30, 20, 8, 0, rows.tobytes()), 'broken'),
+                       (png_raw(0, 20, 8, 0, b''), 'broken|no pixels')):
         file.write_bytes(raw)
         refused(file, fault)
     file.write_bytes(pil(RGB)); refused(file, 'more than max_pixels', max_pixels=RGB.size - 1)

@@ -6,7 +6,8 @@ from cytokit.data.preprocess import Preprocessing, load, load_unresized, take_pl
 from cytokit.data.formats import read_image
 from cytokit.segmentation.patches import load_pixels
 from cytokit.segmentation.pipeline import Segmentation
-from cytokit.segmentation.tiling import global_scale, open_large, to_input
+from cytokit.segmentation.tiling import global_scale, to_input
+from cytokit.data.windows import open_large
 from cytokit.training.loaders import load_arrays
 
 SIDE = 96
@@ -60,7 +61,7 @@ def segmentation_input(path, preprocessing):
     def network(x):
         seen.append(x[0].copy())
         return np.zeros((len(x), 1, *x.shape[1:3]), 'f4')
-    network.tiles = dict(tile=512, margin=32)
+    network.tiles = dict(tile=512, overlap=32)
     run = Segmentation.__new__(Segmentation)  # without the folder of a run
     run.preprocessing, run.predictor = preprocessing, network
     run.maps(path)

@@ -8,7 +8,8 @@ from cytokit.data.datasets import read_table
 from cytokit.data.formats import read_image
 from cytokit.data.synthetic import make_cells
 from cytokit.data.textures import make_texture
-from cytokit.quality.corrupt import FAULTS, key_path, score_findings, corrupt_dataset
+from cytokit.quality.corrupt import FAULTS, corrupt_dataset, key_path
+from cytokit.quality.scoring import score_findings
 
 def a_set(root, suffix, n=16):
     "Two classes of n images: 12 bits of 16 in TIFF, grey in PNG and BMP, colour in JPEG."

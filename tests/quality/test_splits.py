@@ -53,7 +53,7 @@ def test_the_masks_of_a549_are_emptier_in_validation():
     t = pd.DataFrame(rows, columns=['image', 'target', 'split'])
     f = found(t).set_index('group')
     assert {'foreground', 'mean'} <= set(f.index[f['check'] == 'split_drift']) and f['value']['foreground'] == 1
-    assert 'split_told_apart' in set(f['check'])
+    assert 'split_separable' in set(f['check'])
 
 @shared
 def test_photographs_have_other_shares_in_validation():

@@ -5,7 +5,8 @@ import numpy as np, pandas as pd, pytest
 from cytokit.core import InputError, rng
 from cytokit.data.formats import read_image
 from cytokit.segmentation.classical import Classical, classical, fit_classical
-from cytokit.segmentation.instances import InstanceParams, tune_instances, measure_objects, show_objects, separate_instances, write_geojson, write_labels, write_objects_csv
+from cytokit.segmentation.instances import InstanceParams, measure_objects, separate_instances, show_objects
+from cytokit.segmentation.instances import tune_instances, write_geojson, write_labels, write_objects_csv
 from cytokit.metrics.segmentation import dice, score_objects
 from cytokit.data.synthetic import make_cells
 
@@ -13,8 +14,11 @@ DATA = Path(__file__).resolve().parents[3]/'shared/data'
 CHO, NUCLEI, MEMBRANES = DATA/'cytounet_examples/bbbc030_cho', DATA/'nuclei', DATA/'isbi_membrane/train'
 
 @pytest.mark.parametrize('maps, said', [
-    (np.zeros((8, 8), 'f4'), 'map\\[None\\]'), (np.zeros((2, 0, 8), 'f4'), 'at least one'), (np.zeros((0, 8, 8), 'f4'), 'at least one'), (np.zeros((1, 1, 8, 8), 'f4'), 'K, H, W'),
-    (np.full((2, 8, 8), np.nan, 'f4'), 'NaN'), (np.full((1, 8, 8), np.inf, 'f4'), 'sigmoid'), (np.full((1, 8, 8), -.1), 'sigmoid'), (np.full((1, 8, 8), 'a'), 'numbers'), (np.full((2, 8, 8), 255, 'u1'), 'sigmoid')])
+    (np.zeros((8, 8), 'f4'), 'map\\[None\\]'), (np.zeros((2, 0, 8), 'f4'), 'at least one'),
+    (np.zeros((0, 8, 8), 'f4'), 'at least one'), (np.zeros((1, 1, 8, 8), 'f4'), 'K, H, W'),
+    (np.full((2, 8, 8), np.nan, 'f4'), 'NaN'), (np.full((1, 8, 8), np.inf, 'f4'), 'sigmoid'),
+    (np.full((1, 8, 8), -.1), 'sigmoid'), (np.full((1, 8, 8), 'a'), 'numbers'),
+    (np.full((2, 8, 8), 255, 'u1'), 'sigmoid')])
 def test_bad_maps(maps, said):
     with pytest.raises(InputError, match=said): separate_instances(maps)
 
@@ -29,8 +33,11 @@ def test_tiny_empty_full(shape, tmp_path):
         for k in (1, 2):
             l = separate_instances(np.full((k, *shape), v, 'f4'))
             assert l.shape == shape and l.dtype == np.int32 and l.max() == v
-        for smooth in (None, 0, 2.): assert separate_instances(np.full((1, *shape), v, 'f4'), InstanceParams(smooth=smooth, fill_holes=0)).max() == v
-        assert len(measure_objects(l, l)) == v and len(json.loads(write_geojson(tmp_path/'a.geojson', l).read_text())['features']) == v
+        for smooth in (None, 0, 2.):
+            assert separate_instances(np.full((1, *shape), v, 'f4'),
+                                      InstanceParams(smooth=smooth, fill_holes=0)).max() == v
+        assert len(measure_objects(l, l)) == v
+        assert len(json.loads(write_geojson(tmp_path/'a.geojson', l).read_text())['features']) == v
         assert (read_image(write_labels(tmp_path/'a.tif', l)).array == l).all()
         show_objects(l, l)
         assert classical(l).max() == 0  # a picture of one brightness holds nothing
@@ -40,7 +47,8 @@ def test_tiny_empty_full(shape, tmp_path):
 def test_every_object_is_one_piece_and_nothing_is_lost():
     from scipy import ndimage as ndi
     for i in range(20):
-        r = rng('pieces', i); m = np.clip(ndi.gaussian_filter(r.standard_normal((2, 70, 90)), (0, 2.5, 2.5))*4 + .4, 0, 1).astype('f4')
+        r = rng('pieces', i)
+        m = np.clip(ndi.gaussian_filter(r.standard_normal((2, 70, 90)), (0, 2.5, 2.5))*4 + .4, 0, 1).astype('f4')
         fg = m[0] > .5
         for k in (1, 2):
             l = separate_instances(m[:k], InstanceParams(fill_holes=0))
@@ -52,13 +60,17 @@ def test_every_object_is_one_piece_and_nothing_is_lost():
 def test_labels_that_are_none():
     x, l = make_cells('bad', size=64, n_cells=4)
     for bad, said in ((l*1., 'whole'), (l[None], 'one image'), (-l.astype('i4'), '0 or more'), (l[:0], 'H, W')):
-        for f in (measure_objects, lambda a: write_labels('/tmp/x.tif', a), lambda a: write_geojson('/tmp/x.geojson', a), lambda a: show_objects(x, a)):
+        for f in (measure_objects, lambda a: write_labels('/tmp/x.tif', a),
+                  lambda a: write_geojson('/tmp/x.geojson', a), lambda a: show_objects(x, a)):
             with pytest.raises(InputError, match=said): f(bad)
     for bad in (x[:-1], x[None], np.array(['a'])):
         with pytest.raises(InputError, match='like its labels'): measure_objects(l, bad)
     for bad in ((1, 2, 3), (1, 0), (1, np.nan), -1):
         with pytest.raises(InputError, match='spacing'): measure_objects(l, spacing=bad, unit='µm')
-    for f in (lambda: fit_classical([x], [l[:9]]), lambda: fit_classical([x], [l, l]), lambda: fit_classical([x], [l*1.]), lambda: fit_classical([], []), lambda: classical(x, Classical(channel=3)) if x.ndim == 3 else classical(np.dstack([x, x]), Classical(channel=3))):
+    for f in (lambda: fit_classical([x], [l[:9]]), lambda: fit_classical([x], [l, l]),
+              lambda: fit_classical([x], [l*1.]), lambda: fit_classical([], []),
+              lambda: classical(x, Classical(channel=3)) if x.ndim == 3
+              else classical(np.dstack([x, x]), Classical(channel=3))):
         with pytest.raises(InputError): f()
 
 def test_more_than_65535_objects(tmp_path):
@@ -69,7 +81,8 @@ def test_more_than_65535_objects(tmp_path):
     assert f.array.dtype == np.uint32 and (f.array == l).all() and f.spacing == (.5, .5)
     assert len(json.loads(write_geojson(tmp_path/'a.geojson', l).read_text())['features']) == 90_000
     high = np.zeros((9, 9), 'u4'); high[2:4, 2:4] = 2**32 - 1
-    assert measure_objects(high).label.tolist() == [2**32 - 1] and (read_image(write_labels(tmp_path/'b.tif', high)).array == high).all()
+    assert measure_objects(high).label.tolist() == [2**32 - 1]
+    assert (read_image(write_labels(tmp_path/'b.tif', high)).array == high).all()
     with pytest.raises(InputError, match='4 294'): write_labels(tmp_path/'c.tif', high.astype('u8') + 1)
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -85,16 +98,20 @@ def test_the_score_of_the_table_is_that_of_overlap():
         x, l = make_cells(f'table {i}', size=96, n_cells=12, overlap=.4); truths.append(l.astype('i4')*7)
         maps.append(np.clip(x/x.max() + rng(i).standard_normal(x.shape)*.05, 0, 1)[None].astype('f4'))
     s, t = tune_instances(maps, truths)
-    assert t.score[0] == pytest.approx(score_objects((a, separate_instances(m, s)) for a, m in zip(truths, maps)).mean_ap.mean())
+    assert t.score[0] == pytest.approx(score_objects((a, separate_instances(m, s))
+                                                     for a, m in zip(truths, maps)).mean_ap.mean())
     s, t = tune_instances(maps, truths, score=lambda a, b: -abs(len(np.unique(a)) - len(np.unique(b))))
-    assert t.score[0] == t.score.max() == np.mean([-abs(len(np.unique(a)) - 1 - separate_instances(m, s).max()) for a, m in zip(truths, maps)])
+    assert t.score[0] == t.score.max() == np.mean([-abs(len(np.unique(a)) - 1 - separate_instances(m, s).max())
+                                                   for a, m in zip(truths, maps)])
 
 def test_thresholds_are_those_of_all_images():
-    "Two of three images are a little better at a low threshold, the others much better at a high one; a part of them must not lead the search astray."
+    "Two of three images do a little better at a low threshold, the others much better at a high one: all count."
     y, x = np.mgrid[:40, :40] - 20
     r, few = np.hypot(y, x), {round(k) for k in np.linspace(0, 23, 16)}
     truth = (r < 10).astype('i4'); truth[:3, :3] = 2  # two objects: AP, not Dice
-    maps = [np.maximum(np.where(r < 9, .9, .2)*(r < 10) if i in few else np.where(r < 10, .9, .4)*(r < 14), .9*(truth == 2))[None].astype('f4') for i in range(24)]
+    faint, wide = np.where(r < 9, .9, .2)*(r < 10), np.where(r < 10, .9, .4)*(r < 14)
+    corner = .9*(truth == 2)
+    maps = [np.maximum(faint if i in few else wide, corner)[None].astype('f4') for i in range(24)]
     s, t = tune_instances(maps, [truth]*24)
     assert s.threshold >= .4 and t.score[0] > .8
 
@@ -124,7 +141,8 @@ def test_membranes_stay_nets():
 def test_nuclei(tmp_path):
     t = pd.read_csv(NUCLEI/'images.csv'); t = t[t.split == 'train'].reset_index(drop=True)
     rows = np.random.default_rng(100).permutation(len(t))[150:190]  # the preprocessing was fitted on the 150 before
-    pairs = [(read_image(NUCLEI/f'labels/{i}.png').array, read_image(NUCLEI/f'images/{i}.png').array) for i in t.id[rows]]
+    pairs = [(read_image(NUCLEI/f'labels/{i}.png').array, read_image(NUCLEI/f'images/{i}.png').array)
+             for i in t.id[rows]]
     p = Classical(sigma=.5, polarity='auto', factor=.8, local=39.2, open=2, smooth=3.9, min_area=30)
     found = [classical(x, p) for _, x in pairs]
     s = score_objects((a, f) for (a, _), f in zip(pairs, found))

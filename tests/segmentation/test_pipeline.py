@@ -1,4 +1,4 @@
-"Segmentation: a run killed with SIGKILL goes on to the same weights; labels of every kind; real sets; bad input in one line."
+"A run killed with SIGKILL goes on to the same weights; labels of every kind; real sets; bad input in one line."
 import json, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
@@ -50,13 +50,16 @@ def test_a_nan_in_training_is_one_line(cells, tmp_path, monkeypatch):
     monkeypatch.setitem(training._REAL, 'lr', 1e30)  # beyond what is accepted, so that the training really breaks down
     with pytest.raises(InputError, match='infinite or NaN'): segment(cells, out=tmp_path/'run', lr=1e25, **QUICK)
 
-@pytest.mark.parametrize('settings', [dict(target='foreground'), dict(target='border', loss='focal'), dict(loss='boundary', preset=None), dict(seconds=.5), dict(augment='none', loss='dice')])
+@pytest.mark.parametrize('settings',
+                         [dict(target='foreground'), dict(target='border', loss='focal'),
+                          dict(loss='boundary', preset=None), dict(seconds=.5), dict(augment='none', loss='dice')])
 def test_settings(cells, tmp_path, settings):
     from cytokit.segmentation.pipeline import segment
     r = segment(cells, out=tmp_path/'run', **{**QUICK, **settings})
     assert 0 <= r.result['scores']['unet']['dice']['mean'] <= 1 and r.result['scores']['classical']['dice']['mean'] > .8
     maps, unsure = r.maps(next((cells/'images').glob('*.png')), tta=True)
-    assert maps.shape == (1 if settings.get('target') == 'foreground' else 2, 80, 80) and unsure.shape == (80, 80) and 0 <= maps.min() <= maps.max() <= 1 and unsure.max() > 0
+    assert maps.shape == (1 if settings.get('target') == 'foreground' else 2, 80, 80) and unsure.shape == (80, 80)
+    assert 0 <= maps.min() <= maps.max() <= 1 and unsure.max() > 0
 
 def _folder(home, n, make):
     for d in ('images', 'masks'): (home/d).mkdir(parents=True)
@@ -72,26 +75,32 @@ def test_classes(tmp_path):
         kind = np.where(lab > 0, 1 + lab % 2, 0)
         return (img*np.array([0, .4, 1])[kind]).astype('u2') + 500, kind.astype('u1')
     r = segment(_folder(tmp_path/'set', 16, make), out=tmp_path/'run', **{**QUICK, 'epochs': 6, 'steps': 12})
-    assert r.kind == 'class' and set(r.result['scores']['unet']) == {'dice of class 1', 'dice of class 2', 'iou of class 1', 'iou of class 2'}
+    assert r.kind == 'class'
+    assert set(r.result['scores']['unet']) == {'dice of class 1', 'dice of class 2', 'iou of class 1', 'iou of class 2'}
     assert r.result['scores']['unet']['dice of class 2']['mean'] > .6
     assert set(np.unique(r.objects(tmp_path/'set/images/0.png'))) <= {0, 1, 2}
     d = r.predict([tmp_path/'set/images/0.png'], tmp_path/'out')
     assert {'share_1', 'share_2', 'labels'} < set(d)
     assert len(r.evaluate(tmp_path/'set').scored['unet'][0]) == 32
-    with pytest.raises(InputError, match='does not go with'): segment(tmp_path/'set', out=tmp_path/'no', target='distance')
+    with pytest.raises(InputError, match='does not go with'):
+        segment(tmp_path/'set', out=tmp_path/'no', target='distance')
 
 def test_binary_colour_and_many_channels(tmp_path):
     import tifffile
     from cytokit.segmentation.pipeline import segment
     make = lambda i: make_cells(f'binary {i}', size=64, n_cells=6, overlap=0)
-    home = _folder(tmp_path/'colour', 10, lambda i: ((np.stack([make(i)[0]]*3, -1) >> 8).astype('u1'), ((make(i)[1] > 0)*255).astype('u1')))
+    home = _folder(tmp_path/'colour', 10,
+                   lambda i: ((np.stack([make(i)[0]]*3, -1) >> 8).astype('u1'), ((make(i)[1] > 0)*255).astype('u1')))
     r = segment(home, out=tmp_path/'a', **QUICK)
-    assert r.kind == 'binary' and r.config['settings']['target'] == 'foreground' and r.result['instance_params']['smooth'] is None
+    assert r.kind == 'binary' and r.config['settings']['target'] == 'foreground'
+    assert r.result['instance_params']['smooth'] is None
     home = tmp_path/'five'
     for d in ('images', 'masks'): (home/d).mkdir(parents=True)
     for i in range(8):
         img, lab = make(i)
-        tifffile.imwrite(home/f'images/{i}.tif', np.stack([img//(k + 1) for k in range(5)], -1), photometric='minisblack', planarconfig='contig'); tifffile.imwrite(home/f'masks/{i}.tif', lab)
+        tifffile.imwrite(home/f'images/{i}.tif', np.stack([img//(k + 1) for k in range(5)], -1),
+                         photometric='minisblack', planarconfig='contig')
+        tifffile.imwrite(home/f'masks/{i}.tif', lab)
     r = segment(home, out=tmp_path/'b', **QUICK)
     assert json.loads((r.folder/'model.json').read_text())['spec']['n_in'] == 5
 
@@ -127,7 +136,7 @@ def test_images_of_one_name_and_groups(tmp_path):
 
 def test_why_a_line_is_flat(cells):
     from cytokit.data.pairs import pairs
-    from cytokit.segmentation.pipeline import diagnose_flat_dice
+    from cytokit.segmentation.scoring import diagnose_flat_dice
     flat, table = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4)), pairs(cells)
     assert diagnose_flat_dice(pd.DataFrame(dict(train_loss=[1, .2, .1], dice=[.1, .7, .8])), table, 1e-2) == []
     assert any('learning rate is 1e-06' in s for s in diagnose_flat_dice(flat, table, 1e-6))
@@ -135,9 +144,10 @@ def test_why_a_line_is_flat(cells):
 
 def test_why_a_line_is_flat_with_bad_masks(cells, tmp_path):
     from cytokit.data.pairs import pairs
-    from cytokit.segmentation.pipeline import diagnose_flat_dice
+    from cytokit.segmentation.scoring import diagnose_flat_dice
     flat = pd.DataFrame(dict(train_loss=[1.]*4, dice=[0.]*4))
-    for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'are shifted against'), (lambda m: m*~ndimage.binary_erosion(m > 0), 'are lines')):
+    for how, words in ((lambda m: m*0, 'are empty'), (lambda m: np.roll(m, (9, 7), (0, 1)), 'are shifted against'),
+                       (lambda m: m*~ndimage.binary_erosion(m > 0), 'are lines')):
         home = tmp_path/words.replace(' ', '')
         for d in ('images', 'masks'): (home/d).mkdir(parents=True)
         for p in sorted((cells/'images').glob('*.png')):
@@ -156,21 +166,24 @@ def test_a_large_image_in_tiles(cells, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, '_LARGE', 2**16)
     large = run.predict([tmp_path/'slide.tif'], tmp_path/'tiled')
     a, b = (tifffile.imread(tmp_path/d/'slide_labels.tif') for d in ('whole', 'tiled'))
-    assert ((a > 0) != (b > 0)).mean() < 5e-3 and abs(small['objects'][0] - large['objects'][0]) <= .03*small['objects'][0]
+    assert ((a > 0) != (b > 0)).mean() < 5e-3
+    assert abs(small['objects'][0] - large['objects'][0]) <= .03*small['objects'][0]
 
 @real
 def test_nuclei_in_a_minute(tmp_path):
     from cytokit.segmentation.pipeline import segment
     t = pd.read_csv(SHARED/'nuclei'/'images.csv')
     t = t[(t['split'] == 'train') & (t['width'] < 300)].head(16)
-    table = pd.DataFrame(dict(image=[str(SHARED/f'nuclei/images/{i}.png') for i in t['id']], target=[str(SHARED/f'nuclei/labels/{i}.png') for i in t['id']]))
+    table = pd.DataFrame(dict(image=[str(SHARED/f'nuclei/images/{i}.png') for i in t['id']],
+                              target=[str(SHARED/f'nuclei/labels/{i}.png') for i in t['id']]))
     table.attrs = dict(name='nuclei', root=str(SHARED), task='mask')
     r = segment(table, out=tmp_path/'run', preset='tiny', epochs=3, steps=25)
     assert r.kind == 'instance' and r.result['scores']['unet']['dice']['mean'] > .7
 
 def command(*args, cwd):
     "`cytokit ...` as a process of its own."
-    return subprocess.run([sys.executable, '-c', 'from cytokit.cli import entry; entry()', *map(str, args)], cwd=cwd, capture_output=True, text=True)
+    return subprocess.run([sys.executable, '-c', 'from cytokit.cli import entry; entry()', *map(str, args)], cwd=cwd,
+                          capture_output=True, text=True)
 
 @pytest.fixture(scope='session')
 def two_kinds(tmp_path_factory):
@@ -182,9 +195,14 @@ def two_kinds(tmp_path_factory):
             size, k = (80, 1) if i % 4 < 2 else (40, 2)
             img, lab = make_cells(f'{part} {i}', size=size, n_cells=10*size//80, overlap=.2)
             img, lab = (np.kron(a, np.ones((k, k), a.dtype)) for a in (img, lab))
-            Image.fromarray(img if i % 2 else img.max() - img).save(home/part/'images'/f'{i}.png'); Image.fromarray(lab).save(home/part/'masks'/f'{i}.png')
-    for i in range(5): Image.fromarray(ndimage.gaussian_filter(np.random.default_rng(i).integers(0, 2**16, (200, 150, 3)).astype('f4'), (2, 2, 0)).clip(0, 255).astype('u1')).save(home/'foreign'/f'photo{i}.png')
-    r = command('segment', 'train', 'set', '--out', 'run', '--kind', 'instance', '--preset', 'tiny', '--epochs', 4, '--patch', 64, '--json', 'train.json', cwd=home)
+            Image.fromarray(img if i % 2 else img.max() - img).save(home/part/'images'/f'{i}.png')
+            Image.fromarray(lab).save(home/part/'masks'/f'{i}.png')
+    for i in range(5):
+        noise = np.random.default_rng(i).integers(0, 2**16, (200, 150, 3)).astype('f4')
+        photo = ndimage.gaussian_filter(noise, (2, 2, 0)).clip(0, 255).astype('u1')
+        Image.fromarray(photo).save(home/'foreign'/f'photo{i}.png')
+    r = command('segment', 'train', 'set', '--out', 'run', '--kind', 'instance', '--preset', 'tiny', '--epochs', 4,
+                '--patch', 64, '--json', 'train.json', cwd=home)
     assert r.returncode == 0, r.stderr
     return home, r.stdout
 
@@ -225,26 +243,32 @@ def test_scores_by_kind_and_size(two_kinds):
     home, said = two_kinds
     r = command('segment', 'evaluate', 'run', 'new', '--json', 'new.json', cwd=home)
     assert r.returncode == 0, r.stderr
-    for text, result in ((said, json.loads((home/'train.json').read_text())), (r.stdout, json.loads((home/'new.json').read_text()))):
+    for text, result in ((said, json.loads((home/'train.json').read_text())),
+                         (r.stdout, json.loads((home/'new.json').read_text()))):
         parts = pd.DataFrame(result['parts'])
         kinds, sizes = parts[parts['by'] == 'kind of image'], parts[parts['by'] == 'size of object']
         assert set(kinds['part']) == {'grey, bright background', 'grey, dark background'} and len(sizes) >= 2
         assert kinds['images'].sum() == result['images' if 'images' in result else 'n_valid']
         assert kinds['objects'].sum() == sizes['objects'].sum()                        # every true object has a size
         total = result['scores']['unet']['ap_50']['mean']
-        assert abs((kinds['unet']*kinds['images']).sum()/kinds['images'].sum() - total) < 1e-9  # the kinds make up the whole
+        # the kinds make up the whole
+        assert abs((kinds['unet']*kinds['images']).sum()/kinds['images'].sum() - total) < 1e-9
         assert all(p in text for p in parts['part'])
-        assert ((0 <= parts['unet_low']) & (parts['unet_low'] <= parts['unet']) & (parts['unet'] <= parts['unet_high']) & (parts['unet_high'] <= 1)).all()
+        low, unet, high = (parts[k] for k in ('unet_low', 'unet', 'unet_high'))
+        assert ((0 <= low) & (low <= unet) & (unet <= high) & (high <= 1)).all()
         for scores in result['scores'].values():
-            for k, i in scores.items(): assert 0 <= i['low'] <= i['mean'] <= i['high'] and (k.startswith('count') or i['high'] <= 1), (k, i)
+            for k, i in scores.items():
+                assert 0 <= i['low'] <= i['mean'] <= i['high'] and (k.startswith('count') or i['high'] <= 1), (k, i)
 
 def test_a_budget_is_for_all_of_it_and_a_repeat_needs_no_clock(two_kinds, tmp_path):
     home, _ = two_kinds
-    r = command('segment', 'train', 'set', '--out', tmp_path/'run', '--kind', 'instance', '--preset', 'tiny', '--seconds', 12, '--patch', 64, cwd=home)
+    r = command('segment', 'train', 'set', '--out', tmp_path/'run', '--kind', 'instance', '--preset', 'tiny',
+                '--seconds', 12, '--patch', 64, cwd=home)
     assert r.returncode == 0, r.stderr
     result = json.loads((tmp_path/'run'/'result.json').read_text())
     of, replay = result['seconds_of'], result['replay']
-    assert set(of) == {'before', 'training', 'after', 'after_estimated'} and abs(of['before'] + of['training'] + of['after'] - result['train_seconds']) < 1
+    assert set(of) == {'before', 'training', 'after', 'after_estimated'}
+    assert abs(of['before'] + of['training'] + of['after'] - result['train_seconds']) < 1
     assert 4 <= replay['n_classical'] <= 40 and 8 <= replay['n_thresholds'] <= result['n_valid']
     assert result['estimate_seconds'] == 12 and (result['train_seconds'] <= 15.2 or 'The budget was 12 s' in r.stdout)
     steps = sum(replay['plan'][-1])
@@ -262,7 +286,8 @@ def cell_pixels(cells):
     from cytokit.data.pairs import pairs
     from cytokit.segmentation.patches import load_pixels
     table = split_table(pairs(cells), valid=.25, seed=0)
-    return load_pixels(table, Preprocessing(channels=1), 'instance', 'distance'), *(np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))
+    train, valid = (np.flatnonzero(table['split'] == k) for k in ('train', 'valid'))
+    return load_pixels(table, Preprocessing(channels=1), 'instance', 'distance'), train, valid
 
 def test_time_that_others_take_shortens_the_training(cell_pixels):
     from cytokit.training.budget import Clock
@@ -277,7 +302,8 @@ def test_time_that_others_take_shortens_the_training(cell_pixels):
     s = SegmentSettings(preset='tiny', patch=64, seconds=8)
     _, robbed = fit_segmenter(*cell_pixels, s, clock=Robbed(8))
     assert sum(robbed['plan'][-1]) < .8*sum(robbed['plan'][0])          # planned anew, and shorter
-    _, kept = fit_segmenter(*cell_pixels, s, clock=Clock(8), after=100)  # what follows needs more than there is: the shortest training
+    # what follows needs more than there is: the shortest training
+    _, kept = fit_segmenter(*cell_pixels, s, clock=Clock(8), after=100)
     assert (kept['epoch_steps'], sum(kept['plan'][-1])) == (8, 8)
     _, same = fit_segmenter(*cell_pixels, s, clock=Clock(plan=robbed['plan']), epoch_steps=robbed['epoch_steps'])
     assert [h['train_loss'] for h in same['history']] == [h['train_loss'] for h in robbed['history']]

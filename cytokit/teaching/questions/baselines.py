@@ -113,7 +113,7 @@ def _leak_again(rng):
 def _of_the_kit(function):
     "Whether it is one of cytokit's own functions, or hands its work to the one that shuffles."
     while isinstance(function, functools.partial): function = function.func
-    from cytokit.data.datasets import shuffle_targets
+    from cytokit.data.groups import shuffle_targets
     names = getattr(getattr(function, '__code__', None), 'co_names', ())
     calls = [getattr(function, '__globals__', {}).get(n) for n in names]
     return 'shuffle_targets' in names or any(f is shuffle_targets for f in [function, *calls])

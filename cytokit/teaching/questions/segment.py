@@ -118,22 +118,22 @@ def _line_again(rng):
     'Of a tile of side `tile` only the middle is kept: what is its side?',
     'A border is thrown away on the left and another on the right.',
     'Shares of an area: the square of the side that is kept over the square of the whole.'], """
-    answer = 1 - ((tile - 2*margin)/tile)**2
-    check_answer('segment-waste', answer, tile=tile, margin=margin)""")
-def _waste(answer, tile, margin):
+    answer = 1 - ((tile - 2*overlap)/tile)**2
+    check_answer('segment-waste', answer, tile=tile, overlap=overlap)""")
+def _waste(answer, tile, overlap):
     "That is the price of no seams. Larger tiles lower it, and need more memory: you trade one for the other."
     x, kept = answer, lambda m: 1 - m/tile
-    if is_near(x, 1 - kept(2*margin)**2): return
-    if is_near(x, kept(2*margin)**2): return 'That is the share that is kept.'
-    if is_near(x, 1 - kept(margin)**2): return 'A tile has a border on both sides.'
-    if is_near(x, 2*margin/tile):
+    if is_near(x, 1 - kept(2*overlap)**2): return
+    if is_near(x, kept(2*overlap)**2): return 'That is the share that is kept.'
+    if is_near(x, 1 - kept(overlap)**2): return 'A tile has a border on both sides.'
+    if is_near(x, 2*overlap/tile):
         return 'That is the share of one row; a tile loses rows and columns.'
-    if is_near(x, 100*(1 - kept(2*margin)**2), .5): return 'In percent; give the share itself.'
+    if is_near(x, 100*(1 - kept(2*overlap)**2), .5): return 'In percent; give the share itself.'
     return 'The area that is thrown away, over the area of the tile.'
 
 # %% ../../../nbs/teaching/questions/08_segment.ipynb #5c7ec1e8
 @twin('segment-waste')
 def _waste_again(rng):
-    """Other tiles, of `again['tile']` pixels a side with an overlap of `again['margin']`: what share of the pixels is
+    """Other tiles, of `again['tile']` pixels a side with an overlap of `again['overlap']`: what share of the pixels is
     computed and thrown away?"""
-    return dict(tile=int(rng.choice([256, 512, 1024])), margin=int(rng.integers(16, 64)))
+    return dict(tile=int(rng.choice([256, 512, 1024])), overlap=int(rng.integers(16, 64)))
