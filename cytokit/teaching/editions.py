@@ -6,11 +6,13 @@ Docs: https://cytokit.github.io/cytokit/teaching/editions.html.md"""
 
 # %% auto #0
 __all__ = ['EDITIONS', 'lesson_files', 'read_notebook', 'write_notebook', 'parsed', 'asked', 'code_cells', 'questions_of',
-           'docs_address', 'linked', 'student_edition', 'mistakes', 'instructor_notes', 'solved', 'instructor_edition',
-           'make_edition', 'own_cells', 'carry_over', 'copy_lessons']
+           'docs_address', 'linked', 'seal', 'open_sealed', 'student_edition', 'Asked', 'of_course', 'written_in',
+           'known_questions', 'instructor_notes', 'solved', 'instructor_edition', 'make_edition', 'own_cells',
+           'carry_over', 'copy_lessons']
 
 # %% ../../nbs/teaching/02_editions.ipynb #eff7a22c
-import ast, inspect, re
+import ast, base64, inspect, re, sys, zlib
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 import cytokit
@@ -119,6 +121,35 @@ def linked(
         return f']({docs_address()}{path}.html{anchor})'
     return re.sub(r'\]\(\.\./(?P<path>[\w/-]+)\.ipynb(?P<anchor>#[^)\s]*)?\)', page, text)
 
+# %% ../../nbs/teaching/02_editions.ipynb #d76d935d
+def _question_calls(source):
+    "The decorators `@Question(...)` in a cell, each with the test that it stands on."
+    tree = parsed(source)
+    functions = [node for node in getattr(tree, 'body', []) if isinstance(node, ast.FunctionDef)]
+    return [(call, test) for test in functions for call in test.decorator_list if _is_call(call, 'Question')]
+
+# %% ../../nbs/teaching/02_editions.ipynb #7ea2951a
+def seal(
+    source:str, # Of a cell that writes a question
+)->str: # Of a cell that does the same
+    "A cell whose question a student cannot read by accident."
+    packed = base64.b64encode(zlib.compress(source.encode(), 9)).decode()
+    lines = [packed[i:i + 100] for i in range(0, len(packed), 100)]
+    text = '\n    '.join(f"'{line}'" for line in lines)
+    return f'#| code-summary: The question of the exercise below\nfrom cytokit.teaching.editions import open_sealed\nopen_sealed(\n    {text})'
+
+# %% ../../nbs/teaching/02_editions.ipynb #113817bc
+def open_sealed(
+    packed:str, # Of `seal`
+):
+    "Run a sealed cell where it stands; `solution` then shows no more than the call of the check."
+    try: source = zlib.decompress(base64.b64decode(packed)).decode()
+    except (ValueError, zlib.error): raise InputError('this cell is damaged: copy it anew from the lesson') from None
+    exec(compile(source, '<question>', 'exec'), sys._getframe(1).f_globals)
+    for call, _ in _question_calls(source):
+        question = QUESTIONS[call.args[0].value]
+        question.solution = question.call
+
 # %% ../../nbs/teaching/02_editions.ipynb #d10ac67c
 def _without(source, function):
     "A cell's source without the lines that call `function`."
@@ -148,6 +179,7 @@ def student_edition(
             before = cell['source']
             cell['source'] = _without(before, 'solution')
             if before and not cell['source'].strip(): continue
+            if _question_calls(cell['source']): cell['source'] = seal(cell['source'])
         cells.append(cell)
     return {**nb, 'cells': cells}
 
@@ -162,24 +194,66 @@ def _texts(node):
     return []
 
 # %% ../../nbs/teaching/02_editions.ipynb #ada3792a
-def mistakes(
-    question, # A `Question`
-)->list: # Sentences; empty where the source cannot be read
-    "What the typical wrong answers to a question are told."
-    try: tree = ast.parse(inspect.cleandoc('\n' + inspect.getsource(question.test)))
-    except (OSError, TypeError, SyntaxError): return []
+@dataclass
+class Asked:
+    "What an instructor wants to know about a question."
+    name: str # Of the question
+    wants: str # What an answer is
+    solution: str # Code, ending in the check
+    right: str|None = None # What a right answer is told
+    mistakes: list = field(default_factory=list) # What typical wrong answers are told
+
+# %% ../../nbs/teaching/02_editions.ipynb #3b8ac739
+def _mistakes(tree):
+    "What a test returns."
     returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value]
     return [text for value in returned for text in _texts(value)]
 
 # %% ../../nbs/teaching/02_editions.ipynb #aefe1350
-def instructor_notes(
+def of_course(
     question, # A `Question`
+)->Asked:
+    "What a question of the course says about itself."
+    try: tree = ast.parse(inspect.cleandoc('\n' + inspect.getsource(question.test)))
+    except (OSError, TypeError, SyntaxError): tree = ast.parse('')
+    return Asked(question.name, question.wants, question.solution, question.right, _mistakes(tree))
+
+# %% ../../nbs/teaching/02_editions.ipynb #634a1916
+def written_in(
+    source:str, # Of a cell
+)->list: # Of `Asked`
+    "The questions that a cell writes; nothing of it is run."
+    found = []
+    for call, test in _question_calls(source):
+        given = dict(zip(('name', 'wants', 'hints', 'solution'), call.args)) | {word.arg: word.value for word in call.keywords}
+        try: name, wants, solution = [ast.literal_eval(given[key]) for key in ('name', 'wants', 'solution')]
+        except (KeyError, ValueError):
+            raise InputError(f'{test.name}: write name, wants, hints and solution of @Question as plain text') from None
+        found.append(Asked(name, wants, inspect.cleandoc(solution), ast.get_docstring(test), _mistakes(test)))
+    return found
+
+# %% ../../nbs/teaching/02_editions.ipynb #3cf484c8
+def known_questions(
+    nb:dict, # A lesson
+)->dict: # Name to `Asked`
+    "The questions that a lesson asks, of the course or its own."
+    own = {question.name: question for cell in code_cells(nb) for question in written_in(cell['source'])}
+    found = {}
+    for name in questions_of(nb):
+        if name not in own and name not in QUESTIONS:
+            raise InputError(f'the lesson asks {shown(repr(name))}, and there is no such question')
+        found[name] = own.get(name) or of_course(QUESTIONS[name])
+    return found
+
+# %% ../../nbs/teaching/02_editions.ipynb #ac726a15
+def instructor_notes(
+    question:Asked,
 )->str: # Markdown
     "What an instructor wants to know about a question."
     lines = [f'**Notes for the instructor: {question.name}**', '', f'The answer is {question.wants}.']
     if question.right: lines += ['', f'A right answer is told: {question.right}']
-    found = mistakes(question)
-    if found: lines += ['', 'Wrong answers, each a typical mistake, are told:', '', *[f'- {text}' for text in found]]
+    if question.mistakes:
+        lines += ['', 'Wrong answers, each a typical mistake, are told:', '', *[f'- {text}' for text in question.mistakes]]
     return '\n'.join(lines)
 
 # %% ../../nbs/teaching/02_editions.ipynb #4213c6f7
@@ -187,18 +261,17 @@ def _is_dots(node):
     "Whether a statement is `answer = ...`."
     return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is ...
 
-# %% ../../nbs/teaching/02_editions.ipynb #fe5ab69c
+# %% ../../nbs/teaching/02_editions.ipynb #f10c1c77
 def solved(
     source:str, # Of a cell with `answer = ...` and a check
+    question:Asked, # Which it asks
 )->str:
     "The cell with the solution of its question in place of the dots."
-    name = asked(source)[0]
-    if name not in QUESTIONS: raise InputError(f'a lesson asks {shown(repr(name))}, and there is no such question')
     lines = source.splitlines()
     for node in parsed(source).body:
         is_check = isinstance(node, ast.Expr) and _is_call(node.value, 'check_answer')
         if not is_check and not _is_dots(node): continue
-        new = [QUESTIONS[name].solution] if is_check else []
+        new = [question.solution] if is_check else []
         here = slice(node.lineno - 1, node.end_lineno)
         lines[here] = [*new, *[None]*(node.end_lineno - node.lineno + 1 - len(new))]
     return '\n'.join(line for line in lines if line is not None)
@@ -216,14 +289,17 @@ def instructor_edition(
     nb:dict, # A lesson
 )->dict:
     "A lesson with solutions, a check of each on new numbers, and notes."
-    cells = []
-    for cell in student_edition(nb)['cells']:
-        names = asked(cell['source']) if cell['cell_type'] == 'code' else []
-        if names: cell = {**cell, 'source': solved(cell['source'])}
+    cells, known = [], known_questions(nb)
+    for cell in map(_cleared, nb['cells']):
+        is_code = cell['cell_type'] == 'code'
+        names = asked(cell['source']) if is_code else []
+        if is_code: cell = {**cell, 'source': _without(cell['source'], 'solution')}
+        if not cell['source'].strip(): continue
+        if names: cell = {**cell, 'source': solved(cell['source'], known[names[0]])}
         cells.append(cell)
         for name in names:
             cells.append(_new_cell('code', name, _HIDDEN.format(name=name), 'hidden-check'))
-            cells.append(_new_cell('markdown', name, instructor_notes(QUESTIONS[name]), 'instructor'))
+            cells.append(_new_cell('markdown', name, instructor_notes(known[name]), 'instructor'))
     return {**nb, 'cells': cells}
 
 # %% ../../nbs/teaching/02_editions.ipynb #fe7164e4
