@@ -551,8 +551,8 @@ def student_name(path, folder, lesson=''): # `lesson`: its name, which is no par
     "Who a notebook belongs to: the folder that it lies in, else its own name without that of the lesson."
     path = Path(path).relative_to(folder)
     if path.parent.parts: return path.parent.as_posix()
-    rest = path.stem.replace(lesson, '').strip(' _-.')
-    return rest or path.stem
+    if not lesson or lesson not in path.stem: return path.stem
+    return path.stem.replace(lesson, '').strip(' _-.') or path.stem
 
 # %% ../../nbs/teaching/03_grading.ipynb #69308a3d
 @dataclass

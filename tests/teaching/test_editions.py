@@ -189,7 +189,7 @@ def test_otter_grades_what_a_notebook_left(tmp_path):
     questions = [f'answer = ...\n{check}' for check in (CHECK, PLATEAU, GAIN)]
     write_notebook(lesson, notebook(SET_UP, 'sizes, points = [1, 2], [.5, .6]', *questions, **kernel))
     assert build_course(tmp_path/'course', [lesson], say=[].append) == []
-    mangled = ['1/0', f'answer = 2.\n{PLATEAU}', 'answer = rates[losses.argmin()]', CHECK, CHECK]
+    mangled = ['1/0', f'answer = 1.\n{PLATEAU}', 'answer = rates[losses.argmin()]', CHECK, CHECK]
     write_notebook(handed_in, notebook(SET_UP, *mangled, **kernel))
     got = run_autograder(tmp_path/'course/autograder/98_tiny.zip', handed_in)
     assert got['passed'] == {'lr-best': [True, True], 'lr-plateau': [True, False], 'more-data': [False, False]}

@@ -137,7 +137,9 @@ def test_files_that_are_no_copy_of_the_lesson(results, tmp_path):
     folder = tmp_path/'class'
     folder.mkdir()
     files = dict(cut='{"cells": [', empty='', array='[1]', old='{"worksheets": [], "nbformat": 3}',
-                 broken='{"cells": [3], "nbformat": 4}', metadata='{"cells": [], "nbformat": 4, "metadata": {"kernelspec": 3}}', deep='['*100_000)
+                 broken='{"cells": [3], "nbformat": 4}',
+                 metadata='{"cells": [], "nbformat": 4, "metadata": {"kernelspec": 3}}',
+                 deep='['*100_000)
     for name, text in files.items(): (folder/f'{name}.ipynb').write_text(text)
     with open(folder/'huge.ipynb', 'wb') as f: f.truncate(300*2**20)
     (folder/'bytes.ipynb').write_bytes(bytes(range(256)))
