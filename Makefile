@@ -4,7 +4,7 @@ BIN = .venv/bin
 BROWSER := $(shell for b in chromium chromium-browser google-chrome; do command -v $$b; done; true)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test quick fuzz lab lessons lock newest clean
+.PHONY: setup demo test quick fuzz lab lessons course slides lock newest clean
 
 setup: .venv/ready
 
@@ -59,20 +59,25 @@ fuzz: setup
 lab: lessons
 	jupyter lab --LabApp.default_url=/lab/tree/lessons
 
-# The student's copies, without outputs. A lesson that is there already is somebody's work and stays as it is.
-LESSONS := $(patsubst nbs/%,%,$(wildcard nbs/lessons/*.ipynb))
-
-lessons: $(LESSONS) .venv/etc/ipython/startup/50-cytokit.py
-
-$(LESSONS): | setup
-	@mkdir -p lessons
-	@jupyter nbconvert --log-level=WARN --clear-output --to notebook --stdout nbs/$@ > $@.part
-	@sed -e 's#](\.\./\([a-z0-9]\)#](../nbs/\1#g' -e 's#\.\./\.\./\.\./shared#../../shared#g' $@.part > $@.new
-	@rm $@.part && mv $@.new $@ && echo $@
+# The student's edition of each lesson. A lesson that is there already is somebody's work and stays as it is.
+lessons: .venv/etc/ipython/startup/50-cytokit.py
+	@cytokit lessons lessons
 
 # Read by each kernel when it starts: a cell that is run too early is told which one comes first.
 .venv/etc/ipython/startup/50-cytokit.py: | setup
 	@mkdir -p $(@D) && echo "__import__('cytokit.teaching.widgets')" > $@
+
+# Both editions of the course and otter's autograders; then both are graded, with all marks and with none (a quarter of an hour).
+course: setup
+	OMP_NUM_THREADS=1 cytokit course course
+
+# Slides of the lessons. In a browser, with network: they take reveal.js from the web.
+SLIDES ?= slides
+LESSON ?= nbs/lessons/*.ipynb
+
+slides: setup
+	jupyter nbconvert --log-level=WARN --to slides --SlidesExporter.reveal_scroll=True --TagRemovePreprocessor.enabled=True \
+	  --TagRemovePreprocessor.remove_input_tags=figure-code --output-dir $(abspath $(SLIDES)) $(LESSON)
 
 # The lock file from what settings.ini asks for, newest versions that run on this Python (best the oldest 3.11, PYTHON=/usr/bin/python3.11 on Debian 12); then run the tests.
 lock:

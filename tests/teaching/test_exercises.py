@@ -4,7 +4,8 @@ import nbformat, pytest
 from cytokit.metrics.segmentation import dice
 from cytokit.teaching import exercises
 
-LESSONS = sorted(Path(__file__).parents[2].joinpath('nbs/lessons').glob('*.ipynb'))
+LESSONS = sorted(Path(__file__).parents[2].joinpath('nbs').glob('[lh]*/*.ipynb'))
+IN_THE_COURSE = {p.name for p in LESSONS if p.parent.name == 'lessons'}
 CODE = {p.name: [c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'code'] for p in LESSONS}
 
 @pytest.mark.parametrize('name', exercises.QUESTIONS)
@@ -24,7 +25,7 @@ def test_the_solution_is_right_with_new_numbers(name, seed):
 def test_a_lesson_asks_only_what_there_is():
     for lesson, cells in CODE.items():
         calls = [line for source in cells for line in source.splitlines() if line.startswith('check_answer(')]
-        assert len(calls) >= 3, lesson
+        assert len(calls) >= 3 or lesson not in IN_THE_COURSE, lesson
         for line in calls: assert line in [q.call for q in exercises.QUESTIONS.values()], (lesson, line)
 
 def test_a_fault_of_the_question_is_not_the_students():
