@@ -7,10 +7,11 @@ Docs: https://cytokit.github.io/cytokit/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'GroupColumn', 'Plan', 'Masks', 'SegmentRun', 'main',
            'entry', 'sample', 'train', 'compare', 'predict', 'resume', 'rerun', 'fetch', 'lr', 'check', 'machine',
-           'cache', 'segment_train', 'segment_predict', 'segment_evaluate', 'segment_view', 'lessons']
+           'cache', 'segment_train', 'segment_predict', 'segment_evaluate', 'segment_view', 'lessons', 'grade',
+           'new_lesson', 'course']
 
 # %% ../nbs/90_cli.ipynb #6e1cedfe
-import contextlib, errno, inspect, re, sys, time
+import contextlib, errno, inspect, re, shlex, sys, time
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -578,9 +579,61 @@ def lessons(
     folder:Annotated[Path, typer.Argument(help='Where the lessons go; made if missing.')],
     edition:_declare(str, '--edition', 'student, or instructor: with solutions and notes.') = 'student',
     update:_declare(bool, '--update', 'Bring lessons that are there up to date; answers in them are kept.') = False,
+    lesson:_declare(Optional[list[Path]], '--lesson', (
+        'An own lesson to copy; may be given several times. Default: the course.')) = None,
 ):
     "Copy the lessons of the course into a folder, ready to open in Jupyter."
     from cytokit.teaching.editions import copy_lessons
-    done = copy_lessons(folder, edition, update)
-    for name, what in done.items(): print(f'{name}: {what}')
-    print(f'Open them with: jupyter lab {shown(folder)}')
+    done = copy_lessons(folder, edition, update, lesson)
+    for name, what in done.items(): print(f'{shown(name)}: {what}')
+    print(f'Open them with: jupyter lab {shlex.quote(shown(folder))}')
+
+# %% ../nbs/90_cli.ipynb #74d952fc
+@app.command()
+def grade(
+    folder:Annotated[Path, typer.Argument(help='Folder of a class: notebooks, or a folder for each student.')],
+    csv:_declare(Optional[Path], '--csv', 'Write the marks, a row a student and question, to this file.') = None,
+    lesson:_declare(Optional[list[Path]], '--lesson', (
+        'An own lesson to mark against, with its solutions; may be given several times. Default: the course.')) = None,
+    timeout:_declare(float, '--timeout', 'Longest time for an answer, in seconds.') = 10.,
+    memory:_declare(int, '--memory', 'Most memory for an answer, in MB.') = 1024,
+):
+    "Mark the notebooks of a class: who, which question, right or not, after how many tries."
+    check_writable(csv)
+    from cytokit.data.csv_files import write_csv
+    from cytokit.teaching import grading
+    grades = grading.grade(folder, lesson, timeout, memory)
+    print(grades)
+    if csv:
+        write_csv(csv, grades.table)
+        print(f'{len(grades.table)} marks in {shown(csv)}')
+    for line in grades.problems: print(f'cytokit: {line}', file=sys.stderr)
+    if grades.problems: raise typer.Exit(2)
+
+# %% ../nbs/90_cli.ipynb #4d50c47b
+_new = typer.Typer(no_args_is_help=True, help='Begin something of your own.')
+app.add_typer(_new, name='new')
+
+@_new.command('lesson')
+def new_lesson(
+    name:Annotated[str, typer.Argument(help='Letters, digits and underscores, such as thresholds.')],
+    folder:_declare(Path, '--folder', 'Where the notebook goes.') = Path('.'),
+):
+    "Write a short lesson that runs: replace its text and its data with yours."
+    from cytokit.teaching import new_lesson as beginning
+    path = beginning.new_lesson(name, folder)
+    print(f'{shown(path)} written; next: jupyter lab {shlex.quote(shown(path))}')
+    print(f'Then, for your students: cytokit lessons FOLDER --lesson {shlex.quote(shown(path))}')
+
+# %% ../nbs/90_cli.ipynb #6bce4fe8
+@app.command(hidden=True)
+def course(
+    folder:Annotated[Path, typer.Argument(help='Gets student/, instructor/ and autograder/.')],
+    lesson:_declare(Optional[list[Path]], '--lesson', 'A lesson; may be given several times. Default: all.') = None,
+    otter:_declare(bool, '--otter/--no-otter', 'Write autograders for otter-grader, and run them.') = True,
+):
+    "Build both editions of the course and its autograders, and grade them. Exit code 1 when a mark is not as it must be."
+    from cytokit.teaching.autograder import build_course
+    wrong = build_course(folder, lesson, otter)
+    for line in wrong: print(line)
+    if wrong: raise typer.Exit(1)

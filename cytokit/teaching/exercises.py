@@ -121,7 +121,7 @@ def _fault(question, error):
     advice = 'Run the cells above once more; if it stops again, report it.'
     if question.test.__module__ == '__main__':
         what += _where(question, error)
-        advice = 'Wrote you this question? Then fix its test there. Otherwise run the cells above once more.'
+        advice = 'If you wrote this question, fix its test there. Otherwise run the cells above once more.'
     return f'This question has a fault, not your answer: its check stopped with {what}. {advice}'
 
 # %% ../../nbs/teaching/01_exercises.ipynb #4e73296b
@@ -167,7 +167,7 @@ def check_answer(
 ):
     "Check an answer and say what is wrong with it."
     right, text = judge(name, answer, **given)
-    before = CHECKED[name].tries if str(name) in CHECKED else 0
+    before = CHECKED[str(name)].tries if str(name) in CHECKED else 0
     tries = before + (right is not None)
     CHECKED[str(name)] = Checked(answer, given, right, text, tries)
     kept = dict(cytokit=dict(question=str(name), right=right, tries=tries)) if is_live() else {}
