@@ -632,7 +632,7 @@ def course(
     lesson:_declare(Optional[list[Path]], '--lesson', 'A lesson; may be given several times. Default: all.') = None,
     otter:_declare(bool, '--otter/--no-otter', 'Write autograders for otter-grader, and run them.') = True,
 ):
-    "Build both editions of the course and its autograders, and grade them. Exit code 1 when a mark is not as it must be."
+    "Build both editions of the course and its autograders, and grade them. Exit code 1 when a mark is wrong."
     from cytokit.teaching.autograder import build_course
     wrong = build_course(folder, lesson, otter)
     for line in wrong: print(line)

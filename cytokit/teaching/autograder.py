@@ -76,8 +76,8 @@ def write_autograder(
         needs = Path(folder, 'requirements.txt')
         needs.write_text(f'cytokit-nb[course]=={cytokit.__version__}\n')
         version = '.'.join(map(str, sys.version_info[:2]))
-        generate(tests_dir=str(tests), output_path=str(path), requirements=str(needs), no_config=True, no_environment=True,
-                 python_version=version)
+        generate(tests_dir=str(tests), output_path=str(path), requirements=str(needs), no_config=True,
+                 no_environment=True, python_version=version)
 
 # %% ../../nbs/teaching/04_autograder.ipynb #fac15a5a
 _RUN = '''
@@ -98,12 +98,14 @@ def run_autograder(
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [sys.executable, '-c', _RUN, str(Path(notebook).absolute()), str(Path(path).absolute())]
         try:
-            told = subprocess.run(command, cwd=folder, env=worker_environment(folder), capture_output=True, text=True, timeout=timeout)
+            told = subprocess.run(command, cwd=folder, env=worker_environment(folder), capture_output=True, text=True,
+                                  timeout=timeout)
         except subprocess.TimeoutExpired:
             raise InputError(f'{shown(notebook)}: otter took longer than {timeout:g} s') from None
     lines = told.stdout.strip().splitlines()
     if told.returncode or not lines:
-        raise InputError(f'{shown(notebook)}: otter stopped ({shown((told.stderr.strip().splitlines() or ["no message"])[-1])})')
+        why = (told.stderr.strip().splitlines() or ['no message'])[-1]
+        raise InputError(f'{shown(notebook)}: otter stopped ({shown(why)})')
     return json.loads(lines[-1])
 
 # %% ../../nbs/teaching/04_autograder.ipynb #4156a779
@@ -138,7 +140,8 @@ def prove_autograder(
             write_notebook(copy, make_edition(path, edition))
             got = run_autograder(autograder, copy)
             if got['score'] != points or got['possible'] != len(lesson.questions):
-                wrong.append(f'{lesson.name}: otter gives the {edition} edition {got["score"]:g} of {got["possible"]:g} points, expected {points}')
+                score = f'{got["score"]:g} of {got["possible"]:g} points, expected {points}'
+                wrong.append(f'{lesson.name}: otter gives the {edition} edition {score}')
     return wrong
 
 # %% ../../nbs/teaching/04_autograder.ipynb #a734cebe

@@ -136,7 +136,8 @@ def seal(
     packed = base64.b64encode(zlib.compress(source.encode(), 9)).decode()
     lines = [packed[i:i + 100] for i in range(0, len(packed), 100)]
     text = '\n    '.join(f"'{line}'" for line in lines)
-    return f'#| code-summary: The question of the exercise below\nfrom cytokit.teaching.editions import open_sealed\nopen_sealed(\n    {text})'
+    head = '#| code-summary: The question of the exercise below\nfrom cytokit.teaching.editions import open_sealed'
+    return f'{head}\nopen_sealed(\n    {text})'
 
 # %% ../../nbs/teaching/02_editions.ipynb #113817bc
 def open_sealed(
@@ -225,7 +226,8 @@ def written_in(
     "The questions that a cell writes; nothing of it is run."
     found = []
     for call, test in _question_calls(source):
-        given = dict(zip(('name', 'wants', 'hints', 'solution'), call.args)) | {word.arg: word.value for word in call.keywords}
+        given = dict(zip(('name', 'wants', 'hints', 'solution'), call.args))
+        given |= {word.arg: word.value for word in call.keywords}
         try: name, wants, solution = [ast.literal_eval(given[key]) for key in ('name', 'wants', 'solution')]
         except (KeyError, ValueError):
             raise InputError(f'{test.name}: write name, wants, hints and solution of @Question as plain text') from None
@@ -253,7 +255,8 @@ def instructor_notes(
     lines = [f'**Notes for the instructor: {question.name}**', '', f'The answer is {question.wants}.']
     if question.right: lines += ['', f'A right answer is told: {question.right}']
     if question.mistakes:
-        lines += ['', 'Wrong answers, each a typical mistake, are told:', '', *[f'- {text}' for text in question.mistakes]]
+        lines += ['', 'Wrong answers, each a typical mistake, are told:', '']
+        lines += [f'- {text}' for text in question.mistakes]
     return '\n'.join(lines)
 
 # %% ../../nbs/teaching/02_editions.ipynb #4213c6f7

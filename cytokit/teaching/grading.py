@@ -122,7 +122,7 @@ def lesson_given(
 
 # %% ../../nbs/teaching/03_grading.ipynb #172d028f
 def _checked(name, sources, variables):
-    "Run cells, and return the last check of a question in them. An error before the last cell is passed over, as in a notebook."
+    "Run cells, and return the last check of a question in them; an error before the last cell is passed over."
     CHECKED.clear()
     variables['answer'] = ...
     for source in sources[:-1]:
@@ -179,16 +179,17 @@ def attempt(
     return Attempt(right, text, new, changed=bool(checked.right and not right))
 
 # %% ../../nbs/teaching/03_grading.ipynb #d8d4e285
-_NEVER = ('os.fork', 'os.forkpty', 'os.posix_spawn', 'os.spawn', 'os.exec', 'os.system', 'os.startfile', 'os.kill', 'os.killpg',
-          'subprocess.Popen', 'pty.spawn', 'socket.connect', 'socket.bind', 'socket.getaddrinfo', 'socket.sendto')
-_CHANGES = ('os.remove', 'os.rename', 'os.mkdir', 'os.rmdir', 'os.link', 'os.symlink', 'os.truncate', 'os.chmod', 'os.chown',
-            'os.utime', 'shutil.rmtree', 'shutil.move')
+_NEVER = ('os.fork', 'os.forkpty', 'os.posix_spawn', 'os.spawn', 'os.exec', 'os.system', 'os.startfile', 'os.kill',
+          'os.killpg', 'subprocess.Popen', 'pty.spawn', 'socket.connect', 'socket.bind', 'socket.getaddrinfo',
+          'socket.sendto')
+_CHANGES = ('os.remove', 'os.rename', 'os.mkdir', 'os.rmdir', 'os.link', 'os.symlink', 'os.truncate', 'os.chmod',
+            'os.chown', 'os.utime', 'shutil.rmtree', 'shutil.move')
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 def keep_inside(
     folder, # Where files may be written
 ):
-    "From now on refuse, in this process, to write elsewhere, to start programs and to use the network. It cannot be undone."
+    "From now on refuse, in this process, to write elsewhere, to start programs and to use the network."
     home = os.path.realpath(folder)
     def inside(path):
         if isinstance(path, int): return True
@@ -252,7 +253,8 @@ def _in_the_copy(task, variables, limits, folder, pipe):
 def _is_result(result):
     "Whether a line from a copy of the process has the form of an `Attempt`."
     if not isinstance(result, dict) or set(result) != set(Attempt.__dataclass_fields__): return False
-    return result['right'] in (True, False, None) and isinstance(result['text'], str) and isinstance(result['missing'], str)
+    texts = isinstance(result['text'], str) and isinstance(result['missing'], str)
+    return result['right'] in (True, False, None) and texts
 
 # %% ../../nbs/teaching/03_grading.ipynb #89ce050d
 def _read_result(pipe, why):
@@ -275,8 +277,8 @@ def _children(pid='self'):
 # %% ../../nbs/teaching/03_grading.ipynb #9d0abee6
 def _end(pid):
     "End a copy of the process, all that it has started, and wait for it."
-    for end in (lambda: os.killpg(pid, signal.SIGKILL), lambda: os.kill(pid, signal.SIGKILL), lambda: os.waitpid(pid, 0)):
-        try: end()
+    for end, how in ((os.killpg, signal.SIGKILL), (os.kill, signal.SIGKILL), (os.waitpid, 0)):
+        try: end(pid, how)
         except OSError: pass
 
 # %% ../../nbs/teaching/03_grading.ipynb #66ddbe53
@@ -424,8 +426,8 @@ def run_job(
     results, faults = {}, []
     with tempfile.TemporaryDirectory(prefix='grading-', ignore_cleanup_errors=True) as folder:
         command = [sys.executable, '-c', 'from cytokit.teaching.grading import serve; serve()']
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
-                                  env=worker_environment(folder), start_new_session=True)
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        worker = subprocess.Popen(command, cwd=folder, env=worker_environment(folder), start_new_session=True, **pipes)
         limit = LESSON_SECONDS + len(job['tasks'])*job['limits']['seconds']/job['limits']['jobs']
         try:
             from threading import Timer
@@ -442,7 +444,9 @@ def run_job(
                     results[task] = Attempt(**line)
                     if seen: seen()
             error = worker.stderr.read().decode(errors='replace').strip().splitlines()
-            if worker.wait(): faults.append(f'its process ended early ({shown(error[-1] if error else worker.returncode, 120)})')
+            if worker.wait():
+                why = error[-1] if error else worker.returncode
+                faults.append(f'its process ended early ({shown(why, 120)})')
         except BrokenPipeError: faults.append('its process could not be started')
         finally:
             timer.cancel()
@@ -542,7 +546,8 @@ def find_notebooks(
     "The notebooks below a folder; hidden folders, such as the checkpoints of Jupyter, are left out."
     folder = Path(folder)
     if not folder.is_dir(): raise InputError(f'{shown(folder)}: no such folder')
-    found = sorted(path for path in folder.rglob('*.ipynb') if not any(part.startswith('.') for part in path.relative_to(folder).parts))
+    def hidden(path): return any(part.startswith('.') for part in path.relative_to(folder).parts)
+    found = sorted(path for path in folder.rglob('*.ipynb') if not hidden(path))
     if not found: raise InputError(f'{shown(folder)}: no notebook (.ipynb) in it')
     return found
 
@@ -573,12 +578,14 @@ def _read_paper(paper, lessons):
         language = str((nb['metadata'].get('kernelspec') or {}).get('language') or 'python')
         if language != 'python': raise InputError(f'written for the language {shown(language, 40)}, expected Python')
         paper.lesson = lesson_of(nb, paper.path, lessons)
-        if paper.lesson is None: raise InputError('no question of a lesson is left in it: emptied, or another notebook?')
+        if paper.lesson is None:
+            raise InputError('no question of a lesson is left in it: emptied, or another notebook?')
         paper.tasks = tasks_of(nb, paper.lesson)
         unknown = [name for name in questions_of(nb) if name not in paper.lesson.questions]
         if unknown: paper.problem = f'asks {shown(repr(unknown[0]), 60)}, which is no question of {paper.lesson.name}'
     except InputError as e: paper.problem = str(e).removeprefix(f'{shown(paper.path)}: ')
-    except (AttributeError, TypeError, RecursionError): paper.problem = 'its parts are broken; open it in Jupyter and save it again'
+    except (AttributeError, TypeError, RecursionError):
+        paper.problem = 'its parts are broken; open it in Jupyter and save it again'
     return paper
 
 # %% ../../nbs/teaching/03_grading.ipynb #a1a4b0c6
@@ -609,17 +616,20 @@ def mark_of(
     plain = [(task, result) for task, result in right if not task['changes']]
     if plain: return dict(result='right', tries=tries, new_numbers=plain[0][1].new_numbers, note='')
     if right or any(result.changed for _, result in judged):
-        return dict(result='look', tries=tries, new_numbers=None, note='right only with variables that the student has changed')
+        note = 'right only with variables that the student has changed'
+        return dict(result='look', tries=tries, new_numbers=None, note=note)
     note = judged[-1][1].text
     if any(task['right'] for task, _ in judged):
-        return dict(result='look', tries=tries, new_numbers=None, note=f'the saved notebook says right, the check here: {note}')
+        note = f'the saved notebook says right, the check here: {note}'
+        return dict(result='look', tries=tries, new_numbers=None, note=note)
     return dict(result='wrong', tries=tries, new_numbers=None, note=note)
 
 # %% ../../nbs/teaching/03_grading.ipynb #7a8e7d9e
 def _rows(paper, results):
     "The rows of the table for one notebook."
     first = dict(student=paper.student, lesson=paper.lesson.name if paper.lesson else '', file=shown(paper.path))
-    if paper.lesson is None: return [dict(first, question='', result='', tries=None, new_numbers=None, note=paper.problem)]
+    if paper.lesson is None:
+        return [dict(first, question='', result='', tries=None, new_numbers=None, note=paper.problem)]
     rows = []
     for name in paper.lesson.questions:
         attempts = [(task, results.get(task['id'], Attempt(False, 'it could not be run: the lesson stopped before it')))
@@ -640,7 +650,8 @@ class Grades:
         for lesson, rows in self.table[self.table['question'] != ''].groupby('lesson'):
             tries = [f' {n:.0f}' if n == n and n is not None else '' for n in rows['tries']]
             cells = rows.assign(cell=[signs[result] + n for result, n in zip(rows['result'], tries)])
-            wide = cells.pivot(index='student', columns='question', values='cell')[list(dict.fromkeys(rows['question']))]
+            order = list(dict.fromkeys(rows['question']))
+            wide = cells.pivot(index='student', columns='question', values='cell')[order]
             right = rows.assign(right=rows['result'] == 'right').groupby('student')['right'].sum()
             parts[lesson] = wide.assign(right=[f'{right[name]} of {wide.shape[1]}' for name in wide.index])
         return parts
@@ -651,7 +662,8 @@ class Grades:
             wide.index = [shown(name, 40) for name in wide.index]
             wide.columns.name = None
             lines += [lesson, wide.to_string(), '']
-        lines.append('✓ right, ✗ wrong, – not answered, ? look at it yourself; the number says after how many tries, where the notebook knows')
+        lines.append('✓ right, ✗ wrong, – not answered, ? look at it yourself; '
+                     'the number says after how many tries, where the notebook knows')
         return '\n'.join(lines)
 
 # %% ../../nbs/teaching/03_grading.ipynb #0c2dafb2

@@ -121,7 +121,8 @@ def new_lesson(
 )->Path: # The notebook
     "Begin a lesson of your own."
     if not re.fullmatch(r'[A-Za-z]\w{0,60}', str(name), re.ASCII):
-        raise InputError(f'a lesson is called by letters, digits and underscores, such as thresholds; got {shown(name, 60)}')
+        wanted = 'letters, digits and underscores, such as thresholds'
+        raise InputError(f'a lesson is called by {wanted}; got {shown(name, 60)}')
     path = Path(folder)/f'{name}.ipynb'
     if path.exists(): raise InputError(f'{shown(path)}: is there already; choose another name, or delete it')
     check_writable(path)
