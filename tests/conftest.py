@@ -11,7 +11,7 @@ def no_log(monkeypatch):
     from cytokit import core
     monkeypatch.setattr(core, '_last_line', math.inf)
 
-LONG = ['test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel', 'test_editions']  # files that train, longest first
+LONG = ['test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel', 'test_editions']  # longest first
 
 def pytest_collection_modifyitems(items):
     "The long ones first, so that at the end no process waits for another; and what `make quick` leaves out is marked."
