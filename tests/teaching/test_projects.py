@@ -122,21 +122,22 @@ def test_git_shows_readable_differences(made, tmp_path):
 
 
 def test_nbdime_merges_two_changes(made, tmp_path):
-    "Two people change two cells of a notebook."
+    "Two people run a notebook, which conflicts as text, and change two cells of it."
     folder = shutil.copytree(made[0], tmp_path/'copy')
     git(folder, 'add', '.')
     git(folder, 'commit', '-q', '-m', 'Start the project')
     main = git(folder, 'branch', '--show-current').strip()
-    def change(place, text):
+    def change(place, text, run):
         path = folder/'1_data.ipynb'
         notebook = json.loads(path.read_text(encoding='utf-8'))
         notebook['cells'][place]['source'] = [text]
+        notebook['cells'][1]['execution_count'] = run
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding='utf-8')
         git(folder, 'commit', '-q', '-a', '-m', text)
     git(folder, 'checkout', '-q', '-b', 'other')
-    change(0, '# Theirs')
+    change(0, '# Theirs', 3)
     git(folder, 'checkout', '-q', main)
-    change(-1, 'Mine')
+    change(-1, 'Mine', 4)
     git(folder, 'merge', '-q', '--no-edit', 'other')
     cells = json.loads((folder/'1_data.ipynb').read_text(encoding='utf-8'))['cells']
     assert (''.join(cells[0]['source']), ''.join(cells[-1]['source'])) == ('# Theirs', 'Mine')
@@ -177,7 +178,7 @@ def test_what_is_there_is_never_overwritten(tmp_path):
     refused(new(tmp_path, 'link'), 'link')
 
 
-@pytest.mark.parametrize('name', ['a/b', '../up', 'say "hi"', '{{ 7*7 }}', 'two\nlines', '', ' ', 'x'*200, '-rf', '🧠'])
+@pytest.mark.parametrize('name', ['../up', 'say "hi"', '{{ 7*7 }}', 'two\nlines', '', '-rf'])
 def test_strange_names_are_refused(name, tmp_path):
     refused(new(tmp_path, 'cells', f'--name={name}'), 'name')
     assert list(tmp_path.iterdir()) == []
