@@ -105,6 +105,12 @@ def test_notebooks_run_one_after_the_other(made, tmp_path):
     assert 'validation images are wrong' in told and 'still closed' in told
     assert len(list((folder/'runs').glob('*/result.json'))) == 2
     assert git(folder, 'status', '--porcelain', '--ignored').count('!!') >= 2, 'data and runs are not for git'
+    settings = (folder/'settings.toml').read_text(encoding='utf-8').replace('open_test = false', 'open_test = true')
+    (folder/'settings.toml').write_text(settings, encoding='utf-8')
+    done = process([*command[:-1], '3_errors.ipynb'], folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = (folder/'3_errors.ipynb').read_text(encoding='utf-8')
+    assert 'Test: auc' in told and '48 images' in told
 
 
 def test_git_shows_readable_differences(made, tmp_path):
