@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/cli.html.md"""
 __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'GroupColumn', 'Plan', 'Masks', 'SegmentRun', 'main',
            'entry', 'sample', 'train', 'compare', 'predict', 'resume', 'rerun', 'fetch', 'lr', 'check', 'machine',
            'cache', 'segment_train', 'segment_predict', 'segment_evaluate', 'segment_view', 'lessons', 'grade',
-           'new_lesson', 'course']
+           'new_lesson', 'course', 'new_project']
 
 # %% ../nbs/90_cli.ipynb #6e1cedfe
 import contextlib, errno, inspect, re, shlex, sys, time
@@ -637,3 +637,17 @@ def course(
     wrong = build_course(folder, lesson, otter)
     for line in wrong: print(line)
     if wrong: raise typer.Exit(1)
+
+# %% ../nbs/90_cli.ipynb #9f726319
+@_new.command('project')
+def new_project(
+    folder:Annotated[Path, typer.Argument(metavar='DIR', help='Folder to make; new or empty.')],
+    name:_declare(Optional[str], '--name', 'Name of the project; default: that of the folder.') = None,
+    question:_declare(Optional[str], '--question', 'What the project wants to know, in one line.') = None,
+    metric:_declare(str, '--metric', 'What decides: balanced_accuracy, auc, macro_f1 or accuracy.') = 'balanced_accuracy',
+):
+    "Make the folder of a project: card, settings, notebooks, tests, diary, git."
+    from cytokit.teaching import projects
+    given = {} if question is None else dict(question=question)
+    print(f'{projects.new_project(folder, name, metric=metric, **given)}.')
+    print(f'The project is in {shown(folder)}. Read README.md there, then: jupyter lab {shown(folder)}')

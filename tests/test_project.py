@@ -361,9 +361,22 @@ def test_wheel_works_without_nbdev(wheel, tmp_path):
     assert any(n.startswith('cytokit/weights/') and n.endswith('.safetensors') for n in names)
     assert {'cytokit/__init__.pyi', 'cytokit/py.typed'} <= set(names)
     assert not any(n.startswith(('nbs', 'tests')) for n in names)
+    template = ROOT/'cytokit/teaching/project_template'
+    files = {str(p.relative_to(ROOT)) for p in template.rglob('*') if p.is_file() and '__pycache__' not in p.parts}
+    assert len(files) > 12 and {n for n in names if '/project_template/' in n} == files
     subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)],
                    check=True)
     r = python('import sys\nfor m in ("nbdev", "jupytext", "nbconvert", "pytest", "execnb"): sys.modules[m] = None\n'
                'import cytokit, cytokit.evaluation.compare, cytokit.cli, cytokit.teaching.widgets, cytokit.teaching.exercises\n'
                'from cytokit import check, compare, segment\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))
     assert r.returncode == 0 and r.stdout.startswith(str(tmp_path)), r.stderr
+
+def test_wheel_makes_a_project(wheel, tmp_path):
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path/'site'), str(wheel)],
+                   check=True)
+    code = f'import sys, cytokit.cli\nsys.exit(cytokit.cli.main(["new", "project", {str(tmp_path/"cells")!r}]))'
+    r = python(code, PYTHONPATH=str(tmp_path/'site'))
+    assert (r.returncode, r.stderr) == (0, '')
+    own = subprocess.run([sys.executable, '-m', 'pytest', '-q'], cwd=tmp_path/'cells', capture_output=True, text=True,
+                         env={**os.environ, 'PYTHONPATH': str(tmp_path/'site')})
+    assert own.returncode == 0, own.stdout[-2000:]
