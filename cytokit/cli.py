@@ -11,12 +11,12 @@ __all__ = ['app', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Group
            'new_lesson', 'course', 'new_project']
 
 # %% ../nbs/90_cli.ipynb #6e1cedfe
-import contextlib, errno, inspect, re, shlex, sys, time
+import contextlib, errno, shlex, sys, time
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .core import InputError, check_writable, set_quiet, shown, write_json
-from .parameters import Declared, read_parameters
+from .parameters import options_of, read_parameters, read_setting, values_of, with_options
 
 # %% ../nbs/90_cli.ipynb #7f1e3ed4
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, rich_markup_mode=None,
@@ -94,18 +94,6 @@ def entry():
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
     sys.exit(main())
 
-# %% ../nbs/90_cli.ipynb #4de9ba3a
-def _setting(text):
-    name, sep, value = text.partition('=')
-    if not (sep and name.isidentifier()):
-        raise InputError(f'--set {shown(text)}: give it as name=value, such as --set blur=2')
-    words = {'true': True, 'false': False, 'none': None}
-    if value.lower() in words: return name, words[value.lower()]
-    for kind in (int, float):
-        try: return name, kind(value)
-        except ValueError: pass
-    return name, value
-
 # %% ../nbs/90_cli.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
 
@@ -125,70 +113,22 @@ def sample(
 ):
     "Make synthetic images in class folders, with a table."
     from cytokit.data.synthetic import write_sample
-    config = dict(map(_setting, settings or []))
+    config = dict(map(read_setting, settings or []))
     wrong = [k for k in config if k in _not_settings]
     if wrong:
         raise InputError(f'--set {wrong[0]}: no setting of this kind; give it as {_not_settings[wrong[0]]}')
     given = config | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
     print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **given))}')
 
-# %% ../nbs/90_cli.ipynb #7d50ec0d
-def _help(text):
-    "A comment of a parameter as the help of an option."
-    text = re.sub(r'; None: ', '; default: ', text)
-    return re.sub(r'`([a-z]\w*)`', lambda found: f'--{found[1].replace("_", "-")}', text)
-
-# %% ../nbs/90_cli.ipynb #16edffbf
-_KINDS = dict(str=str, int=int, float=float, bool=bool, Path=Path)
-
-def _option(
-    declared:Declared, # Name, type, default and comment
-    flag:str='', # Of the command; empty: the name
-)->inspect.Parameter: # For the signature of a verb
-    "An option of the command for a parameter in Python."
-    name, _, optional = declared.kind.partition('|')
-    kind = Optional[_KINDS[name]] if optional else _KINDS[name]
-    flag = flag or '--' + declared.name.replace('_', '-')
-    if declared.default is True: flag = f'{flag}/--no-{flag.lstrip("-")}'
-    annotation = Annotated[kind, typer.Option(flag, help=_help(declared.help))]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(declared.name, keyword, default=declared.default, annotation=annotation)
-
 # %% ../nbs/90_cli.ipynb #d91a2a0a
-def _group(module, name, only='', flags=None, **defaults):
-    "Options for the fields of a dataclass, or for parameters of a function; `defaults` are those of the command."
-    found = read_parameters(module, name)
-    options = {}
-    for key in only.split() or found:
-        option = _option(found[key], (flags or {}).get(key, ''))
-        options[key] = option.replace(default=defaults.get(key, option.default))
-    return options
-
 _COMMAND_DEFAULTS = dict(epochs=15, batch_size=16)
 _WEIGHTS = dict(mean='--weights-mean', std='--weights-std')
-_NETWORK = _group('training.fit', 'Settings', flags=_WEIGHTS, **_COMMAND_DEFAULTS)
-_PREPROCESSING = _group('data.preprocess', 'Preprocessing', 'size norm low high resize_mode channels')
-_VALID = _group('training.fit', 'train', 'valid')
-_COMPARISON = _group('evaluation.compare', 'compare', 'seeds folds as_rgb8 metric valid')
-_SEGMENTER = _group('segmentation.fit', 'SegmentSettings', flags=dict(target='--learn'))
-_SEGMENTATION = _group('segmentation.pipeline', 'segment', 'kind valid')
-
-# %% ../nbs/90_cli.ipynb #2cf799ed
-def _with(*groups):
-    "Decorator of a verb: its `**config` stands for the options of these groups."
-    def decorate(verb):
-        own = inspect.signature(verb)
-        kept = [p for p in own.parameters.values() if p.kind != p.VAR_KEYWORD]
-        added = [option for group in groups for option in group.values()]
-        verb.__signature__ = own.replace(parameters=[*kept, *added])
-        verb.__annotations__ |= {option.name: option.annotation for option in added}
-        return verb
-    return decorate
-
-# %% ../nbs/90_cli.ipynb #00c093bc
-def _part(config, group):
-    "The values in `config` that belong to a group."
-    return {name: value for name, value in config.items() if name in group}
+_NETWORK = options_of('training.fit', 'Settings', flags=_WEIGHTS, **_COMMAND_DEFAULTS)
+_PREPROCESSING = options_of('data.preprocess', 'Preprocessing', 'size norm low high resize_mode channels')
+_VALID = options_of('training.fit', 'train', 'valid')
+_COMPARISON = options_of('evaluation.compare', 'compare', 'seeds folds as_rgb8 metric valid')
+_SEGMENTER = options_of('segmentation.fit', 'SegmentSettings', flags=dict(target='--learn'))
+_SEGMENTATION = options_of('segmentation.pipeline', 'segment', 'kind valid')
 
 # %% ../nbs/90_cli.ipynb #400b3fac
 def _declare(kind, flag, help):
@@ -222,7 +162,7 @@ def _table(source, image, target, group, plan=None):
 def _preprocessing(config):
     "The preprocessing that the options describe."
     from cytokit.data.preprocess import Preprocessing
-    return Preprocessing(**_part(config, _PREPROCESSING))
+    return Preprocessing(**values_of(config, _PREPROCESSING))
 
 # %% ../nbs/90_cli.ipynb #2bf342ee
 def _show(result, json):
@@ -264,14 +204,14 @@ def _tell(result):
 
 # %% ../nbs/90_cli.ipynb #79a19c0e
 @app.command()
-@_with(_PREPROCESSING, _VALID, _NETWORK)
+@with_options(_PREPROCESSING, _VALID, _NETWORK)
 def train(source:Source, out:Out = None, json:Json = None,
           image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None, **config):
     "Train one model on a folder of images."
     check_writable(json)
     from cytokit.training import fit as training
     table = _table(source, image, target, group, plan)
-    run = training.train(table, out=out, preprocessing=_preprocessing(config), **_part(config, _VALID | _NETWORK))
+    run = training.train(table, out=out, preprocessing=_preprocessing(config), **values_of(config, _VALID | _NETWORK))
     _show(run, json)
 
 # %% ../nbs/90_cli.ipynb #e95ca9ae
@@ -285,7 +225,7 @@ def _shares(text):
 _METHODS = ','.join(read_parameters('evaluation.compare', 'compare')['methods'].default)
 
 @app.command()
-@_with(_PREPROCESSING, _COMPARISON, {name: option for name, option in _NETWORK.items() if name != 'method'})
+@with_options(_PREPROCESSING, _COMPARISON, {name: option for name, option in _NETWORK.items() if name != 'method'})
 def compare(
     source:Source,
     methods:_declare(str, '--methods', 'Comma-separated.') = _METHODS,
@@ -300,7 +240,7 @@ def compare(
     names = [name.strip() for name in methods.split(',') if name.strip()]
     table = _table(source, image, target, group, plan)
     result = comparison.compare(table, names, out, _preprocessing(config), fractions=shares,
-                                **_part(config, _COMPARISON | _NETWORK))
+                                **values_of(config, _COMPARISON | _NETWORK))
     _show(result, json)
 
 # %% ../nbs/90_cli.ipynb #9670b2f0
@@ -367,7 +307,7 @@ def fetch(name:Annotated[Optional[str], typer.Argument(help='Name in the catalog
 _NOT_FOR_RATE = ('lr', 'seconds', 'patience', 'compiled')  # these change the training, and not which rate is found
 
 @app.command()
-@_with(_PREPROCESSING, _VALID, {name: option for name, option in _NETWORK.items() if name not in _NOT_FOR_RATE})
+@with_options(_PREPROCESSING, _VALID, {name: option for name, option in _NETWORK.items() if name not in _NOT_FOR_RATE})
 def lr(
     source:Source, figure:_declare(Optional[Path], '--figure', 'Write the curve to this PNG file.') = None,
     image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None, **config,
@@ -378,7 +318,7 @@ def lr(
     matplotlib.use('Agg')
     from cytokit.training import fit as training
     table = _table(source, image, target, group, plan)
-    rate = training.find_rate(table, preprocessing=_preprocessing(config), **_part(config, _VALID | _NETWORK))
+    rate = training.find_rate(table, preprocessing=_preprocessing(config), **values_of(config, _VALID | _NETWORK))
     print(rate)
     if figure: rate.plot().savefig(figure, dpi=110)
     if rate.found.lr is None: raise typer.Exit(1)
@@ -478,7 +418,7 @@ SegmentRun = Annotated[Path, typer.Argument(metavar='RUN', help='Run folder of `
 _PLANES = {name: _PREPROCESSING[name] for name in ('norm', 'low', 'high', 'channels')}  # images keep their size
 
 @_segment.command('train')
-@_with(_SEGMENTATION, _SEGMENTER, _PLANES)
+@with_options(_SEGMENTATION, _SEGMENTER, _PLANES)
 def segment_train(
     source:Annotated[Path, typer.Argument(metavar='PATH', help=(
         'Folder with images/ and masks/, a folder of images (with --masks), a CSV with columns image, target[, '
@@ -495,7 +435,7 @@ def segment_train(
         from cytokit.data.datasets import apply_plan
         table = apply_plan(table, plan)
     run = pipeline.segment(table, out=out, preprocessing=_preprocessing(config), begun=begun,
-                           **_part(config, _SEGMENTATION | _SEGMENTER))
+                           **values_of(config, _SEGMENTATION | _SEGMENTER))
     if config['kind']: print(f'Masks of kind {run.kind}, as given with --kind.')
     else: print(f'Masks of kind {run.kind}: {run.config["why"]}. --kind says otherwise.')
     if len(run.parts): print(scoring.parts_text(run.result['parts']))
