@@ -390,7 +390,7 @@ def _named(v, coloured): return f'#{v:06x}' if coloured else v
 
 # %% ../../nbs/data/05_annotations.ipynb #5c488737
 def mask_kind(
-    rows:pd.DataFrame, # A row a mask, with share (of pixels that are not background), ids and pieces, as `cytokit.quality.masks.measure_mask` gives
+    rows:pd.DataFrame, # A row a mask, with share (of pixels that are not background), ids and pieces, as `cytokit.quality.contours.measure_mask` gives
 )->str: # 'binary', 'classes' or 'instances'
     "What kind of masks most of a set are."
     d = rows[rows.share > 0]
