@@ -184,7 +184,7 @@ def option_help(
 _KINDS = dict(str=str, int=int, float=float, bool=bool, Path=Path)
 
 def option_of(
-    declared:Declared, # Name, type, default and comment
+    declared:'Declared', # Name, type, default and comment
     flag:str='', # Of the command; empty: the name
 )->inspect.Parameter: # For the signature of a verb
     "An option of the command for a parameter in Python."

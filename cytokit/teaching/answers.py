@@ -50,7 +50,7 @@ def _changed_by(node):
 # %% ../../nbs/teaching/03_answers.ipynb #f5e3c6db
 def names_of(
     source:str, # Of a cell of code
-)->Names:
+)->'Names':
     "Names that a cell reads, makes and changes; nothing where Python cannot read the cell."
     found, tree = Names(), parsed(source)
     for statement in getattr(tree, 'body', []):
@@ -156,7 +156,7 @@ def attempt(
     name:str, # Of the question
     sources:list, # Cells, the last with the check
     variables:dict, # Those of the lesson; they may be changed
-)->Attempt:
+)->'Attempt':
     "Run an answer and judge it, on what the lesson gives and not on what the student passes."
     if name not in QUESTIONS: return Attempt(False, judge(name, 0)[1])
     question, before = QUESTIONS[name], dict(variables)
@@ -412,7 +412,7 @@ LESSON_SECONDS = 900 # A lesson that runs longer is stopped
 
 def run_job(
     job:dict, # As `work` takes it
-    seen=None, # Called with each result
+    seen:object|None=None, # Called with each result
 )->tuple: # Results by the id of their task; faults of the lesson
     "Do a job in a process of its own, and clear up behind it."
     results, faults = {}, []

@@ -213,7 +213,7 @@ def _mistakes(tree):
 # %% ../../nbs/teaching/02_editions.ipynb #aefe1350
 def of_course(
     question, # A `Question`
-)->Asked:
+)->'Asked':
     "What a question of the course says about itself."
     try: tree = ast.parse(inspect.cleandoc('\n' + inspect.getsource(question.test)))
     except (OSError, TypeError, SyntaxError): tree = ast.parse('')
@@ -249,7 +249,7 @@ def known_questions(
 
 # %% ../../nbs/teaching/02_editions.ipynb #ac726a15
 def instructor_notes(
-    question:Asked,
+    question:'Asked',
 )->str: # Markdown
     "What an instructor wants to know about a question."
     lines = [f'**Notes for the instructor: {question.name}**', '', f'The answer is {question.wants}.']
@@ -267,7 +267,7 @@ def _is_dots(node):
 # %% ../../nbs/teaching/02_editions.ipynb #f10c1c77
 def solved(
     source:str, # Of a cell with `answer = ...` and a check
-    question:Asked, # Which it asks
+    question:'Asked', # Which it asks
 )->str:
     "The cell with the solution of its question in place of the dots."
     lines = source.splitlines()

@@ -43,7 +43,7 @@ def lesson_of(
     nb:dict, # A student's notebook
     path, # Its file
     lessons:list, # Of `Lesson`
-)->Lesson|None:
+)->'Lesson|None':
     "The lesson that a notebook is a copy of."
     signed = nb['metadata'].get('cytokit')
     name = signed.get('lesson') if isinstance(signed, dict) else None
@@ -81,7 +81,7 @@ def _changed_lesson_cells(nb, own):
 # %% ../../nbs/teaching/04_grading.ipynb #3bca9695
 def tasks_of(
     nb:dict, # A student's notebook
-    lesson:Lesson,
+    lesson:'Lesson',
 )->list: # A dict for each answer: `question`, `sources`, `own`, `right` and `tries` as saved, and `changes`
     "The answers that a notebook gives, copies included."
     handed_out = {**lesson.nb, 'cells': lesson.nb['cells'] + student_edition(lesson.nb)['cells']}
@@ -132,7 +132,7 @@ class Paper:
     "A notebook of a class."
     path: Path
     student: str
-    lesson: Lesson|None = None
+    lesson: 'Lesson|None' = None
     tasks: list = field(default_factory=list)
     problem: str = '' # Why it cannot be graded
 
@@ -256,7 +256,7 @@ def grade(
     timeout:float=10, # Longest time for an answer, in seconds
     memory:int=1024, # Most memory for an answer, in MB
     jobs:int|None=None, # Answers at a time; None: the number of cores
-)->Grades:
+)->'Grades':
     "Mark the notebooks of a class. Each lesson is run once, and each answer in a process of its own, with limits."
     check_number('timeout', timeout, .1, 3600)
     check_number('memory', memory, 16, 2**20)
