@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from scipy import ndimage
-from cytokit.quality.masks import check_masks, mask_pairs, measure_mask, read_mask
+from cytokit.quality.contours import measure_mask
+from cytokit.quality.masks import check_masks, mask_pairs, read_mask
 from cytokit.core import InputError
 from cytokit.data.synthetic import make_cells
 
