@@ -201,7 +201,8 @@ Json = _declare(Optional[Path], '--json', 'Write the figures to this file.')
 ImageColumn = _declare(Optional[str], '--image', 'Column of the CSV that holds the image.')
 TargetColumn = _declare(Optional[str], '--target', 'Column of the CSV that holds the class.')
 GroupColumn = _declare(Optional[str], '--group', (
-    'Column of the CSV that holds the group (patient, plate); of a folder, a regular expression that finds it in the path.'))
+    'Column of the CSV that holds the group (patient, plate); of a folder, a regular expression that finds it in the '
+    'path.'))
 Plan = _declare(Optional[Path], '--plan', 'A plan as `cytokit check --plan` writes it: what to drop, relabel or move.')
 Masks = _declare(Optional[Path], '--masks', (
     'Folder of masks, outlines (ROI, GeoJSON), or a COCO .json, paired with the images by name.'))

@@ -35,8 +35,10 @@ def _check(fault, severities, where):
     if fault in _ONLY_TRAIN and where != 'train':
         raise InputError(f"{fault} is a fault of the training images; use where='train'")
     f, most = FAULTS[fault], 1. if fault in _SHARED else FAULTS[fault].most
-    severities = np.linspace(0, 1 if fault in _SHARED else min(most, 2*f.severity), 8) if severities is None else np.atleast_1d(severities)
-    if severities.dtype.kind not in 'iuf' or severities.ndim != 1 or not ((severities >= 0) & (severities <= most)).all():
+    if severities is None: severities = np.linspace(0, 1 if fault in _SHARED else min(most, 2*f.severity), 8)
+    severities = np.atleast_1d(severities)
+    numbers = severities.dtype.kind in 'iuf' and severities.ndim == 1
+    if not numbers or not ((severities >= 0) & (severities <= most)).all():
         raise InputError(f'severities of {fault} must be numbers from 0 to {most:g} ({_unit(fault)}), got '
                          f'{shown(severities)}')
     return sorted({0., *map(float, severities)})
@@ -74,7 +76,7 @@ class SeverityCurve:
     "Score against severity."
     fault:str # A name in `FAULTS`
     where:str # Which images were corrupted: 'train', 'valid' or 'both'
-    table:pd.DataFrame # A row a severity: severity, score (balanced accuracy on the validation images, mean of the seeds), low, high (95 % interval), seconds
+    table:pd.DataFrame # A row a severity: severity, score (balanced accuracy, mean of the seeds), low, high, seconds
     n_classes:int # Chance is 1/n_classes
     seeds:int # Trainings a severity
     note:str='' # What limits the trust in the intervals
@@ -101,17 +103,19 @@ class SeverityCurve:
 def severity_curve(
     source, # 'cells', 'mri' or 'textures' for a set of `write_sample`; or a folder of class folders, a CSV, a table
     fault:str, # A name in `FAULTS` that is not a fault of files
-    severities:list|np.ndarray|None=None, # Numbers in the fault's unit; of copies, leaks and labels shares. None: 8 from 0 to twice the usual severity, of shares to 1. 0 is always added
+    severities:list|np.ndarray|None=None, # Numbers in the fault's unit or shares; None: 8, up to twice the usual
     where:str='train', # Corrupt the 'train' images, the 'valid' ones, or 'both'
     seeds:int=2, # Trainings a severity
     epochs:int=6, # Passes over the training images
-    preprocessing:Preprocessing|None=None, # How an image is read; None: 64 pixels, percentiles, which heal part of what light and contrast suffer
+    preprocessing:Preprocessing|None=None, # How an image is read; None: 64 pixels, percentiles
     n:int=240, # Images of a sample
     seed:int=0, # Of the sample, the split, the damage and the first network
     lr:float=3e-3, # Highest learning rate, the same at all severities
     **sample, # Settings of a sample: see `write_sample`
 )->'SeverityCurve':
-    "Train a small network at each severity and score it. Half of the groups validate, where there is no split. The severity acts at the image's own size, before the preprocessing."
+    """Train a small network at each severity and score it. Half of the groups validate, where there is no split. The
+    fault acts at the image's own size, before the preprocessing; percentiles hide part of what light and contrast
+    suffer. Severities of copies, leaks and labels are shares, by default up to 1; 0 is always added."""
     severities = _check(fault, severities, where)
     check_whole('seeds', seeds, 1)
     if isinstance(source, str) and source in ('cells', 'mri', 'textures'):

@@ -1,4 +1,4 @@
-"""From the scores of a few seeds on a few patients to a mean with a 95 % confidence interval, and to a sentence that claims no more than the interval allows.
+"""From scores of a few seeds on a few patients to a mean with a 95 % confidence interval and a sentence that says it.
 
 Docs: https://cytokit.github.io/cytokit/metrics/intervals.html.md"""
 

@@ -1,4 +1,4 @@
-"""What two label images have in common: Dice and IoU of pixels, objects matched and counted, with an interval over images.
+"""What two label images have in common: Dice and IoU of pixels, objects matched and counted, with intervals.
 
 Docs: https://cytokit.github.io/cytokit/metrics/segmentation.html.md"""
 

@@ -1,4 +1,4 @@
-"""One call from a folder, a table or pairs with masks to a list of faults, a page with images, and a plan of what to do.
+"""One call from a folder, a table or pairs with masks to a list of faults, a page with images, and a plan.
 
 Docs: https://cytokit.github.io/cytokit/quality/check.html.md"""
 

@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, images that could be either, files unlike all others of their class, and where annotators disagree.
+"""Labels that are probably wrong, images that could be either, outliers of their class, and where annotators disagree.
 
 Docs: https://cytokit.github.io/cytokit/quality/labels.html.md"""
 
@@ -49,7 +49,8 @@ def _components(x, n, scale):
     "The first principal components of (N, d), at most `n`."
     from sklearn.decomposition import PCA
     x = (x - x.mean(0))/(x.std(0) + 1e-6)
-    return PCA(min(n, len(x) - 1, x.shape[1]), random_state=0).fit_transform(x)*scale if len(x) > 2 else np.zeros((len(x), 0))
+    if len(x) <= 2: return np.zeros((len(x), 0))
+    return PCA(min(n, len(x) - 1, x.shape[1]), random_state=0).fit_transform(x)*scale
 
 # %% ../../nbs/quality/06_labels.ipynb #c53c1394
 def quick_features(
@@ -70,8 +71,9 @@ def quick_features(
 def quick_probabilities(
     table:pd.DataFrame, # Of `read_table`, task 'class'
     rows:pd.DataFrame, # Of `measure_all`, an image each
-)->tuple[np.ndarray, list[str]]: # (N, K) in the order of the table, rows of NaN for classes with fewer than 2 groups or images; the names of the K classes
-    "Out-of-fold probabilities from measured rows alone: mean of logistic regression and 15 nearest neighbours."
+)->tuple[np.ndarray, list[str]]: # (N, K) in the order of the table; the names of the K classes
+    """Out-of-fold probabilities from measured rows alone: mean of logistic regression and 15 nearest neighbours. Rows of
+    classes with fewer than 2 groups or images are NaN."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     t = join_rows(table, rows)
@@ -135,8 +137,10 @@ def _ambiguous(files, y, p, names):
     n = np.arange(len(y))
     a, b = p[n, o[:, 0]], p[n, o[:, 1]]
     for i in np.flatnonzero((a - b < .1) & (a + b > .9)):
-        yield finding(files[i], 'label_ambiguous',
-                      f'{shown(names[o[i, 0]])!r} ({a[i]:.0%}) and {shown(names[o[i, 1]])!r} ({b[i]:.0%}) are as likely', a[i] - b[i], .1, group=names[o[i, 0 if o[i, 0] != y[i] else 1]])
+        first, second = o[i, :2]
+        what = f'{shown(names[first])!r} ({a[i]:.0%}) and {shown(names[second])!r} ({b[i]:.0%}) are as likely'
+        other = first if first != y[i] else second
+        yield finding(files[i], 'label_ambiguous', what, a[i] - b[i], .1, group=names[other])
 
 # %% ../../nbs/quality/06_labels.ipynb #c5798a7a
 def label_findings(
@@ -198,23 +202,40 @@ def _fleiss(counts):
     e = ((counts.sum(0)/counts.sum())**2).sum()
     return float((((counts**2).sum(1) - n)/(n*(n - 1))).mean() - e)/(1 - e) if e < 1 else np.nan
 
+# %% ../../nbs/quality/06_labels.ipynb #b08c3eed
+def _count_votes(l, names):
+    "(N, K) how many annotators chose each class, a row a file."
+    if not len(l) or not names: return np.zeros((0, 1))
+    return np.stack([[(row.map(str)[row.notna()] == c).sum() for c in names] for _, row in l.iterrows()])
+
+# %% ../../nbs/quality/06_labels.ipynb #d79e5469
+def _kappa(a, b):
+    "Cohen's kappa of two annotators on the files that both labelled."
+    both = a.notna() & b.notna()
+    return cohen_kappa(a[both].map(str), b[both].map(str))
+
+# %% ../../nbs/quality/06_labels.ipynb #7178a596
+def _disputed(file, names, counts):
+    "The finding about a file on which annotators differ: the votes, most first."
+    order = [k for k in np.argsort(-counts, kind='stable') if counts[k]]
+    votes = ', '.join(f'{shown(names[k])!r} ({counts[k]})' for k in order)
+    share = counts.max()/counts.sum()
+    return finding(file, 'label_disputed', f'annotators say {votes}', share, 1, group=names[counts.argmax()])
+
 # %% ../../nbs/quality/06_labels.ipynb #b658ccd1
 def annotator_agreement(
     labels:pd.DataFrame, # A row a file (index), a column an annotator, NaN or '' where one did not label
-)->dict: # `alpha`, `fleiss` (NaN when labels are missing), `cohen` (annotators × annotators), `votes` (share of the majority, a file each), `findings` (files in dispute)
-    "How far annotators agree, and on which files they do not."
+)->dict: # With the keys alpha, fleiss, cohen, votes and findings
+    """How far annotators agree, and on which files they do not: `alpha`, `fleiss` (NaN when labels are missing), `cohen`
+    (annotators × annotators), `votes` (share of the majority, a file each), `findings` (files in dispute)."""
     if labels.shape[1] < 2:
         raise InputError(f'labels must have a column for each of at least two annotators, it has {labels.shape[1]}')
     l = labels.astype(object).where(labels.notna() & (labels != ''))
     names = sorted({str(v) for v in l.stack()})
-    counts = np.stack([[(row.map(str)[row.notna()] == c).sum() for c in names] for _, row in l.iterrows()]) if len(l) and names else np.zeros((0, 1))
-    both = lambda a, b: (l[a].notna() & l[b].notna())
-    cohen = pd.DataFrame({b: {a: cohen_kappa(l[a][both(a, b)].map(str), l[b][both(a, b)].map(str)) for a in l}
-                          for b in l})
+    counts = _count_votes(l, names)
+    cohen = pd.DataFrame({b: {a: _kappa(l[a], l[b]) for a in l} for b in l})
     n, top = counts.sum(1), counts.max(1, initial=0)
-    found = [finding(l.index[i], 'label_disputed',
-                     'annotators say ' + ', '.join(f'{shown(names[k])!r} ({counts[i, k]})' for k in np.argsort(-counts[i], kind='stable') if counts[i, k]), top[i]/n[i], 1, group=names[counts[i].argmax()])
-             for i in np.flatnonzero((n > 1) & (top < n))]
+    found = [_disputed(l.index[i], names, counts[i]) for i in np.flatnonzero((n > 1) & (top < n))]
     return dict(alpha=_alpha(counts), fleiss=_fleiss(counts), cohen=cohen,
                 votes=pd.Series(np.where(n > 0, top/np.maximum(n, 1), np.nan), l.index[:len(n)]),
                 findings=findings_table(found))

@@ -133,7 +133,7 @@ class Reference:
     "What the training images are like."
     share = .96 # Of held-out training images that lie within the limit
     def __init__(self,
-        traits:pd.DataFrame, # A row a training image: the numbers of `image_traits`, and `group` where images belong together
+        traits:pd.DataFrame, # A row a training image: its `image_traits`, and `group` where images belong together
     ):
         self.names = list(image_traits(np.zeros((1, 1))))
         missing = [n for n in self.names if n not in traits]

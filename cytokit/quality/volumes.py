@@ -1,4 +1,4 @@
-"""What can go wrong in a scan between its slices: missing, doubled and corrupted slices, jumps of the signal, shading, noise, and headers unlike those of the reference group.
+"""Faults of scans: missing, doubled or corrupted slices, jumps of the signal, shading, noise, unusual headers.
 
 Docs: https://cytokit.github.io/cytokit/quality/volumes.html.md"""
 

@@ -1,4 +1,4 @@
-"""One page that shows what `make demo` found: the quality report, two comparisons with images that were right and wrong, and segmented cells.
+"""One page of what `make demo` found: the quality report, two comparisons with right and wrong images, segmented cells.
 
 Docs: https://cytokit.github.io/cytokit/sharing/tour.html.md"""
 
@@ -88,24 +88,33 @@ def segmentation_part(
                 table=run.table.to_html(index=False, border=0, float_format='{:.3f}'.format))
 
 # %% ../../nbs/sharing/04_tour.ipynb #707d5637
-_PAGE = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+_PAGE = '''<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
 <title>cytokit: the tour</title><style>
 body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1100px;padding:1.2rem;color:#1c2127;background:#fff}
 h2{margin:2rem 0 .4rem;border-top:1px solid #d9dde2;padding-top:1rem}img.figure{max-width:100%}.scroll{overflow-x:auto}
-table{border-collapse:collapse;font-size:.9rem}td,th{text-align:left;padding:.25rem .7rem;border-bottom:1px solid #d9dde2;white-space:nowrap}
-.row{display:flex;flex-wrap:wrap;gap:.8rem}.row figure{margin:0;width:130px}.row img{width:130px;height:130px;object-fit:contain;background:#000;image-rendering:pixelated}
-figcaption{font-size:.8rem;color:#3c444d}.conclusion{background:#f5f6f8;border-left:4px solid #0072B2;padding:.6rem .9rem}
+table{border-collapse:collapse;font-size:.9rem}
+td,th{text-align:left;padding:.25rem .7rem;border-bottom:1px solid #d9dde2;white-space:nowrap}
+.row{display:flex;flex-wrap:wrap;gap:.8rem}.row figure{margin:0;width:130px}
+.row img{width:130px;height:130px;object-fit:contain;background:#000;image-rendering:pixelated}
+figcaption{font-size:.8rem;color:#3c444d}
+.conclusion{background:#f5f6f8;border-left:4px solid #0072B2;padding:.6rem .9rem}
 iframe{width:100%;height:640px;border:1px solid #d9dde2}</style></head><body>
-<h1>The tour</h1><p>What cytokit found in synthetic images, in the order in which you would ask. Every figure was computed just now, on this machine.</p>
-<h2>1. Is something wrong with the images?</h2><p>The page of <code>cytokit check</code>:</p><iframe title="Quality report" srcdoc="{{ quality }}"></iframe>
+<h1>The tour</h1><p>What cytokit found in synthetic images, in the order in which you would ask.
+Every figure was computed just now, on this machine.</p>
+<h2>1. Is something wrong with the images?</h2><p>The page of <code>cytokit check</code>:</p>
+<iframe title="Quality report" srcdoc="{{ quality }}"></iframe>
 {% for c in comparisons %}<h2>{{ loop.index + 1 }}. Which method is better on {{ c.name }}?</h2>
 <p class="conclusion">{{ c.conclusion }}</p><div class="scroll">{{ c.table|safe }}</div>
 <p><img class="figure" src="{{ c.figure }}" alt="Score of each method with its 95 % interval"></p>
-{% for e in c.examples %}<h3>{{ e.title }} ({{ c.best }})</h3>{% if not e.rows %}<p>None.</p>{% endif %}<div class="row">
-{% for r in e.rows %}<figure><img src="{{ r.url }}" alt="{{ r.target }}, predicted {{ r.predicted }}"><figcaption>{{ r.target }}, predicted {{ r.predicted }} ({{ '%.2f'|format(r.probability) }})</figcaption></figure>
+{% for e in c.examples %}<h3>{{ e.title }} ({{ c.best }})</h3>{% if not e.rows %}<p>None.</p>{% endif %}
+<div class="row">{% for r in e.rows %}<figure>
+<img src="{{ r.url }}" alt="{{ r.target }}, predicted {{ r.predicted }}">
+<figcaption>{{ r.target }}, predicted {{ r.predicted }} ({{ '%.2f'|format(r.probability) }})</figcaption></figure>
 {% endfor %}</div>{% endfor %}{% endfor %}
 <h2>{{ comparisons|length + 2 }}. Where are the cells?</h2><p class="conclusion">{{ segmentation.conclusion }}</p>
-<p><img class="figure" src="{{ segmentation.figure }}" alt="Validation images with outlines of the truth and of the UNet, the worst first"></p>
+<p><img class="figure" src="{{ segmentation.figure }}"
+alt="Validation images with outlines of the ground truth and of the UNet, the worst first"></p>
 <div class="scroll">{{ segmentation.table|safe }}</div></body></html>'''
 
 # %% ../../nbs/sharing/04_tour.ipynb #a2cd2ef1

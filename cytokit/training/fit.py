@@ -64,22 +64,22 @@ METHODS = ('small', 'frozen', 'finetune', 'frozen-rgb8', 'finetune-rgb8')
 @dataclass(frozen=True)
 class Settings:
     "All that is asked of one training; JSON-able."
-    method:str='small'            # One of `METHODS`; `-rgb8`: through 8 bits and three channels, at the backbone's own size
+    method:str='small'         # One of `METHODS`; `-rgb8`: through 8 bits and three channels, at the backbone's size
     epochs:int=10              # Passes over the training images
-    seconds:float|None=None    # Budget instead of `epochs`, from the start of `fit`: see `Clock`; one epoch is done at least
+    seconds:float|None=None    # Budget instead of `epochs`, from the start of `fit`: see `Clock`; at least one epoch
     lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: found
     batch_size:int=32          # Images a step; more than there are is all of them
     seed:int=0                 # Decides weights, order and augmentation
     augment:str='light'        # One of `AUGMENTATIONS`
     balance:bool=True          # Weigh each class by the inverse of its frequency
     patience:int|None=None     # Stop after so many epochs without a lower validation loss, and go back to the best
-    weights:str|None=None      # Pretrained weights: a safetensors file or folder, 'imagenet', 'textures' or 'hub'; None: CYTOKIT_WEIGHTS, else imagenet
+    weights:str|None=None      # File or folder, 'imagenet', 'textures' or 'hub'; None: CYTOKIT_WEIGHTS, else imagenet
     arch:str|None=None         # timm's name of the backbone; None: as the weights say
     mean:float|None=None       # What the backbone expects subtracted, for images from 0 to 1; None: as the weights say
     std:float|None=None        # And divided by
     padding:str|None=None      # 'same' for weights from TensorFlow
-    precision:str='auto'       # 'float32' or 'bfloat16' inside the convolutions; 'auto': what this machine computes faster
-    compiled:bool=False        # Compile the convolutions (torch.compile) before the first step: half a minute or more, for very long trainings
+    precision:str='auto'       # 'float32' or 'bfloat16' in the convolutions; 'auto': what this machine computes faster
+    compiled:bool=False        # Compile the convolutions (torch.compile): half a minute or more, for long trainings
 
     def __post_init__(self):
         check_choice('method', self.method, METHODS)

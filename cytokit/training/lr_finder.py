@@ -21,7 +21,8 @@ from fastcore.basics import patch
 # %% ../../nbs/training/02_lr_finder.ipynb #d7fdc899
 def _clone(o):
     if isinstance(o, torch.Tensor): return o.detach().clone()
-    return {k: _clone(v) for k, v in o.items()} if isinstance(o, dict) else [_clone(v) for v in o] if isinstance(o, list) else o
+    if isinstance(o, dict): return {k: _clone(v) for k, v in o.items()}
+    return [_clone(v) for v in o] if isinstance(o, list) else o
 
 # %% ../../nbs/training/02_lr_finder.ipynb #2b3f43ea
 def _inside(*objects):
@@ -75,7 +76,7 @@ def _reseed(o, k):
 # %% ../../nbs/training/02_lr_finder.ipynb #684d934c
 @contextmanager
 def _chance_kept(objects):
-    "Python's, numpy's and torch's random generators, and those that hang on `objects`, continue as if nothing had been drawn."
+    "The random generators of Python, numpy, torch and `objects` continue as if nothing had been drawn."
     states = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state()),
               (torch.set_rng_state, torch.get_rng_state())]
     if torch.cuda.is_available():
@@ -90,7 +91,8 @@ def _chance_kept(objects):
 
 # %% ../../nbs/training/02_lr_finder.ipynb #fb1fc6f2
 def _to(b, device):
-    return b.to(device) if hasattr(b, 'to') else type(b)(_to(o, device) for o in b) if isinstance(b, (list, tuple)) else b
+    if hasattr(b, 'to'): return b.to(device)
+    return type(b)(_to(o, device) for o in b) if isinstance(b, (list, tuple)) else b
 
 # %% ../../nbs/training/02_lr_finder.ipynb #2a7fd0db
 class _Task:
@@ -99,7 +101,8 @@ class _Task:
         if isinstance(learner, (tuple, list)) and len(learner) == 4:
             self.learner, (self.model, self.opt, self.loader, self.loss_fn) = None, learner
         elif all(hasattr(learner, k) for k in ('dls', 'model', 'loss_func', 'create_opt')):
-            self.learner, self.model, self.opt, self.loader, self.loss_fn = learner, learner.model, learner.opt, learner.dls.train, learner.loss_func
+            self.learner, self.model, self.opt = learner, learner.model, learner.opt
+            self.loader, self.loss_fn = learner.dls.train, learner.loss_func
         else:
             raise InputError('learner must be a fastai Learner or (model, optimiser, loader, loss_fn), got '
                              f'{type(learner).__name__}')
@@ -142,7 +145,8 @@ def kept(self:_Task):
 # %% ../../nbs/training/02_lr_finder.ipynb #354f3637
 @patch
 def batches(self:_Task, k):
-    "The `k`th order of the batches, the same in every pass: a batch to measure on, then without end the others (itself, if there is no other)."
+    """The `k`th order of the batches, the same in every pass: a batch to measure on, then without end the others
+    (itself, if there is no other)."""
     aside = None
     while True:
         seed_all(k)
@@ -166,7 +170,8 @@ def loss(self:_Task, batch):
 # %% ../../nbs/training/02_lr_finder.ipynb #68a10e78
 @contextmanager
 def _begun(task, k, ratio, accumulate, precision, prepare):
-    "On copies that are gone afterwards, (step, measured): a training step at a rate, giving its loss; the loss on the batch held out."
+    """On copies that are gone afterwards, (step, measured): a training step at a rate, giving its loss; the loss on
+    the batch held out."""
     with _chance_kept(task.loaders), _dicts_kept([vars(o) for o in task.loaders]), task.kept():
         now = [float(g['lr']) for g in task.groups]
         task.n_groups = len(now)
@@ -200,7 +205,8 @@ def _begun(task, k, ratio, accumulate, precision, prepare):
 
 # %% ../../nbs/training/02_lr_finder.ipynb #d77ffdc8
 def _sweep(step, measured, rates):
-    "Loss (T,) on the batch held out after the step at each rate, NaN where there was no step; the loss before; the number of steps."
+    """The loss before; the loss (T,) on the batch held out after the step at each rate, NaN where there was no step;
+    the number of steps."""
     losses, last, trained, i, stride = np.full(len(rates), np.nan), [], [], 0, 5
     start = best = measured()
     while i < len(rates) and math.isfinite(start):
@@ -219,15 +225,17 @@ def _sweep(step, measured, rates):
 
 # %% ../../nbs/training/02_lr_finder.ipynb #2c41819f
 def _smooth(l):
-    "Mean over three neighbours; what lies before the first step is as at the start (1), what lies after the last as bad as that."
+    """Mean over three neighbours; what lies before the first step is as at the start (1), what lies after the last as
+    bad as that."""
     seen = np.flatnonzero(np.isfinite(l))
     if not len(seen): return np.ones(len(l))
     l = np.interp(np.arange(len(l)), np.r_[seen[0] - 1, seen], np.r_[1., l[seen]], right=max(1.5, l[seen[-1]]))
     return np.convolve(np.pad(l.clip(max=3), 1, mode='edge'), np.ones(3)/3, 'valid')
 
 # %% ../../nbs/training/02_lr_finder.ipynb #2ad48902
-def _floor(rates, losses):
-    "Middle (geometric) of the rates whose loss is within a tenth of the whole fall of the lowest: on a flat floor the lowest point itself is chance."
+def _flat_minimum(rates, losses):
+    """Middle (geometric) of the rates whose loss is within a tenth of the whole fall of the lowest: in a flat minimum
+    the lowest point itself is chance."""
     at = np.flatnonzero(losses <= losses.min() + .1*max(0, 1 - losses.min()))
     return float(np.sqrt(rates[at[0]]*rates[at[-1]]))
 
@@ -253,7 +261,7 @@ def rules(
             'valley (fastai)': float(valley(list(rates[:low + 2]), list(losses[:low + 2]), len(rates))[0]),
             'a tenth of the minimum': float(rates[low]/10),
             'largest stable': float(rates[stable[-1]]) if len(stable) else math.nan,
-            'half the floor': _floor(rates, losses)/2}
+            'half the floor': _flat_minimum(rates, losses)/2}
 
 # %% ../../nbs/training/02_lr_finder.ipynb #ec72e999
 @dataclass
@@ -266,7 +274,7 @@ class LRResult:
     tried:np.ndarray # (K,) rates of the short trainings, growing; none where the sweeps cannot tell
     left:np.ndarray # (K,) what they leave of the loss on the batch held out (1: all of it; at most 3)
     lr:float|None # The recommended rate; None: cannot tell
-    low:float|None # Lowest rate that is as good by the short trainings: it leaves at most a tenth of the fall more than the best of them
+    low:float|None # Lowest rate that is as good: it leaves at most a tenth of the fall more than the best one
     high:float|None # Highest
     reason:str # Why this one, or why none
     seconds:float # What it cost
@@ -283,7 +291,7 @@ class LRResult:
 def plot(self:LRResult,
     ax:object=None, # Matplotlib axes to draw on; None: a new figure
 ): # The figure
-    "The sweeps, their mean, the band of the recommendation, and what each rule says."
+    "The sweeps, their mean, the recommended range, and what each rule says."
     import matplotlib.pyplot as plt
     if ax is None: _, ax = plt.subplots(figsize=(6.4, 4.6), layout='constrained')
     seen = np.isfinite(self.losses)
@@ -291,8 +299,8 @@ def plot(self:LRResult,
         ax.plot(self.rates[s], loss[s], color='0.6', lw=1, label=None if i else 'sweep')
     if seen.any(): self._plot_mean(ax, end=np.flatnonzero(seen.any(0))[-1] + 1)
     if self.lr is not None:
-        band = f'recommended, {self.low:.2g} to {self.high:.2g}'
-        ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=band)
+        label = f'recommended, {self.low:.2g} to {self.high:.2g}'
+        ax.axvspan(self.low, self.high*1.001, color='#D55E00', alpha=.2, label=label)
     label = 'learning rate' if self.groups == 1 else 'learning rate of the last parameter group'
     ax.set(xscale='log', xlabel=label, ylabel='loss on a batch held out')
     if seen.any():
@@ -317,31 +325,34 @@ def _plot_mean(self:LRResult, ax, end):
 
 # %% ../../nbs/training/02_lr_finder.ipynb #b9d6fb69
 def _judged(rates, losses, start):
-    "(suggestions, where each sweep says that the middle of its floor is, why none)."
+    "(suggestions, where each sweep says that the middle of its flat minimum is, why none)."
     if not np.isfinite(start).all():
         return {}, [], ('The loss is NaN or infinite before the first step: look for extreme values in the '
                         'images and targets.')
     curves = [_smooth(l/s) for l, s in zip(losses, start)]
     mean, ends = np.mean(curves, 0), [np.flatnonzero(np.isfinite(l))[-1] for l in losses]
     fell = [c.min() <= .97 for c in curves]
-    floors = [_floor(rates, c) if f else rates[e]/20 for f, c, l, s, e in zip(fell, curves, losses, start, ends) if f
-              or not l[e] < 3*s]
-    if not floors:
+    middles = []
+    for f, c, l, s, e in zip(fell, curves, losses, start, ends):
+        if f: middles.append(_flat_minimum(rates, c))
+        elif not l[e] < 3*s: middles.append(rates[e]/20)
+    if not middles:
         return {}, [], (f'The loss never fell, up to the highest rate tried, {rates[-1]:.2g}: is `high` too low, '
                         'is there something to learn, are there enough images, and do the parameters get '
                         'gradients?')
-    if not any(fell): return {}, floors, None
+    if not any(fell): return {}, middles, None
     said = rules(rates, mean)
     if mean.argmin() >= len(rates) - 2:
         return said, [], f'The loss still falls at the highest rate tried, {rates[-1]:.2g}: set `high` higher.'
     if mean.argmin() <= 1:
         return said, [], (f'The loss is lowest at the lowest rate tried, {rates[0]:.2g}: set `low` lower, or '
                           'nothing is left to learn.')
-    return said, floors, None
+    return said, middles, None
 
 # %% ../../nbs/training/02_lr_finder.ipynb #1060394e
 def _trained(step, measured, rate, steps):
-    "What a one-cycle training of so many steps leaves of the loss on the batch held out (1: all of it; at most 3); the number of steps."
+    """What a one-cycle training of so many steps leaves of the loss on the batch held out (1: all of it; at most 3);
+    the number of steps."""
     from fastai.callback.schedule import combined_cos
     course, start = combined_cos(.25, rate/25, rate, rate/1e5), measured()
     for i in range(steps):
@@ -350,14 +361,17 @@ def _trained(step, measured, rate, steps):
 
 # %% ../../nbs/training/02_lr_finder.ipynb #b63a79af
 def _further(rates, left):
-    "A rate four times beyond the best of these (growing) if that is the last, and better than the one before by a tenth of the fall, or the first and better by four tenths; else None."
-    for best, beside, factor, better in ((0, 1, 1/4, .4), (-1, -2, 4, .1)):
-        if left[best] == min(left) and left[beside] - left[best] > better*max(.01, 1 - left[best]):
+    """A rate four times beyond the best of these (growing), if the best is the last and better than the one before by a
+    tenth of the fall, or the first and better than the next by four tenths; else None."""
+    for best, next_to, factor, better in ((0, 1, 1/4, .4), (-1, -2, 4, .1)):
+        if left[best] == min(left) and left[next_to] - left[best] > better*max(.01, 1 - left[best]):
             return rates[best]*factor
 
 # %% ../../nbs/training/02_lr_finder.ipynb #b84e4276
 def _between(rates, left):
-    "(rate, lowest, highest as good): the rate is 0.85 of the mean (geometric) of those of short trainings, each the heavier the less it leaves, as a longer training bears a little less; as good is what leaves at most a tenth of the fall more than the best."
+    """(rate, lowest, highest as good). The rate is 0.85 of the mean (geometric) of those of the short trainings, each
+    the heavier the less it leaves; a longer training bears a little less. As good is what leaves at most a tenth of the
+    fall more than the best."""
     left, x = np.array(left), np.log(rates)
     fall = max(.01, 1 - left.min())
     w, fine = np.exp((left.min() - left)/(.15*fall)), np.linspace(x[0], x[-1], 200)
@@ -373,18 +387,30 @@ def _checked(low, high, steps, sweeps, trial, accumulate, precision):
         raise InputError(f'low and high must be rates above 0, low below high, got {shown(low)} and {shown(high)}')
     check_choice('precision', precision, ('float32', 'bfloat16'))
 
+# %% ../../nbs/training/02_lr_finder.ipynb #477f68f1
+def _reason(fell, middles, sweeps, length, tried, left):
+    "In words: what the sweeps say, and what each short training left."
+    if fell:
+        low, high = f'{min(middles):.2g}', f'{max(middles):.2g}'
+        n = '1 sweep' if sweeps == 1 else f'{sweeps} sweeps'
+        middle = f'{low} to {high}' if len(middles) > 1 else low
+        where = f'Middle of the rates where the loss on images held out is lowest, in {n}: {middle}'
+    else: where = f'The loss did not fall in a sweep; it broke down at {20*max(middles):.2g}'
+    each = ', '.join(f'at {r:.2g} leaves {o:.0%}' for r, o in zip(tried, left))
+    return f'{where}. Of that loss, a training of {length} steps {each}'
+
 # %% ../../nbs/training/02_lr_finder.ipynb #8836aa51
 def find_lr(
-    learner, # A fastai `Learner`, or (model, optimiser, loader, loss_fn) of bare PyTorch, the loader giving (image, target)
+    learner, # A fastai `Learner`, or (model, optimiser, loader, loss_fn) of PyTorch, the loader giving (image, target)
     low:float=1e-6, # Lowest rate tried
     high:float=10., # Highest
-    steps:int=49, # Rates from low to high; a sweep takes fewer steps, as it strides through the flat part and stops when it gets worse
+    steps:int=49, # Rates from low to high; a sweep takes fewer steps: it skips some, and stops when it gets worse
     sweeps:int=1, # So many, each on other batches; short trainings then go from the lowest to the highest that they say
     trial:int=22, # Steps of a short training; twice as many where they leave nearly all of the loss
     ratio:list|tuple|None=None, # Relative rate of each parameter group; None: as their rates are now
     accumulate:int=1, # Batches a step
-    precision:str|None=None, # 'float32' or 'bfloat16' (by autocast); None: bfloat16 where a learner has fastai's `MixedPrecision`
-    prepare:Callable|None=None, # Called with the model in training mode before a sweep, for layers that must not train, such as batch norm that keeps its statistics
+    precision:str|None=None, # 'float32' or 'bfloat16' (autocast); None: bfloat16 where a learner has `MixedPrecision`
+    prepare:Callable|None=None, # Called with the model in training mode before a sweep, for layers that must not train
     seed:int=0, # Which batches are drawn, and held out
 )->'LRResult':
     "Find the learning rate by a sweep (Smith 2017) and short trainings that leave no trace, even when interrupted."
@@ -398,15 +424,15 @@ def find_lr(
         total += n
         if not math.isfinite(result[0]): break
     start, losses = (np.array(o) for o in zip(*results))
-    said, floors, why = _judged(rates, losses, start)
+    said, middles, why = _judged(rates, losses, start)
     def attempt(rate, length):
         nonlocal total
         with begin(sweeps) as begun: o, n = _trained(*begun, rate, length)
         total += n
         return o
     tried, left, answer = [], [], (None, None, None)
-    if floors:
-        ends = np.array([min(floors), max(floors)])/2
+    if middles:
+        ends = np.array([min(middles), max(middles)])/2
         tried = list(ends*max(1, 4*ends[0]/ends[1])**np.array([-.5, .5]))
         for length in (trial, 2*trial):
             left = [attempt(r, length) for r in tried]
@@ -416,9 +442,7 @@ def find_lr(
                 at = 0 if further < tried[0] else len(tried)
                 tried.insert(at, further)
                 left.insert(at, attempt(further, length))
-        why = ((f'Middle of the rates where the loss on images held out is lowest, in {sweeps} '
-                f'sweep{"s"*(sweeps > 1)}: {min(floors):.2g}') + f' to {max(floors):.2g}'*(len(floors) > 1) if said else
-               f'The loss did not fall in a sweep; it broke down at {20*max(floors):.2g}') + f'. Of that loss, a training of {length} steps ' + ', '.join(f'at {r:.2g} leaves {o:.0%}' for r, o in zip(tried, left))
+        why = _reason(bool(said), middles, sweeps, length, tried, left)
         if min(left) > .97: why += ': is there something to learn, are there enough images?'
         else: answer, why = _between(tried, left), why + '.'
     return LRResult(rates, losses, start, said, np.array(tried), np.array(left), *answer, why, time.perf_counter() - t,

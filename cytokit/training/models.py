@@ -1,4 +1,4 @@
-"""A small network made from nothing, and a pretrained one fitted to any number of channels: the two sides of the comparison.
+"""A small network trained from scratch, and a pretrained one fitted to any number of channels, to be compared.
 
 Docs: https://cytokit.github.io/cytokit/training/models.html.md"""
 
@@ -69,7 +69,7 @@ def small_cnn(
     width:int=16, # Channels of the first block, a multiple of 16; the blocks have 1, 2, 4 and 8 times as many
     dropout:float=0., # Share of the features switched off at random in training
 )->'Classifier': # Random weights, from torch's generator
-    "Four blocks of two 3×3 convolutions (after VGG, Simonyan 2015, with batch norm), then mean and maximum over the image."
+    "Four blocks of two 3×3 convolutions (as VGG, Simonyan 2015, with batch norm), then mean and maximum over the image."
     require(check_whole('width', width, 16, 512) % 16 == 0, 'width', 'a multiple of 16', width)
     require(0 <= dropout < 1, 'dropout', 'from 0 to below 1', dropout)
     widths = [check_whole('n_in', n_in, 1, 4096), width, 2*width, 4*width, 8*width]
@@ -167,9 +167,10 @@ def build_backbone(
     return Classifier(_Pretrained(net, n_in, spec['mean'], spec['std']), n_features, spec)
 
 # %% ../../nbs/training/01_models.ipynb #259db0ee
+# Kind to module:function, imported when needed
 BUILDERS = {'small': 'cytokit.training.models:small_cnn', 'backbone': 'cytokit.training.models:build_backbone',
             'unet': 'cytokit.segmentation.unet:unet',
-            'encoder-unet': 'cytokit.segmentation.unet:build_encoder_unet'} # Kind to module:function, imported when needed
+            'encoder-unet': 'cytokit.segmentation.unet:build_encoder_unet'}
 
 # %% ../../nbs/training/01_models.ipynb #23fc487f
 def build(
@@ -219,7 +220,8 @@ def weight_settings(
     "What is written next to or inside a weights file: arch, mean, std, padding, size."
     path, said = Path(path), {}
     if (inside := metadata.get('arch')): # In torchvision's words, perhaps
-        said['arch'] = re.sub(r'^torchvision\.models\.(\w+).*', r'\1', inside).replace('mobilenet_v2', 'mobilenetv2_100')
+        name = re.sub(r'^torchvision\.models\.(\w+).*', r'\1', inside)
+        said['arch'] = name.replace('mobilenet_v2', 'mobilenetv2_100')
     for k in ('mean', 'std'):
         if k in metadata: said[k] = metadata[k].split(',')
     for k in ('padding', 'license'):
@@ -292,7 +294,8 @@ def _in_folder(folder, arch):
     found = sorted(folder.glob('*.safetensors'))
     exact = [p for p in found if p.stem == arch]
     if len(exact or found) != 1:
-        raise InputError(f'{shown(folder)}: expected one .safetensors file' + (f' or {shown(arch)}.safetensors' if arch else '') + f', found {len(found)}; name the file')
+        wanted = f' or {shown(arch)}.safetensors' if arch else ''
+        raise InputError(f'{shown(folder)}: expected one .safetensors file{wanted}, found {len(found)}; name the file')
     return (exact or found)[0]
 
 # %% ../../nbs/training/01_models.ipynb #35b3b8e6
@@ -317,7 +320,7 @@ def _from_hub(arch):
 
 # %% ../../nbs/training/01_models.ipynb #62f7a881
 def find_weights(
-    weights:str|Path|None=None, # A .safetensors file, a folder that holds one, 'imagenet', 'textures' or 'hub'; None: `CYTOKIT_WEIGHTS`, else imagenet or hub as `arch` says
+    weights:str|Path|None=None, # File or folder, 'imagenet', 'textures', 'hub'; None: `CYTOKIT_WEIGHTS`, else by `arch`
     arch:str|None=None, # timm's name of the network, or `PACKAGED`
 )->Path: # An existing file
     "The weights file that is meant; `InputError` says what to do if there is none."
@@ -387,7 +390,7 @@ def backbone(
     n_in:int=3, # Channels of your images
     n_out:int|None=2, # Classes; None keeps the head that came with the weights
     weights:str|Path|None=None, # See `find_weights`; 'random' for no pretraining, said aloud
-    mean:float|list|tuple|None=None, # Per channel (red, green, blue) of the weights' training, on a scale of 0..1; None: as the weights say, else as timm says
+    mean:float|list|tuple|None=None, # Per channel, for images from 0 to 1; None: as the weights or timm say
     std:float|list|tuple|None=None, # The same for the standard deviation
     padding:str|None=None, # 'same' for weights from TensorFlow, '' for the network's own; None: as the weights say
 )->'Classifier': # Pretrained body, new head from torch's generator
@@ -446,7 +449,8 @@ def param_groups(
     "Parameters by depth, for learning rates that grow towards the head (Howard & Ruder 2018)."
     own = lambda m: list(m.parameters(recurse=False))
     layers = [own(m) for m in model.body.modules() if own(m)]
-    return [sum(part, []) for part in (layers[:len(layers)//2], layers[len(layers)//2:])] + [list(model.head.parameters())]
+    half = len(layers)//2
+    return [sum(layers[:half], []), sum(layers[half:], []), list(model.head.parameters())]
 
 # %% ../../nbs/training/01_models.ipynb #5860fcc3
 @torch.no_grad()
@@ -454,11 +458,12 @@ def fuse_conv_bn(
     model:nn.Module, # A `Classifier`, or any network with a `body`; it is not changed
     x:torch.Tensor, # (N, C, H, W) float32: a few images to check on
 )->nn.Module: # In evaluation mode; the same features to rounding, faster
-    "A copy whose batch norms are folded into the convolutions before them (Jacob et al. 2018, arXiv 1712.05877, section 3.2)."
+    "A copy whose batch norms are folded into the convolutions before them (Jacob 2018, arXiv 1712.05877, section 3.2)."
     folded = copy.deepcopy(model.eval())
     for part in list(folded.body.modules()):
         for (a, conv), (b, norm) in pairwise(part.named_children()):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and conv.out_channels == norm.num_features:
+            kinds = isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            if kinds and conv.out_channels == norm.num_features:
                 setattr(part, a, fuse_conv_bn_eval(conv, norm))
                 setattr(part, b, getattr(norm, 'act', None) or nn.Identity())
     wanted, got = (getattr(m, 'features', m)(x) for m in (model, folded))
