@@ -1,4 +1,4 @@
-"""How good is it, how sure are we, is the other one better? Metrics with intervals that hold for few patients and seeds.
+"""How good is it, how sure are we, is the other one better? Metrics with intervals, also for few patients and seeds.
 
 Docs: https://cytokit.github.io/cytokit/metrics/classification.html.md"""
 

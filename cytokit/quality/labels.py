@@ -72,8 +72,8 @@ def quick_probabilities(
     table:pd.DataFrame, # Of `read_table`, task 'class'
     rows:pd.DataFrame, # Of `measure_all`, an image each
 )->tuple[np.ndarray, list[str]]: # (N, K) in the order of the table; the names of the K classes
-    """Out-of-fold probabilities from measured rows alone: mean of logistic regression and 15 nearest neighbours. Rows of
-    classes with fewer than 2 groups or images are NaN."""
+    """Out-of-fold probabilities from measured rows alone: mean of logistic regression and 15 nearest neighbours. Rows
+    of classes with fewer than 2 groups or images are NaN."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     t = join_rows(table, rows)
@@ -226,8 +226,8 @@ def _disputed(file, names, counts):
 def annotator_agreement(
     labels:pd.DataFrame, # A row a file (index), a column an annotator, NaN or '' where one did not label
 )->dict: # With the keys alpha, fleiss, cohen, votes and findings
-    """How far annotators agree, and on which files they do not: `alpha`, `fleiss` (NaN when labels are missing), `cohen`
-    (annotators × annotators), `votes` (share of the majority, a file each), `findings` (files in dispute)."""
+    """How far annotators agree, and on which files they do not: `alpha`, `fleiss` (NaN when labels are missing),
+    `cohen` (annotators × annotators), `votes` (share of the majority, a file each), `findings` (files in dispute)."""
     if labels.shape[1] < 2:
         raise InputError(f'labels must have a column for each of at least two annotators, it has {labels.shape[1]}')
     l = labels.astype(object).where(labels.notna() & (labels != ''))

@@ -70,7 +70,8 @@ def _score(fault, items, answers):
     known = set().union(*(names for _, names in items))
     wrong = len({file for file, _ in answers} - known)
     precision = found/(found + wrong) if found + wrong else math.nan
-    return dict(fault=fault, injected=len(items), found=found, wrong=wrong, recall=found/len(items), precision=precision)
+    recall = found/len(items)
+    return dict(fault=fault, injected=len(items), found=found, wrong=wrong, recall=recall, precision=precision)
 
 # %% ../../nbs/quality/11_scoring.ipynb #2fb93203
 def score_findings(

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..parameters import with_settings
-from ..core import (InputError, cache_dir, check_choice, check_number, check_whole, digest, file_digest,
-                          progress, require, seed_all, show_once, shown, write_json)
+from ..core import InputError, cache_dir, check_choice, check_number, check_whole, digest, file_digest
+from ..core import progress, require, seed_all, show_once, shown, write_json
 import torch
 from torch import nn
 from fastai.callback.core import TrainEvalCallback

@@ -1,4 +1,4 @@
-"""Find the learning rate in a short sweep and two to four short trainings that leave no trace, and say how sure that is.
+"""Find the learning rate by a sweep and two to four short trainings that leave no trace, and say how sure that is.
 
 Docs: https://cytokit.github.io/cytokit/training/lr_finder.html.md"""
 

@@ -69,7 +69,7 @@ def small_cnn(
     width:int=16, # Channels of the first block, a multiple of 16; the blocks have 1, 2, 4 and 8 times as many
     dropout:float=0., # Share of the features switched off at random in training
 )->'Classifier': # Random weights, from torch's generator
-    "Four blocks of two 3×3 convolutions (as VGG, Simonyan 2015, with batch norm), then mean and maximum over the image."
+    "Four blocks of two 3×3 convolutions (as VGG, Simonyan 2015, with batch norm), then mean and maximum over all."
     require(check_whole('width', width, 16, 512) % 16 == 0, 'width', 'a multiple of 16', width)
     require(0 <= dropout < 1, 'dropout', 'from 0 to below 1', dropout)
     widths = [check_whole('n_in', n_in, 1, 4096), width, 2*width, 4*width, 8*width]

@@ -27,7 +27,9 @@ def key_of(out): return pd.read_csv(key_path(out), dtype={'file': str, 'other': 
 def test_every_format(tmp_path, suffix):
     src = a_set(tmp_path/'src', suffix, 18)
     before = {p: file_digest(p) for p in src.rglob('*.*')}
-    faults = [f for f in FAULTS if f not in ('post_blur', 'jpeg', 'hot_pixels', 'uneven', 'border', 'few_levels', 'motion', 'noise', 'shortcut')]
+    faults = [f for f in FAULTS
+              if f not in ('post_blur', 'jpeg', 'hot_pixels', 'uneven', 'border', 'few_levels', 'motion', 'noise',
+                           'shortcut')]
     out = corrupt_dataset(src, tmp_path/'out', faults, n_each=1)
     assert {p: file_digest(p) for p in src.rglob('*.*')} == before and not list(tmp_path.glob('.tmp*'))
     k = key_of(out).set_index('fault')
@@ -47,7 +49,8 @@ def test_every_format(tmp_path, suffix):
 def test_names_tell_nothing(tmp_path):
     out = corrupt_dataset(a_set(tmp_path/'src', '.png'), tmp_path/'out', ['blur', 'exact', 'label'], n_each=3)
     key, files = key_of(out), sorted(p.relative_to(out).as_posix() for p in out.rglob('*.png'))
-    assert all(p.stem.isdigit() and len(p.stem) == 5 for p in out.rglob('*.png')) and len({Path(f).stem for f in files}) == len(files)
+    assert all(p.stem.isdigit() and len(p.stem) == 5 for p in out.rglob('*.png'))
+    assert len({Path(f).stem for f in files}) == len(files)
     assert sorted(p.name for p in out.iterdir()) == ['a', 'b', 'table.csv']
     with open(out/'table.csv') as f: assert next(csv.reader(f)) == ['image', 'target']
     assert not any(w in (out/'table.csv').read_text() for w in ('blur', 'exact', str(tmp_path)))
@@ -57,7 +60,9 @@ def test_names_tell_nothing(tmp_path):
 def test_nothing_half_written(tmp_path):
     src = a_set(tmp_path/'src', '.png')
     victim = next((src/'a').glob('*.png')); victim.write_bytes(b'no image')
-    with pytest.raises(InputError, match=victim.name): corrupt_dataset(src, tmp_path/'out', dict(shortcut=.1, blur=3), n_each=8, seed=1); corrupt_dataset(src, tmp_path/'out2', dict(shortcut=.1, blur=3), n_each=8, seed=2)
+    with pytest.raises(InputError, match=victim.name):
+        corrupt_dataset(src, tmp_path/'out', dict(shortcut=.1, blur=3), n_each=8, seed=1)
+        corrupt_dataset(src, tmp_path/'out2', dict(shortcut=.1, blur=3), n_each=8, seed=2)
     assert not list(tmp_path.glob('.tmp*')) and not (tmp_path/'out').exists() and not key_path(tmp_path/'out').exists()
 
 def test_shortcut_is_of_one_class(tmp_path):
@@ -68,16 +73,23 @@ def test_shortcut_is_of_one_class(tmp_path):
 
 def test_odd_class_names_and_groups(tmp_path):
     src = a_set(tmp_path/'src', '.png')
-    rows = [(p.relative_to(tmp_path).as_posix(), {'a': 'a/b', 'b': 'a:b'}[p.parent.name], f'g{i//4}') for i, p in enumerate(sorted(src.rglob('*.png')))]
+    rows = [(p.relative_to(tmp_path).as_posix(), {'a': 'a/b', 'b': 'a:b'}[p.parent.name], f'g{i//4}')
+            for i, p in enumerate(sorted(src.rglob('*.png')))]
     (tmp_path/'t.csv').write_text('image,target,group\n' + ''.join(f'{a},{b},{c}\n' for a, b, c in rows))
     t = read_table(corrupt_dataset(tmp_path/'t.csv', tmp_path/'out', ['leak', 'near'], n_each=2))
     assert set(t.target) == {'a/b', 'a:b'} and t.split.groupby(t.group).nunique().max() == 1 and len(t) == 36
 
 def test_without_torch():
-    code = "import sys, cytokit.quality.corrupt; print([m for m in ('torch', 'sklearn', 'skimage', 'matplotlib') if m in sys.modules])"
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+    heavy = "('torch', 'sklearn', 'skimage', 'matplotlib')"
+    code = f'import sys, cytokit.quality.corrupt; print([m for m in {heavy} if m in sys.modules])'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                          check=True).stdout.strip() == '[]'
 
 def test_marks_by_hand():
-    key = pd.DataFrame([('x/1.png', 'turned', '', 'x/2.png'), ('x/3.png', 'turned', '', 'y/4.png'), ('y/5.png', 'dark', '', '')], columns=['file', 'fault', 'severity', 'other'])
-    m = score_findings(pd.DataFrame(dict(file=['/d/x/2.png', '/d/x/1.png', 'y\\5.png', '/d/y/6.png'], check=['turned_duplicate', 'turned_duplicate', 'dark', 'turned_duplicate'])), key).set_index('fault')
-    assert m.loc['turned'].tolist() == [2, 1, 1, .5, .5] and m.loc['dark'].tolist() == [1, 1, 0, 1, 1] and m.loc['all'].tolist() == [3, 2, 1, 2/3, 2/3]
+    rows = [('x/1.png', 'turned', '', 'x/2.png'), ('x/3.png', 'turned', '', 'y/4.png'), ('y/5.png', 'dark', '', '')]
+    key = pd.DataFrame(rows, columns=['file', 'fault', 'severity', 'other'])
+    m = score_findings(pd.DataFrame(dict(file=['/d/x/2.png', '/d/x/1.png', 'y\\5.png', '/d/y/6.png'],
+                                         check=['turned_duplicate', 'turned_duplicate', 'dark', 'turned_duplicate'])),
+                                         key).set_index('fault')
+    assert m.loc['turned'].tolist() == [2, 1, 1, .5, .5] and m.loc['dark'].tolist() == [1, 1, 0, 1, 1]
+    assert m.loc['all'].tolist() == [3, 2, 1, 2/3, 2/3]

