@@ -4,7 +4,7 @@ BIN = .venv/bin
 BROWSER := $(shell for b in chromium chromium-browser google-chrome; do command -v $$b; done; true)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test quick fuzz lab lessons course slides lock newest clean
+.PHONY: setup demo test quick fuzz lab lessons course seeds slides lock newest clean
 
 setup: .venv/ready
 
@@ -70,6 +70,10 @@ lessons: .venv/etc/ipython/startup/50-cytokit.py
 # Both editions of the course and otter's autograders; then both are graded, with all marks and with none (a quarter of an hour).
 course: setup
 	OMP_NUM_THREADS=1 cytokit course course
+
+# Lessons with other seeds and two threads: do their solutions still hold? Some minutes.
+seeds: setup
+	CYTOKIT_SEEDS="1 2" pytest tests/teaching/test_seeds.py
 
 # Slides of the lessons. In a browser, with network: they take reveal.js from the web.
 SLIDES ?= slides
