@@ -591,4 +591,4 @@ def new_project(
     from cytokit.teaching import projects
     given = {} if question is None else dict(question=question)
     print(f'{projects.new_project(folder, name, metric=metric, **given)}.')
-    print(f'The project is in {shown(folder)}. Read README.md there, then: jupyter lab {shown(folder)}')
+    print(f'The project is in {shown(folder)}. Read README.md there, then: jupyter lab {shlex.quote(shown(folder))}')

@@ -150,6 +150,9 @@ def test_nbdime_merges_two_changes(made, tmp_path):
 
 
 def test_project_without_options_takes_the_name_of_its_folder(tmp_path):
+    done = new(tmp_path, 'my cells')
+    assert done.stdout.endswith("jupyter lab 'my cells'\n"), done.stderr
+    assert 'Project card: my cells' in (tmp_path/'my cells/card.md').read_text(encoding='utf-8')
     (tmp_path/'cells').mkdir()
     done = new(tmp_path/'cells', '.')  # an empty folder, from inside
     assert (done.returncode, done.stderr) == (0, ''), done.stderr
