@@ -116,5 +116,5 @@ def test_a_figure_is_shown_once():
 
 def test_every_figure_is_returned_through_show_once():
     for p in Path(__file__).parents[2].joinpath('cytokit').rglob('*.py'):
-        if p.name in ('core.py', 'new_lesson.py'): continue  # the second holds a lesson as text: `explore` closes its figure
+        if p.name in ('core.py', 'new_lesson.py'): continue  # it holds a lesson as text
         assert 'return fig\n' not in p.read_text(), p.name
