@@ -22,8 +22,8 @@ from ..exercises import as_number, as_whole_numbers, is_near, Question, twin
     'Find `few` on the axis of the score, and go across to the curve.',
     'It meets the curve between two severities: how far along is it, by the scores of the two?',
     '`np.interp` reads between points; it wants the x values growing, and the scores fall: turn both round.'], """
-    answer = np.interp(few, points[::-1], severities[::-1])
-    check_answer('look-dose', answer, severities=severities, scores=points, few=few)""")
+    answer = np.interp(few, points[::-1], shares[::-1])
+    check_answer('look-dose', answer, severities=shares, scores=points, few=few)""")
 def _severity_share(answer, severities, scores, few):
     "So much is a label worth: beyond that share, it pays better to throw images away than to train on them unseen."
     x, severities, scores = answer, np.asarray(severities, float), np.minimum.accumulate(np.asarray(scores, float))
