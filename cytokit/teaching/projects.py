@@ -9,7 +9,7 @@ __all__ = ['check_name', 'folder_name', 'check_question', 'check_new_folder', 't
            'new_project']
 
 # %% ../../nbs/teaching/07_projects.ipynb #b6c02341
-import os, re, subprocess
+import os, re, shutil, subprocess
 from pathlib import Path
 from .. import __version__
 from ..core import InputError, check_choice, check_writable, require, shown
@@ -83,8 +83,13 @@ def fill_template(
 ):
     "Copy the template into a folder, with the answers in it."
     copier = _copier()
-    copier.run_copy(str(template_folder()), str(folder), data=answers, settings=copier.Settings(), defaults=True,
-                    quiet=True, unsafe=False)
+    from plumbum import ProcessExecutionError  # what copier calls git with
+    try:
+        copier.run_copy(str(template_folder()), str(folder), data=answers, settings=copier.Settings(), defaults=True,
+                        quiet=True, unsafe=False)
+    except ProcessExecutionError as e:
+        said = shown(' '.join(str(e).split()), 120)
+        raise InputError(f'git is there but does not work ({said}); repair or remove it') from None
 
 # %% ../../nbs/teaching/07_projects.ipynb #e798d80b
 def _git(folder, *args):
@@ -123,6 +128,10 @@ def new_project(
     answers = dict(name=name, question=check_question(question), metric=metric, version=__version__)
     check_new_folder(folder)
     _copier()
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    fill_template(folder, answers)
+    try: fill_template(folder, answers)
+    except InputError:
+        if is_new: shutil.rmtree(folder)
+        raise
     return start_git(folder)

@@ -166,6 +166,15 @@ def test_without_git_it_works_and_says_so(tmp_path):
     assert (tmp_path/'cells/.gitattributes').exists()
 
 
+def test_a_git_that_does_not_work_is_one_line(tmp_path):
+    broken = tmp_path/'bin/git'
+    broken.parent.mkdir()
+    broken.write_text('#!/bin/sh\nexit 3\n')
+    broken.chmod(0o755)
+    refused(new(tmp_path, 'cells', PATH=f'{broken.parent}:{os.environ["PATH"]}'), 'git is there but does not work')
+    assert not (tmp_path/'cells').exists()
+
+
 def test_inside_a_repository_no_second_one_is_made(tmp_path):
     git(tmp_path, 'init', '-q')
     done = new(tmp_path, 'deep/cells')
