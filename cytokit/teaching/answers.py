@@ -12,9 +12,9 @@ __all__ = ['LESSON_SECONDS', 'Names', 'names_of', 'cells_needed', 'Attempt', 'le
 import ast, copy, json, os, select, shutil, signal, subprocess, sys, tempfile, time, types
 from dataclasses import dataclass, field
 from pathlib import Path
-from ..core import rng, shown
+from ..core import shown
 from .editions import asked, parsed
-from .exercises import CHECKED, QUESTIONS, judge
+from .exercises import CHECKED, QUESTIONS, judge, keywords_of, new_variables
 
 # %% ../../nbs/teaching/03_answers.ipynb #88fc1530
 @dataclass
@@ -95,19 +95,13 @@ def _run(source, variables, name='a cell'):
     code = source if tree is None else tree  # what Python cannot read says so when it is run
     exec(compile(code, f'<{name}>', 'exec'), variables)
 
-# %% ../../nbs/teaching/03_answers.ipynb #9266b6bf
-def _keywords(question):
-    "What the check of a question gets, as code: its name and where the lesson has it."
-    call = ast.parse(question.call).body[0].value
-    return {keyword.arg: keyword.value for keyword in call.keywords}
-
 # %% ../../nbs/teaching/03_answers.ipynb #cd945b48
 def lesson_given(
     question, # A `Question`
     variables:dict, # Those of the lesson
 )->dict|None: # None where the lesson does not have them
     "What the check needs, from the lesson and not from the student; a copy where that can be made."
-    try: given = {name: eval(ast.unparse(code), variables) for name, code in _keywords(question).items()}
+    try: given = {name: eval(ast.unparse(code), variables) for name, code in keywords_of(question).items()}
     except Exception: return None
     try: return copy.deepcopy(given)
     except Exception: return given
@@ -123,14 +117,6 @@ def _checked(name, sources, variables):
     _run(sources[-1], variables, name)
     return CHECKED.get(name)
 
-# %% ../../nbs/teaching/03_answers.ipynb #2de18838
-def _new_variables(question, seed):
-    "The variables of the lesson that a check names, with new numbers; None where the question has none."
-    if question.twin is None: return None
-    given, keywords = question.twin(rng(seed, question.name)), _keywords(question)
-    if not all(isinstance(code, ast.Name) for code in keywords.values()): return None
-    return {code.id: given[name] for name, code in keywords.items()}
-
 # %% ../../nbs/teaching/03_answers.ipynb #f5574a20
 def right_on_new_numbers(
     name:str, # Of the question
@@ -139,7 +125,7 @@ def right_on_new_numbers(
     seed:int=1, # Another seed, other numbers
 )->bool|None: # None where the question has no new numbers
     "Whether an answer's code is right with new numbers."
-    new = _new_variables(QUESTIONS[name], seed)
+    new = new_variables(QUESTIONS[name], seed)
     if new is None: return None
     try: checked = _checked(name, sources, {**variables, **new})
     except Exception: return False

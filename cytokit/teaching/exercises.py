@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/teaching/exercises.html.md"""
 # %% auto #0
 __all__ = ['QUESTIONS', 'CHECKED', 'as_number', 'as_numbers', 'as_two_numbers', 'as_whole_numbers', 'as_names', 'as_text',
            'as_function', 'is_near', 'Question', 'judge', 'Checked', 'check_answer', 'hint', 'solution', 'try_solution',
-           'feedback', 'twin', 'practise', 'try_twin']
+           'feedback', 'twin', 'practise', 'keywords_of', 'new_variables', 'try_twin']
 
 # %% ../../nbs/teaching/01_exercises.ipynb #ded1bb2a
 import ast, html, inspect, linecache, reprlib, traceback
@@ -226,7 +226,7 @@ def feedback(
 def twin(
     name:str, # Of the question
 ):
-    "Decorator of a function (rng) -> dict: what the check of a question needs, new for each seed; its docstring is the task."
+    "Decorator of a function (rng) -> dict: what the check needs, new for each seed; its docstring is the task."
     if name not in QUESTIONS: raise InputError(_find(name))
     def keep(make):
         QUESTIONS[name].twin = make
@@ -246,10 +246,23 @@ def practise(
     return q.twin(rng(seed, name))
 
 # %% ../../nbs/teaching/01_exercises.ipynb #26900255
-def _variables(question, given):
-    "The variables that the last line of a solution names, with the values of `given`."
+def keywords_of(
+    question, # A `Question`
+)->dict: # Name to the code of its value, a syntax tree
+    "What the check of a question gets, as the last line of its solution writes it."
     call = ast.parse(question.call).body[0].value
-    return {k.value.id: given[k.arg] for k in call.keywords if isinstance(k.value, ast.Name)}
+    return {keyword.arg: keyword.value for keyword in call.keywords}
+
+# %% ../../nbs/teaching/01_exercises.ipynb #07756a2d
+def new_variables(
+    question, # A `Question`
+    seed:int=0, # Another seed, other numbers
+)->dict|None: # None where there is no twin, or the check gets more than plain variables
+    "The variables of the lesson that a check gets, with the numbers of the twin."
+    if question.twin is None: return None
+    given, keywords = question.twin(rng(seed, question.name)), keywords_of(question)
+    if not all(isinstance(code, ast.Name) for code in keywords.values()): return None
+    return {code.id: given[name] for name, code in keywords.items()}
 
 # %% ../../nbs/teaching/01_exercises.ipynb #8c5dfd2f
 def try_twin(
@@ -259,6 +272,4 @@ def try_twin(
     **others, # Variables that the solution uses and the check does not get
 )->tuple: # What `judge` says to the solution
     "Judge the solution of a question on the numbers of its twin."
-    q = QUESTIONS[name]
-    given = q.twin(rng(seed, name))
-    return try_solution(name, **{**others, **_variables(q, given)})
+    return try_solution(name, **{**others, **new_variables(QUESTIONS[name], seed)})

@@ -10,7 +10,8 @@ __all__ = ['MAX_FRAMES', 'MAX_BYTES', 'png', 'is_live', 'Shown', 'marked', 'note
            'cell_to_run']
 
 # %% ../../nbs/teaching/00_widgets.ipynb #7afe263c
-import asyncio, base64, functools, html, inspect, io, itertools, json, math, os, re, symtable, threading, time, uuid, zlib
+import asyncio, base64, functools, html, inspect, io, itertools, json, math, os, re, symtable, threading, time
+import uuid, zlib
 import ipywidgets as W
 import numpy as np
 from types import SimpleNamespace
@@ -59,7 +60,8 @@ body:not(:has(.jp-OutputArea-child)) .NAME {display: none}
 </style>"""
 
 class Shown:
-    "Something to move or click: `widget` where there is a kernel, `still` (HTML, or a function that makes it) and `text` anywhere else."
+    """Something to move or click: `widget` where there is a kernel, `still` and `text` anywhere else.
+    The still is HTML, or a function that makes it."""
     def __init__(self, widget, still, text):
         self.widget, self._still, self.text = widget, still, text
     @functools.cached_property
