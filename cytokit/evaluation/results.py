@@ -331,9 +331,8 @@ def caption(self:Results,
     "What was said of an image, for a figure."
     if self.task == 'mask': return f'Dice {row["dice"]:.2f}'
     if self.task == 'number': return f'{row["target"]:.4g}, predicted {row["predicted"]:.4g}'
-    target, predicted = shown(row['target'], 24), shown(row['predicted'], 24)
-    if row['correct']: return f'{target}, p = {row["probability"]:.2f}'
-    return f'{target}, predicted {predicted}, p = {row["probability"]:.2f}'
+    own = f'{shown(row["target"], 24)} p = {row["probability"]:.2f}'
+    return own if row['correct'] else f'{own}, predicted {shown(row["predicted"], 24)}'
 
 # %% ../../nbs/evaluation/02_results.ipynb #7de99ca2
 @patch
@@ -365,7 +364,7 @@ def plot_worst(self:Results,
     for ax in axs.flat: ax.set_axis_off()
     for ax, (_, row) in zip(axs.flat, worst.iterrows()):
         self.draw(row, ax)
-        words = self.caption(row).replace(', predicted', '\npredicted').replace(', p =', '\np =')
+        words = self.caption(row).replace(', predicted', '\npredicted')
         ax.set_title(f'{shown(Path(row["image"]).name, 22)}\n{words}', fontsize=7)
     if self.task == 'mask': fig.suptitle('truth orange, prediction blue', fontsize=8)
     return show_once(fig)
