@@ -118,7 +118,7 @@ class PlanFile:
             raise InputError(f'{shown(self.path)}: may not be changed; give another plan, or allow writing')
         self.refresh()
 
-    def __repr__(self): return f'{self.path}: {len(self.lines)} images, {self.reviewed()} reviewed'
+    def __repr__(self): return f'{self.path}: {len(self.lines)} images, {len(self.decided())} reviewed'
 
 # %% ../../nbs/quality/13_plans.ipynb #a1820509
 @patch
@@ -148,11 +148,6 @@ def _read(self:PlanFile):
     self.stamp, self.plan, self.lines = stamp, plan, lines
 
 @patch
-def reviewed(self:PlanFile)->int:
-    "How many images a person decided about."
-    return sum(self._cell(row, 'reviewed') != '' for row in self.plan.rows)
-
-@patch
 def state(self:PlanFile,
     image:str, # Its path
 )->'Decision':
@@ -161,6 +156,20 @@ def state(self:PlanFile,
     if i is None: return Decision()
     action, *rest = [self._cell(self.plan.rows[i], name).strip() for name in ('action', 'to', 'reviewed', 'by')]
     return Decision(action.lower(), *rest)
+
+# %% ../../nbs/quality/13_plans.ipynb #1d7a5c93
+@patch
+def table(self:PlanFile)->pd.DataFrame: # Columns `PLAN`, all text; image is the real path
+    "The lines of the plan."
+    d = pd.DataFrame([[self._cell(row, name) for name in PLAN] for row in self.plan.rows], columns=PLAN, dtype=object)
+    return d.assign(image=list(self.lines))
+
+@patch
+def decided(self:PlanFile)->set: # Real paths
+    "The images that a person decided about."
+    if 'reviewed' not in self.plan.header: return set()
+    column = self.plan.header.index('reviewed')
+    return {key for key, i in self.lines.items() if self.plan.rows[i][column]}
 
 # %% ../../nbs/quality/13_plans.ipynb #b008f492
 @patch
