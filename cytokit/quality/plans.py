@@ -7,8 +7,8 @@ Docs: https://cytokit.github.io/cytokit/quality/plans.html.md"""
 # %% auto #0
 __all__ = ['REVIEW', 'Decision', 'time_text', 'PlanTable', 'read_plan', 'write_plan', 'PlanFile', 'Change', 'changed_since']
 
-# %% ../../nbs/quality/13_plans.ipynb #8b07680f
-import csv, json, os
+# %% ../../nbs/quality/13_plans.ipynb #bf99ecf1
+import csv, io, json, os
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import datetime, timezone
@@ -84,12 +84,15 @@ def write_plan(
     plan:'PlanTable', # Its cells
 ):
     "Write a plan, whole or not at all."
-    lines = [plan.header, *plan.rows]
-    has_return = any('\r' in cell for row in lines for cell in row)
-    quoting = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
-    text = dict(newline='', encoding=plan.encoding, errors='surrogateescape')
-    with atomic(path) as temporary, open(temporary, 'w', **text) as f:
-        csv.writer(f, delimiter=plan.separator, lineterminator='\n', quoting=quoting).writerows(lines)
+    text = _as_text(plan, csv.QUOTE_MINIMAL)
+    if '\r' in text: text = _as_text(plan, csv.QUOTE_ALL)  # else it would end a line
+    with atomic(path) as temporary: temporary.write_bytes(text.encode(plan.encoding, 'surrogateescape'))
+
+def _as_text(plan, quoting):
+    "The text of a plan."
+    f = io.StringIO(newline='')
+    csv.writer(f, delimiter=plan.separator, lineterminator='\n', quoting=quoting).writerows([plan.header, *plan.rows])
+    return f.getvalue()
 
 # %% ../../nbs/quality/13_plans.ipynb #9c5921b9
 def _stamp(path):
@@ -112,7 +115,7 @@ class PlanFile:
         self.lines = {}  # real path of an image: number of its row
         self.stamp = None  # of the file that was read last
         self.mine = {}  # real path of an image: what was decided here, and what it was before
-        self._keys = {}  # cell of an image: its real path, which takes long to find
+        self._keys, self._folders = {}, {}  # real path of a cell and of a folder, which take long to find
         check_writable(self.file)
         if self.file.exists() and not os.access(self.file, os.W_OK):
             raise InputError(f'{shown(self.path)}: may not be changed; give another plan, or allow writing')
@@ -126,7 +129,11 @@ def key(self:PlanFile,
     image:str, # As a plan names it, or an absolute path
 )->str: # Its real place
     "What an image is known by."
-    if image not in self._keys: self._keys[image] = os.path.realpath(absolute_path(image, self.root))
+    if image not in self._keys:
+        folder, name = os.path.split(absolute_path(image, self.root))
+        if folder not in self._folders: self._folders[folder] = os.path.realpath(folder)
+        path = os.path.join(self._folders[folder], name)
+        self._keys[image] = os.path.realpath(path) if os.path.islink(path) else path
     return self._keys[image]
 
 @patch

@@ -13,7 +13,7 @@ function element(tag, attributes, ...children) {
   return e
 }
 
-// Decisions that are not saved yet. They are in the browser's storage too: there the next board of this plan finds them.
+// Decisions that are not saved yet. They are in the browser's storage too, for the next board of this plan.
 class Outbox {
   constructor(plan) {
     this.prefix = `cytokit-review ${plan} `
@@ -36,6 +36,7 @@ class Outbox {
     } catch { /* no storage here: they are kept as long as the page is open */ }
   }
   adopt() {
+    const count = this.events.length
     try {
       for (const name of Object.keys(localStorage)) {
         if (!name.startsWith(this.prefix) || name === this.name) continue
@@ -46,6 +47,7 @@ class Outbox {
       }
       this.store()
     } catch { /* no storage here */ }
+    return this.events.length > count
   }
 }
 
@@ -66,7 +68,7 @@ class Board {
     const writing = () => document.activeElement?.matches('input, textarea, [contenteditable=true]')
     setTimeout(() => writing() || this.focus(), 300)
   }
-  close() {
+  end() {  // a kernel that dies closes its boards, but they stay on the page and keep what is typed
     clearInterval(this.timer)
     removeEventListener('pagehide', this.leave)
     this.model.off('msg:custom', this.hear)
@@ -118,7 +120,7 @@ class Board {
   mark({ state, image }) {
     const words = { keep: '✓ keep', drop: '✕ drop', relabel: `→ ${state.to}` }[state.action] ?? state.action
     if (!state.reviewed) return words && state.action !== 'keep' ? `proposed: ${words}` : '–'
-    return this.outbox.holds(image) ? `${words} …` : words
+    return this.outbox.holds(image) ? `${words} ${this.warning.hidden ? '…' : '(not saved yet)'}` : words
   }
   enlarge() {
     const item = this.items.get(this.at)
@@ -226,6 +228,7 @@ class Board {
     if (message.kind === 'look' && !this.looked && !this.made.length) this.at = message.start
     this.looked ||= message.kind === 'look'
     if (message.kind === 'save') this.outbox.saved(message.ids)
+    if (message.kind === 'save' && !this.looked) this.send({ kind: 'look' })
     if (message.said) this.say(message.said)
     this.at = message.go ?? this.at
     for (const [number, state] of Object.entries(message.states ?? {})) {
@@ -254,7 +257,8 @@ class Board {
     this.items.delete(number)
   }
   tick() {
-    this.outbox.adopt()
+    if (!this.root.isConnected) return this.end()
+    if (this.outbox.adopt()) this.looked = false
     this.flush()
     const quiet = Date.now() - Math.max(this.heard ?? 0, this.waiting.look ?? 0)
     if (quiet > RETRY && document.visibilityState === 'visible') this.send({ kind: 'look' })
@@ -269,16 +273,19 @@ class Board {
     let words = ''
     if (this.failed) words = `${this.failed}. ${kept}`
     else if (Date.now() - first > SLOW) {
-      words = `The kernel has not answered for ${seconds} s: it is busy, or was stopped. ${kept}After a restart run the cell again.`
+      words = `The kernel has not answered for ${seconds} s: it is busy, or was stopped. ${kept}` +
+        'After a restart run the cell again.'
     }
+    const changed = this.warning.hidden !== !words
     this.warning.hidden = !words
     if (this.warning.textContent !== words) this.warning.textContent = words
+    if (changed) this.show()
   }
 }
 
 export default {
   render({ model, el }) {
     const board = new Board(model, el)
-    return () => board.close()
+    return () => board.leave()
   },
 }

@@ -21,8 +21,9 @@ from fastcore.basics import patch
 import cytokit
 from ..core import InputError, as_utf8, atomic, check_whole, require, shown, to_json
 from ..data.csv_files import read_csv
-from ..data.datasets import classes, read_table
+from ..data.datasets import classes, read_table, table_attrs
 from ..data.formats import hushed, read_image
+from ..data.pairs import is_mask_name, pairs
 from ..data.preprocess import Preprocessing, find_images, is_image, normalise, read_plane, resize
 from ..quality.check import check
 from ..quality.plans import Change, Decision, PlanFile
@@ -35,10 +36,9 @@ class Subject:
     "Images to review, the most suspicious first."
     title:str # Where they come from
     items:pd.DataFrame # Columns image (path), target ('' where it has none) and words (why to look at it)
-    plan:Path # The plan that decisions go to
+    plan:'PlanFile' # Where decisions go
     classes:list=field(default_factory=list) # Names that an image can be relabelled to
     preprocessing:'Preprocessing'=Preprocessing() # Its plane and its intensity window are shown
-    proposals:'pd.DataFrame|None'=None # What a check proposes, as a plan
 
 # %% ../../nbs/teaching/08_review.ipynb #f0be49c8
 def _words(check_names, reason):
@@ -54,56 +54,57 @@ def default_plan(
     source = Path(source)
     return (source if source.is_dir() else source.parent)/'cytokit_plan.csv'
 
-# %% ../../nbs/teaching/08_review.ipynb #0cb0eccd
-def _found_before(plan):
-    "What a check wrote into a plan earlier, paths absolute; None where there is no line of a check."
-    if not plan.exists(): return None
-    d = PlanFile(plan).table()
-    d = d[d['check'] != '']
-    return d if len(d) else None
+# %% ../../nbs/teaching/08_review.ipynb #3ea037b6
+def _has_masks(source, names):
+    "Whether class folders of such names are images and their masks."
+    if len(names) <= 36 and not any(is_mask_name(f'a_{name}') for name in names): return False
+    try: return len(pairs(source)) > 0
+    except InputError: return False
 
-# %% ../../nbs/teaching/08_review.ipynb #b3833fdf
 def _targets(source, table):
     "The table of classes of a folder or CSV; None where it has none."
-    if table is not None: return table if isinstance(table, pd.DataFrame) else read_table(table)
-    if source.is_file() and not is_image(source): return read_table(source)
-    if source.is_file(): return None
-    from cytokit.data.pairs import pairs
-    try: pairs(source)
-    except InputError: pass
-    else: return None  # images with masks
-    try: return read_table(source)
+    if isinstance(table, pd.DataFrame): return table
+    if table is not None: return read_table(table)
+    if source.is_file(): return None if is_image(source) else read_table(source)
+    try: t = read_table(source)
     except InputError: return None  # images without class folders
+    return None if _has_masks(source, set(t['target'])) else t
 
 # %% ../../nbs/teaching/08_review.ipynb #e375f81e
-def _of_check(source, table, plan, everything):
-    "What a check finds in a folder or a table, or found before; with `everything` also the images without a finding."
-    if not source.exists(): raise InputError(f'{shown(source)}: no such folder, table or run')
-    t, found, proposals = _targets(source, table), _found_before(plan), None
-    images = list(t['image']) if t is not None else list(map(str, find_images(source)))
-    if not images: raise InputError(f'{shown(source)}: no image in it')
-    if found is None:
-        found = proposals = check(source, table=t).plan()
-    real = {os.path.realpath(path): path for path in images}
-    keys = [os.path.realpath(path) for path in found['image']]
-    inside = [key in real or not os.path.exists(key) for key in keys]  # images that are gone are shown as such
-    words = [_words(*line) for line in zip(found['check'], found['reason'])]
-    d = pd.DataFrame(dict(image=[real.get(key, key) for key in keys], words=words))[inside]
-    if everything: d = pd.concat([d, pd.DataFrame(dict(image=[p for k, p in real.items() if k not in set(keys)], words=''))])
-    if not len(d): raise InputError(_NOTHING.format(shown(source)))
-    return _subject(source, d, plan, t, proposals)
-
 _NOTHING = '{}: the check found nothing to look at; --all (in Python everything=True) shows every image'
 
+def _of_check(source, table, plan, everything):
+    "What a check finds in a folder or a table, or found before; with `everything` also the images without a finding."
+    t = _targets(source, table)
+    images = list(map(str, find_images(source) if t is None else t['image']))
+    if not images: raise InputError(f'{shown(source)}: no image in it')
+    found = plan.table()
+    if not (found['check'] != '').any(): plan.propose(check(source, table=t).plan())
+    d = _in_order(plan, images, everything)
+    if not len(d): raise InputError(_NOTHING.format(shown(source)))
+    return _subject(source, d, plan, t)
+
+# %% ../../nbs/teaching/08_review.ipynb #8fe20e43
+def _in_order(plan, images, everything):
+    "The images that a check named, in the order of the plan and with its words, then the others if wanted."
+    path_of = {plan.key(path): path for path in images}
+    found = plan.table()
+    found = found[found['check'] != '']
+    # of another set where it is there and not among the images; an image that is gone is shown as such
+    found = found[[key in path_of or not os.path.exists(key) for key in found['image']]]
+    rows = [(path_of.get(key, key), _words(*line)) for key, *line in found[['image', 'check', 'reason']].to_numpy()]
+    if everything:
+        named = set(found['image'])
+        rows += [(path, '') for key, path in path_of.items() if key not in named]
+    return pd.DataFrame(rows, columns=['image', 'words'])
+
 # %% ../../nbs/teaching/08_review.ipynb #0cc264af
-def _subject(source, d, plan, table, proposals):
+def _subject(source, d, plan, table):
     "The images of `d` with their classes from the table."
-    targets = {}
-    is_class = table is not None and table.attrs.get('task') == 'class'
-    if table is not None and table.attrs.get('task') != 'mask':
-        targets = dict(zip(table['image'], table['target'].astype(str)))
-    d = d.assign(target=[targets.get(path, '') for path in d['image']]).reset_index(drop=True)
-    return Subject(str(source), d, plan, classes(table) if is_class else [], proposals=proposals)
+    task = None if table is None else table_attrs(table)['task']
+    targets = dict(zip(table['image'], table['target'].astype(str))) if task in ('class', 'number') else {}
+    d = d.assign(target=[targets.get(path, '') for path in d['image']])
+    return Subject(str(source), d, plan, classes(table) if task == 'class' else [])
 
 # %% ../../nbs/teaching/08_review.ipynb #9a4233d6
 def _least_likely(d, names):
@@ -139,12 +140,11 @@ def _of_frame(d, plan):
     "The images of a DataFrame in its order."
     if 'image' not in d: raise InputError(f'the table needs a column image, it has {shown(", ".join(map(str, d)))}')
     if not len(d): raise InputError('the table holds no image')
-    if plan is None: raise InputError('a table in memory has no folder: say where decisions go with plan=')
     target = d['target'].astype(str) if 'target' in d else pd.Series('', d.index)
     words = next((d[name].astype(str) for name in ('words', 'message', 'reason') if name in d), pd.Series('', d.index))
     items = pd.DataFrame(dict(image=d['image'].astype(str), target=target, words=words)).reset_index(drop=True)
     names = classes(d) if 'target' in d and d.attrs.get('task', 'class') == 'class' else []
-    return Subject('table', items, Path(plan), names)
+    return Subject('table', items, plan, names)
 
 # %% ../../nbs/teaching/08_review.ipynb #587175d9
 def review_subject(
@@ -155,10 +155,13 @@ def review_subject(
     everything:bool=False, # Also the images in which the check found nothing
 )->'Subject':
     "What there is to review; `InputError` where there is nothing."
-    if isinstance(source, pd.DataFrame): subject = _of_frame(source, plan)
+    if isinstance(source, pd.DataFrame):
+        if plan is None: raise InputError('a table in memory has no folder: say where decisions go with plan=')
+        subject = _of_frame(source, PlanFile(plan))
     else:
         source = Path(source)
-        plan = Path(plan or default_plan(source))
+        if not source.exists(): raise InputError(f'{shown(source)}: no such folder, table or run')
+        plan = PlanFile(plan or default_plan(source))
         if (source/'run.json').is_file(): subject = _of_run(source, plan)
         else: subject = _of_check(source, table, plan, everything)
     return replace(subject, classes=check_classes(subject.classes if names is None else names))
@@ -285,9 +288,9 @@ class Board:
         per_page:int=12, # Images shown at a time
     ):
         self.subject, self.per_page = subject, check_whole('per_page', per_page, 1, 100)
-        self.plan = PlanFile(subject.plan, by)
-        if subject.proposals is not None: self.plan.propose(subject.proposals)
-        self.paths = [os.path.abspath(path) for path in subject.items['image']]
+        self.plan = subject.plan
+        self.plan.by = by
+        self.paths = [path if os.path.isabs(path) else os.path.abspath(path) for path in subject.items['image']]
         self.names = list(map(as_utf8, self.paths))  # as a browser knows them
         self.number = {name: i for i, name in enumerate(self.names)}
         self.keys = [self.plan.key(path) for path in self.paths]
@@ -542,12 +545,12 @@ def write_board(
 )->Path: # The notebook
     "Write the notebook of a board beside its plan; one that is there is kept."
     verb = 'segment train' if not subject.classes else 'train'
-    prose = _PROSE.format(f'cytokit {verb} SOURCE --plan {shlex.quote(str(subject.plan))}')
+    prose = _PROSE.format(f'cytokit {verb} SOURCE --plan {shlex.quote(str(subject.plan.path))}')
     cells = [dict(cell_type='markdown', id='how', metadata={}, source=prose),
              dict(cell_type='code', id='board', metadata={}, source=code, execution_count=None, outputs=[])]
     kernel = dict(name='python3', display_name='Python 3', language='python')
     book = dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)
-    path = _free_name(subject.plan, code)
+    path = _free_name(subject.plan.path, code)
     if not path.exists():
         with atomic(path) as temporary: temporary.write_text(to_json(book) + '\n', encoding='utf-8', errors='backslashreplace')
     return path
@@ -594,9 +597,9 @@ def open_board(
     "Find what there is to review, write a notebook that shows it, and open it."
     subject = review_subject(source, **options)
     board = Board(subject)
-    options['plan'] = Path(os.path.abspath(subject.plan))
+    options['plan'] = Path(os.path.abspath(subject.plan.path))
     path = write_board(subject, board_code(source, options))
-    print(f'{len(board.paths)} images to review, {board.reviewed()} reviewed; decisions go to {shown(subject.plan)}')
+    print(f'{len(board.paths)} images to review, {board.reviewed()} reviewed; decisions go to {shown(subject.plan.path)}')
     print(f'{shown(path)} shows the board' + ('' if start else f'; open it with: jupyter lab {shown(shlex.quote(str(path)))}'))
     if start: open_notebook(path)
     return path
