@@ -156,7 +156,7 @@ class watch:
     ):
         self.model, self.optimizer, self.criterion = model, optimizer, loss
         self.most, self.until, self.seen = most, time.perf_counter() + seconds, Watched()
-        self.inputs, self.outputs, self.norm, self.fresh = None, [], math.nan, False
+        self.inputs, self.outputs, self.norm, self.fresh, self.held = None, [], math.nan, False, set()
         self.parameters = [q for q in model.parameters()]
 
     def __enter__(self):
@@ -235,7 +235,7 @@ def on_backward(self:watch, tensors, *args, **kwargs):
     "Note the loss and its graph, and whether gradients of the step before are still there."
     loss = tensors if isinstance(tensors, torch.Tensor) else next(iter(tensors), None)
     seen, first = self.seen, len(self.seen.losses) == 0
-    if self.fresh: seen.stale.append(total_norm(q.grad for q in self.parameters) > 0)
+    if self.fresh: seen.stale.append(total_norm(q.grad for q in self.parameters if id(q) in self.held) > 0)
     self.fresh = False
     if isinstance(loss, torch.Tensor):
         seen.losses.append(float(loss.detach().float().mean()))
@@ -253,6 +253,8 @@ def before_step(self:watch, optimizer, args, kwargs):
     self.seen.steps.append(OptimiserStep(float(inner[-1].get('lr', math.nan)), total_norm(grads), self.norm, len(grads)))
     self.seen.order.append('step')
     self.fresh, self.norm = True, math.nan
+    groups = [g['params'] for g in inner if 'params' in g] or getattr(optimizer, 'param_lists', [])
+    self.held = {id(q) for group in groups for q in group}
 
 # %% ../../nbs/evaluation/11_watch.ipynb #afcf5d98
 _CALLED = dict(model=('model', 'net', 'network', 'module'), loader=('loader', 'train_loader', 'dataloader', 'train_dataloader',
