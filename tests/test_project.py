@@ -89,13 +89,12 @@ def test_what_workflows_and_hooks_call_exists(file):
     else: assert file.parent.name != 'ISSUE_TEMPLATE' or file.stem == 'config' or told['body']
 
 WINGS = ['', 'data', 'quality', 'metrics', 'training', 'segmentation', 'evaluation', 'sharing', 'teaching',
-         'teaching/questions']
+         'teaching/questions', 'cli']
 
 def place(nb):
-    "Where a notebook stands in the order of imports: the wing, then its number; the command comes last."
+    "Where a notebook stands in the order of imports: the wing, then its number."
     *wing, name = nb.relative_to(ROOT/'nbs').parts
-    last = not wing and name >= '9'
-    return last, WINGS.index('/'.join(wing)), name
+    return WINGS.index('/'.join(wing)), name
 
 def imported(module, text):
     "Modules and names that a module takes from cytokit, wherever in it: `quality.masks`, `quality.masks.read_mask`."
