@@ -6,9 +6,9 @@ Docs: https://cytokit.github.io/cytokit/evaluation/probes.html.md"""
 
 # %% auto #0
 __all__ = ['FirstStep', 'first_step', 'made_of', 'gradient_flows', 'activation_once', 'loss_input', 'softmax_axis',
-           'last_activation', 'loss_fits_targets', 'initialisation', 'frozen_layers', 'optimizer_parameters',
-           'own_groups', 'make_optimizer', 'optimizer_settings', 'dead_share', 'units_alive', 'gradient_size',
-           'nonlinear', 'width', 'norm_layers', 'dropout_mild', 'prediction_stable', 'precision']
+           'last_activation', 'loss_fits_targets', 'initialisation', 'looks_untrained', 'frozen_layers',
+           'optimizer_parameters', 'own_groups', 'make_optimizer', 'optimizer_settings', 'dead_share', 'units_alive',
+           'gradient_size', 'nonlinear', 'width', 'norm_layers', 'dropout_mild', 'prediction_stable', 'precision']
 
 # %% ../../nbs/evaluation/13_probes.ipynb #62e2b139
 import math, time
@@ -191,6 +191,13 @@ def _untrained(name, m):
     kurtosis, edge = float((z**4).mean()), float(w.abs().max())*math.sqrt(m.weight[0].numel())
     return abs(kurtosis - 1.8) < .25 and .85 < edge < 1.02
 
+def looks_untrained(
+    model:nn.Module, # Any
+)->bool: # False where too few layers can be judged
+    "Whether most layers still have the weights of their initialisation."
+    judged = [u for n, m, w in _weights(model) if (u := _untrained(n, m)) is not None]
+    return bool(judged) and sum(judged) > len(judged)/2
+
 @symptom(3.1, 'Do all layers learn that should?', 'freeze only layers that were trained before; unfreeze the others', needs='')
 def frozen_layers(p):
     "A frozen layer with random weights mixes the input and never gets better. Frozen pretrained layers are fine."
@@ -317,7 +324,7 @@ def gradient_size(p):
     return passed(f'norm {total:.2g}; relative to the weights {first:.1g} in the first layer, at most {last:.1g}')
 
 # %% ../../nbs/evaluation/13_probes.ipynb #d84e7b5e
-@symptom(3.6, 'Is there something non-linear between the layers?', 'put a ReLU between layers', needs='step_runs inputs_finite')
+@symptom(3.6, 'Is there something non-linear between the layers?', 'put a ReLU between layers', needs='step_runs inputs_finite width initialisation inputs_vary units_alive')
 def nonlinear(p):
     "Several layers without an activation are one linear layer: halfway between two images the output is halfway too."
     if len(_weights(p.model)) < 2: return passed('one layer')
@@ -332,7 +339,7 @@ def nonlinear(p):
     return passed(f'the output bends by {bend:.1g} of its range')
 
 # %% ../../nbs/evaluation/13_probes.ipynb #c6f0ea69
-@symptom(3.7, 'Is no layer so narrow that all is lost?', 'make hidden layers at least as wide as there are classes', needs='')
+@symptom(3.02, 'Is no layer so narrow that all is lost?', 'make hidden layers at least as wide as there are classes', needs='')
 def width(p):
     "All that later layers know passes through the narrowest one."
     layers = [(n, m.out_features) for n, m, w in _weights(p.model) if isinstance(m, nn.Linear)][:-1]
