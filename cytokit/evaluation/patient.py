@@ -28,7 +28,8 @@ def to_device(
     "Move the tensors of a batch."
     if isinstance(value, torch.Tensor): return value.to(device)
     if isinstance(value, dict): return {k: to_device(v, device) for k, v in value.items()}
-    if isinstance(value, tuple) and hasattr(value, '_fields'): return type(value)(*(to_device(v, device) for v in value))
+    if isinstance(value, tuple) and hasattr(value, '_fields'):
+        return type(value)(*(to_device(v, device) for v in value))
     if isinstance(value, (list, tuple)): return type(value)(to_device(v, device) for v in value)
     return value
 

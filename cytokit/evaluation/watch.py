@@ -6,25 +6,23 @@ Docs: https://cytokit.github.io/cytokit/evaluation/watch.html.md"""
 
 # %% auto #0
 __all__ = ['operation', 'sources', 'compositions', 'reached', 'Forward', 'OptimiserStep', 'Watched', 'modal_layers', 'Enough',
-           'watch', 'total_norm', 'arguments_for', 'watch_loop', 'loop', 'of_loop', 'loop_runs', 'backward_called',
-           'optimizer_called', 'step_order', 'gradients_cleared', 'train_mode', 'valid_mode', 'loss_arguments',
-           'targets_kept', 'gradient_clipped', 'fresh_batches', 'schedule', 'seen_all', 'given_batches']
+           'watch', 'total_norm']
 
-# %% ../../nbs/evaluation/11_watch.ipynb #21354884
-import contextlib, inspect, io, math, re, time, warnings
+# %% ../../nbs/evaluation/11_watch.ipynb #01028431
+import math, re, time
 from dataclasses import dataclass, field
-from statistics import median
 import torch
 from torch import nn
 from torch.optim import optimizer as torch_optimizers
-from ..core import seed_all, shown
-from .patient import (Patient, Sample, copied, failed, main_tensor, n_bytes, passed, readings, symptom,
-                                        to_device, unknown)
+from fastcore.basics import patch
+from .patient import copied, main_tensor, n_bytes
 
 # %% ../../nbs/evaluation/11_watch.ipynb #06fa668d
-_SHAPES = {'View', 'Reshape', 'ReshapeAlias', 'UnsafeView', 'Squeeze', 'Unsqueeze', 'Select', 'Slice', 'Permute', 'Transpose', 'T',
+_SHAPES = {'View', 'Reshape', 'ReshapeAlias', 'UnsafeView', 'Squeeze', 'Unsqueeze', 'Select', 'Slice', 'Permute',
+           'Transpose', 'T',
            'ToCopy', 'Clone', 'Alias', 'Expand', 'Index', 'Split', 'Unbind', 'AsStrided', 'Detach'}
-_WEIGHTS = ('Addmm', 'Mm', 'Bmm', 'Convolution', 'Norm', 'Embedding', 'Pool', 'Upsample', 'Lstm', 'Gru', 'Rnn', 'Attention',
+_WEIGHTS = ('Addmm', 'Mm', 'Bmm', 'Convolution', 'Norm', 'Embedding', 'Pool', 'Upsample', 'Lstm', 'Gru', 'Rnn',
+            'Attention',
             'AccumulateGrad', 'Linear', 'Baddbmm')
 
 def operation(
@@ -165,7 +163,8 @@ class watch:
         self.hooks = [self.model.register_forward_pre_hook(self.before_forward, with_kwargs=True),
                       self.model.register_forward_hook(self.after_forward),
                       torch_optimizers.register_optimizer_step_pre_hook(self.before_step)]
-        if isinstance(self.criterion, nn.Module): self.hooks.append(self.criterion.register_forward_hook(self.after_loss))
+        if isinstance(self.criterion, nn.Module):
+            self.hooks.append(self.criterion.register_forward_hook(self.after_loss))
         self.own = self.optimizer is not None and not isinstance(self.optimizer, torch.optim.Optimizer)
         if self.own: self.wrap_step()
         return self.seen
@@ -177,8 +176,6 @@ class watch:
         return kind is Enough
 
 # %% ../../nbs/evaluation/11_watch.ipynb #c6aaa406
-from fastcore.basics import patch
-
 @patch
 def wrap_step(self:watch):
     "An optimiser that is not torch's is seen by its own `step`."
@@ -250,292 +247,9 @@ def before_step(self:watch, optimizer, args, kwargs):
     "Note the learning rate and the gradients as they are at the step."
     grads = [q.grad for q in self.parameters if q.grad is not None]
     inner = getattr(optimizer, 'param_groups', None) or getattr(optimizer, 'hypers', None) or [{}]
-    self.seen.steps.append(OptimiserStep(float(inner[-1].get('lr', math.nan)), total_norm(grads), self.norm, len(grads)))
+    self.seen.steps.append(OptimiserStep(float(inner[-1].get('lr', math.nan)), total_norm(grads), self.norm,
+                                         len(grads)))
     self.seen.order.append('step')
     self.fresh, self.norm = True, math.nan
     groups = [g['params'] for g in inner if 'params' in g] or getattr(optimizer, 'param_lists', [])
     self.held = {id(q) for group in groups for q in group}
-
-# %% ../../nbs/evaluation/11_watch.ipynb #afcf5d98
-_CALLED = dict(model=('model', 'net', 'network', 'module'), loader=('loader', 'train_loader', 'dataloader', 'train_dataloader',
-               'dl', 'train_dl', 'data', 'batches', 'trainloader', 'data_loader'),
-               loss=('loss', 'criterion', 'loss_fn', 'loss_func', 'loss_function', 'crit'),
-               optimizer=('optimizer', 'opt', 'optim', 'optimiser'), valid=('valid_loader', 'val_loader', 'valid_dl', 'val_dl',
-               'validloader', 'test_loader'), device=('device', 'dev'), epochs=('epochs', 'n_epochs', 'num_epochs', 'epoch'))
-
-def arguments_for(
-    function, # Of the user
-    parts:dict, # model, loader, loss, optimizer, valid, device, epochs
-    order:tuple=('model', 'loader', 'loss', 'optimizer', 'valid'), # Of arguments that have other names
-)->dict: # Name to value
-    "What to call a user's function with."
-    wanted = [q for q in inspect.signature(function).parameters.values() if q.kind in (q.POSITIONAL_OR_KEYWORD, q.KEYWORD_ONLY)]
-    meaning = {name: part for part, names in _CALLED.items() for name in names}
-    known = {q.name: meaning[q.name.lower()] for q in wanted if q.name.lower() in meaning}
-    rest = [part for part in order if part not in known.values()]
-    for q in wanted:
-        if q.name not in known and q.default is q.empty and rest: known[q.name] = rest.pop(0)
-    return {name: parts[part] for name, part in known.items() if parts.get(part) is not None}
-
-# %% ../../nbs/evaluation/11_watch.ipynb #af402203
-class _Noted:
-    "A loader that notes the targets it gives."
-    def __init__(self, loader, seen): self.loader, self.seen = loader, seen
-    def __len__(self): return len(self.loader)
-    def __getattr__(self, name): return getattr(self.loader, name)
-
-    def __iter__(self):
-        for batch in self.loader:
-            targets = readings(batch)[0][1]
-            if targets and isinstance(targets[0], torch.Tensor) and len(self.seen.given) < 40:
-                self.seen.given.append(copied(targets[0]))
-            yield batch
-
-@contextlib.contextmanager
-def _silent():
-    "Nothing is printed, warned of or saved."
-    save = torch.save
-    torch.save = _save_nothing
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally: torch.save = save
-
-def _save_nothing(*args, **kwargs): return None
-
-# %% ../../nbs/evaluation/11_watch.ipynb #c93b3b5e
-def _measured(p, batches):
-    "Mean loss over fixed batches, in evaluation mode; None where it cannot be computed."
-    modes = [(m, m.training) for m in p.model.modules()]
-    p.model.eval()
-    try:
-        with torch.no_grad(): return sum(float(p.step(b).loss.mean()) for b in batches)/len(batches) if batches else None
-    except Exception: return None
-    finally:
-        for m, training in modes: m.training = training
-
-def _watched_loss(loss, watcher):
-    "The user's loss, noted; a module is noted by its hook."
-    if loss is None or isinstance(loss, nn.Module): return loss
-    def noted(*args, **kwargs):
-        value = loss(*args, **kwargs)
-        watcher.after_loss(loss, args, value)
-        return value
-    return noted
-
-# %% ../../nbs/evaluation/11_watch.ipynb #c363c330
-def watch_loop(
-    p:'Patient', # With `train`
-    most:int=60, # Passes
-)->'Watched':
-    "Run the user's loop for some batches on copies, and note what it does."
-    fixed = p.sample().batches[:8]
-    with p.kept(), _silent():
-        seed_all(0)
-        before = _measured(p, fixed)
-        watcher = watch(p.model, p.optimizer, p.loss, most, max(4., min(20., p.seconds/4)))
-        start = [q.detach().clone() for q in p.model.parameters()]
-        with watcher as seen:
-            parts = dict(model=p.model, loader=_Noted(p.loader, seen), loss=_watched_loss(p.loss, watcher), device=p.device,
-                         optimizer=p.optimizer, valid=p.valid_loader, epochs=p.epochs or 1)
-            try:
-                while len(seen.forwards) < most/2:
-                    n = len(seen.order)
-                    p.train(**arguments_for(p.train, parts))
-                    seen.complete = True
-                    if len(seen.order) == n: break
-            except Exception as e: seen.raised = f'{type(e).__name__}: {shown(e, 200)}'
-        seen.moved = max((float((q.detach() - s).abs().max()) for q, s in zip(p.model.parameters(), start)), default=0.)
-        seen.before, seen.after = before, _measured(p, fixed)
-    return seen
-
-def loop(
-    p:'Patient', # The training
-)->'Watched|None': # None where there is no loop to watch
-    "What was seen of the user's loop, watched once."
-    return p.fact('loop', watch_loop) if p.train is not None else None
-
-# %% ../../nbs/evaluation/11_watch.ipynb #0ae98538
-_NO_LOOP = 'the loop itself was not seen; give it as train=, a function of (model, loader, loss, optimizer)'
-
-def of_loop(
-    judge, # Watched, Patient → result
-): # Patient → result
-    "A check that needs the user's loop."
-    def check(p):
-        if p.learner is not None and p.train is None: return unknown('the loop is that of fastai')
-        seen = loop(p)
-        return unknown(_NO_LOOP) if seen is None else judge(seen, p)
-    check.__name__ = judge.__name__
-    return check
-
-# %% ../../nbs/evaluation/11_watch.ipynb #451411d2
-@symptom(.9, 'Does the loop run?', 'read the last line of the error; run one batch by hand')
-@of_loop
-def loop_runs(seen, p):
-    "An exception of the user's code is a finding by itself."
-    if seen.raised: return failed(f'it raised {seen.raised}')
-    if not seen.forwards: return failed('it never called the model', 'loop over the loader and call model(x)')
-    return passed(f'{len(seen.forwards)} passes, {len(seen.losses)} backward, {len(seen.steps)} steps')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #4043a605
-@symptom(1.0, 'Is the loss sent backward?', 'call loss.backward() for every batch', needs='loop_runs')
-@of_loop
-def backward_called(seen, p):
-    "Without backward there are no gradients."
-    n = sum(f.grad for f in seen.forwards)
-    if not n: return failed('all passes of the loop were without gradient', 'take torch.no_grad() away from training')
-    if not seen.losses: return failed(f'{n} passes with gradient, no backward')
-    return passed(f'{len(seen.losses)} backward for {n} passes')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #b46f2863
-@symptom(1.1, 'Does the optimiser step?', 'call optimizer.step() after loss.backward()', needs='loop_runs')
-@of_loop
-def optimizer_called(seen, p):
-    "Gradients alone change nothing."
-    if not seen.steps: return failed(f'{len(seen.losses)} backward, no step of an optimiser')
-    return passed(f'{len(seen.steps)} steps')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #7ce0e4d8
-@symptom(1.2, 'Do steps use the gradients of their batch?', 'order: zero_grad, forward, backward, step',
-         needs='loop_runs backward_called optimizer_called')
-@of_loop
-def step_order(seen, p):
-    "A step before backward, or with zero_grad between the two, uses nothing or old gradients."
-    order = [o for o in seen.order if o != 'forward']
-    early = [i for i, (a, b) in enumerate(zip(['step', *order], order)) if b == 'step' and a == 'step']
-    empty = sum(s.norm == 0 for s in seen.steps)
-    if empty > len(seen.steps)/2: return failed(f'in {empty} of {len(seen.steps)} steps all gradients are zero or missing: '
-                                                'they are cleared after backward, or nothing flows')
-    if order[0] == 'step': return failed('the first step comes before the first backward')
-    if len(early) > len(seen.steps)/4: return failed(f'{len(early)} of {len(seen.steps)} steps follow a step, not a backward')
-    return passed(f'each of {len(seen.steps)} steps follows a backward')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #b4e1aa83
-@symptom(1.3, 'Are gradients cleared between steps?', 'call optimizer.zero_grad() once for each step, before backward',
-         needs='loop_runs backward_called optimizer_called')
-@of_loop
-def gradients_cleared(seen, p):
-    "What is left of the last step is added to the next gradient. Several backward to one step are fine."
-    if not seen.stale: return unknown('fewer than two steps were seen')
-    share = sum(seen.stale)/len(seen.stale)
-    if share > .5: return failed(f'in {share:.0%} of the steps gradients of the step before are still there and are added up')
-    return passed(f'{len(seen.stale)} steps began with cleared gradients')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #edc14375
-@symptom(1.4, 'Is the network in training mode while it learns?', 'call model.train() before the training batches', needs='loop_runs')
-@of_loop
-def train_mode(seen, p):
-    "Dropout is off and batch norm uses old statistics in evaluation mode. Frozen parts may stay in it."
-    passes = [f for f in seen.forwards if f.grad]
-    if not passes or not modal_layers(p.model): return passed('no layer acts differently in training')
-    asleep = median(f.asleep for f in passes)
-    if asleep: return failed(f'{asleep:.0f} of {asleep + median(f.awake for f in passes):.0f} layers (dropout, norm) act as in '
-                             'evaluation while training')
-    return passed(f'{passes[0].awake} layers act as in training')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #882c84be
-def _watch_validation(p):
-    "Run the user's validation on copies."
-    with p.kept(), _silent():
-        p.model.train()
-        with watch(p.model, None, p.loss, 20, 10.) as seen:
-            parts = dict(model=p.model, loader=p.valid_loader, valid=p.valid_loader, loss=p.loss, device=p.device)
-            try: p.validate(**arguments_for(p.validate, parts, ('model', 'loader', 'loss')))
-            except Exception as e: seen.raised = f'{type(e).__name__}: {shown(e, 200)}'
-    return seen
-
-@symptom(1.5, 'Is the network in evaluation mode while it is judged?', 'call model.eval() before validation, model.train() after')
-def valid_mode(p):
-    "In training mode dropout is active and batch norm depends on, and learns from, the validation batch."
-    if not modal_layers(p.model): return passed('no layer acts differently in training')
-    if p.validate: passes = p.fact('validation', _watch_validation).forwards
-    else: passes = [f for f in seen.forwards if not f.grad] if (seen := loop(p)) else []
-    if not passes: return unknown('no pass without gradient was seen; give the validation as validate=')
-    awake = sum(f.awake > 0 for f in passes)
-    if awake > len(passes)/2: return failed(f'{awake} of {len(passes)} passes without gradient were in training mode')
-    return passed(f'{len(passes)} passes without gradient in evaluation mode')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #61adc27b
-@symptom(1.6, 'Is the loss given (output, target)?', 'write loss(output, target), in this order', needs='loop_runs')
-@of_loop
-def loss_arguments(seen, p):
-    "Most losses are not symmetric."
-    if not seen.arguments: return unknown('the call of the loss was not seen')
-    if seen.arguments['second'] and not seen.arguments['first']:
-        return failed('its second argument depends on the network and its first does not: they are swapped')
-    if not seen.arguments['first']: return failed('its first argument does not depend on the network; it is detached or no output',
-                                                  'give it the output of the model, not a copy made by detach, argmax or numpy')
-    return passed('output first')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #94e3464f
-@symptom(1.7, 'Do the targets reach the loss as the loader gave them?', 'give the loss the targets of the same batch, unchanged',
-         needs='loop_runs')
-@of_loop
-def targets_kept(seen, p):
-    "Shapes and types may change; values and order may not."
-    changed, permuted, n = 0, 0, 0
-    for (_, target, _), given in zip(seen.pairs, seen.given):
-        a, b = target.detach().cpu().flatten().double(), given.flatten().double()
-        if len(a) != len(b): continue
-        n += 1
-        if torch.equal(a, b): continue
-        permuted += torch.equal(a.sort().values, b.sort().values)
-        changed += 1
-    if not n: return unknown('targets of loader and loss cannot be compared')
-    if permuted > n/2: return failed(f'in {permuted} of {n} batches they are in another order: images and targets no longer match')
-    if changed > n/2: return failed(f'in {changed} of {n} batches their values are others')
-    return passed(f'the same in {n} batches')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #441917d7
-@symptom(1.8, 'Is the gradient left whole until the step?', 'clip to a norm near the usual one (often 1), or not at all',
-         needs='loop_runs backward_called optimizer_called step_order')
-@of_loop
-def gradient_clipped(seen, p):
-    "Clipping is for rare large gradients; one that always leaves less than a twentieth is a tiny learning rate."
-    ratios = [s.norm/s.before for s in seen.steps if s.before > 0 and math.isfinite(s.before)]
-    if not ratios: return unknown('no step right after backward')
-    kept, norm = median(ratios), median(s.norm for s in seen.steps)
-    if kept < .05 and norm < .05: return failed(f'of the gradient {kept:.1%} is left at the step (norm {norm:.2g})')
-    return passed(f'{kept:.0%} of the gradient is left at the step')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #e387cefb
-@symptom(1.9, 'Does the loop take a new batch for each step?', 'loop over the loader: for x, y in loader', needs='loop_runs')
-@of_loop
-def fresh_batches(seen, p):
-    "`next(iter(loader))` without shuffling gives the first batch each time."
-    marks = [f.print for f in seen.forwards if f.grad and f.print]
-    several = len(p.sample().batches) > 2 or not p.sample().ended
-    if len(marks) < 4 or not several: return unknown('too few passes or batches')
-    if len(set(marks)) <= len(marks)/4: return failed(f'{len(marks)} passes saw {len(set(marks))} different batches')
-    return passed(f'{len(set(marks))} different batches in {len(marks)} passes')
-
-# %% ../../nbs/evaluation/11_watch.ipynb #c1b7353f
-@symptom(4.3, 'Does the learning rate stay alive?', 'step the scheduler once an epoch, or plan it for all steps', needs='loop_runs')
-@of_loop
-def schedule(seen, p):
-    "A schedule for epochs that is stepped at each batch is over before the training began. Warm-up may rise."
-    rates = [s.lr for s in seen.steps if math.isfinite(s.lr)]
-    if len(rates) < 4: return unknown('too few steps')
-    if max(rates) > 0 and rates[-1] < .05*max(rates) and not seen_all(p, seen):
-        return failed(f'it fell from {max(rates):.2g} to {rates[-1]:.2g} within {len(rates)} steps')
-    if rates[-1] > 100*rates[0] > 0: return failed(f'it rose from {rates[0]:.2g} to {rates[-1]:.2g} within {len(rates)} steps')
-    return passed(f'{rates[0]:.2g} to {rates[-1]:.2g} in {len(rates)} steps')
-
-def seen_all(p, seen):
-    "Whether what was watched was the whole training: then the rate may end near zero."
-    planned = p.epochs or (inspect.signature(p.train).parameters.keys() & set(_CALLED['epochs']))
-    return bool(planned) and seen.complete and not p.epochs
-
-# %% ../../nbs/evaluation/11_watch.ipynb #4761db2d
-def given_batches(
-    p:'Patient', # The training
-)->'Sample': # Batches (input, target) as network and loss were given them
-    "What the network was really given: by the loop where it was watched, otherwise by the loader."
-    seen = loop(p) if p.train is not None else None
-    usable = [q for q in seen.pairs if len(q[0]) == 1 and q[2] is not None] if seen else []
-    if len(usable) < max(1, len(seen.pairs)/2 if seen else 1): return p.sample()
-    first = p.sample().batches[:1]
-    if first and not isinstance(first[0], (list, tuple)): return p.sample()
-    return Sample([(x[0], y) for x, y, _ in usable], seen.complete)
