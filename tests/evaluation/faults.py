@@ -188,7 +188,7 @@ def positive_weight_huge(p): p.loss = nn.BCEWithLogitsLoss(pos_weight=torch.tens
 def class_weights_inverted(p):
     if p.name == 'cnn':
         y = p.data['train'][1]
-        keep_rows(p, 'train', torch.cat([(y < 3).nonzero()[:, 0], *[(y == k).nonzero()[:6, 0] for k in range(3, 10)]]))
+        keep_rows(p, 'train', torch.cat([(y < 3).nonzero()[:, 0], *[(y == k).nonzero()[:6, 0] for k in range(3, 6)]]))
     share = torch.bincount(p.data['train'][1].flatten()).float()
     p.loss = nn.CrossEntropyLoss(weight=(share/share.mean())**2)
 

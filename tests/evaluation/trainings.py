@@ -185,7 +185,7 @@ def split(x, y, n_train, n_valid, n_test, seed):
     parts = [order[a:b] for a, b in zip([0, *ends[:-1]], ends)]
     return {name: [x[k].clone(), y[k].clone()] for name, k in zip(('train', 'valid', 'test'), parts)}
 
-def digits(seed, n_classes=10, n_train=400):
+def digits(seed, n_classes=10, n_train=300):
     "Handwritten digits (scikit-learn) at 32 pixels."
     from sklearn.datasets import load_digits
     d = load_digits()
@@ -233,8 +233,8 @@ def brightened(x): return x*np.float32(np.random.uniform(.9, 1.1)) + np.float32(
 def block(i, o): return nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2))
 
 def small_cnn(n_in, n_out):
-    return nn.Sequential(block(n_in, 12), block(12, 24), block(24, 48), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(48, n_out))
+    return nn.Sequential(block(n_in, 8), block(8, 16), block(16, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(32, n_out))
 
 class OldCNN(nn.Module):
     "A CNN without normalisation, as in the first tutorials."
@@ -252,7 +252,7 @@ class OldCNN(nn.Module):
 
 class UNet(nn.Module):
     "Two levels down and up."
-    def __init__(self, n_in, n_out, width=10):
+    def __init__(self, n_in, n_out, width=8):
         super().__init__()
         def twice(i, o):
             return nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(),
@@ -305,7 +305,7 @@ def varied(seed, batch_size, lr):
 def cnn(seed=0):
     "Digits by a small CNN with batch norm, from scratch."
     torch.manual_seed(seed)
-    return Program('cnn', 'classes', digits(seed), small_cnn(1, 10), nn.CrossEntropyLoss(), with_adamw, epochs=8,
+    return Program('cnn', 'classes', digits(seed, 6), small_cnn(1, 6), nn.CrossEntropyLoss(), with_adamw, epochs=8,
                    augment=shifted, **varied(seed, 16, 3e-3))
 
 @program
@@ -367,7 +367,7 @@ def unet_bce(seed=0):
     return Program('unet_bce', 'mask', data, UNet(1, 1), nn.BCEWithLogitsLoss(), with_adamw, epochs=8, batch_size=8,
                    lr=varied(seed, 8, 3e-3)['lr'], augment=flipped_both)
 
-def nuclei(seed, size=48, n=192):
+def nuclei(seed, size=32, n=192):
     "Crops of BBBC038, grey, each standardised, and their masks; None where the shared data is missing."
     import pandas as pd
     from cytokit.data.formats import read_image
