@@ -34,6 +34,7 @@ class Program:
     shuffle:bool = True
     augment:object = None # Function of one image, or of image and mask
     loop:object = None # Epoch function (model, loader, loss, optimizer); None: `train_epoch`
+    judge:object = None # Validation function (model, loader, loss); None: `valid_epoch`
     parameters:object = None # Model to what the optimiser is given; None: all that need a gradient
     train_loader:object = None # Function of the program; None: a plain `DataLoader`
     has_validation:bool = True
@@ -65,6 +66,12 @@ def train_epoch(model, loader, loss, optimizer):
         total += value.item()
     return total/len(loader)
 
+def valid_epoch(model, loader, loss):
+    "Mean loss on the validation images."
+    model.eval()
+    with torch.no_grad(): values = [loss(model(x), y).item() for x, y in loader]
+    return sum(values)/len(values)
+
 def needing_gradient(model): return [p for p in model.parameters() if p.requires_grad]
 
 def build(p, folder=None):
@@ -76,7 +83,7 @@ def build(p, folder=None):
     else: train_loader = DataLoader(Pictures(x, y, p.augment, on_mask), p.batch_size, shuffle=p.shuffle)
     valid_loader = DataLoader(Pictures(*p.data['valid']), 64) if p.has_validation else None
     t = SimpleNamespace(program=p, model=p.model, loss=p.loss, train_loader=train_loader, valid_loader=valid_loader,
-                        learner=None, folder=None, train=p.loop or train_epoch)
+                        learner=None, folder=None, train=p.loop or train_epoch, validate=p.judge or valid_epoch)
     if p.kind == 'fastai': return build_learner(p, t)
     t.optimizer = p.make_optimizer((p.parameters or needing_gradient)(p.model), p.lr)
     return t
