@@ -14,7 +14,7 @@ from cytokit.core import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent/'tests'/'evaluation'))
-from trainings import PROGRAMS, baseline, build, learn  # noqa: E402
+from trainings import PROGRAMS, build, learn  # noqa: E402
 
 # True cause to the checks that a neutral expert would accept as an answer to it
 ANSWERS = dict(
@@ -66,7 +66,8 @@ def does_harm(healthy, scores):
 @contextlib.contextmanager
 def hushed():
     "Without warnings and printing."
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with warnings.catch_warnings(), out, err:
         warnings.simplefilter('ignore')
         yield
 
@@ -116,14 +117,15 @@ def examined(kind, name, seed, faults, seconds, before=0):
         try: named, crash = failed(ask_doctor(t, seconds)), ''
         except Exception as e: named, crash = [], f'{type(e).__name__}: {e}'[:200]
         took, now = time.perf_counter() - begun, state(t)
-    return dict(kind=kind, program=name, seed=seed, epochs_before=before, named=named, crash=crash,
-                seconds=round(took, 1), changed=[k for k in was if was[k] != now[k]])
+    return dict(kind=kind, program=name, seed=seed, epochs_before=before, named=[check for check, _ in named],
+                evidence=[text for _, text in named], crash=crash, seconds=round(took, 1),
+                changed=[k for k in was if was[k] != now[k]])
 
 # %% Scores
 def place(row):
     "At which place of the list the true fault stands, from 1; None: not there."
     answers = ANSWERS.get(row['kind'], '').split()
-    return next((i for i, (check, _) in enumerate(row['named'], 1) if check in answers), None)
+    return next((i for i, check in enumerate(row['named'], 1) if check in answers), None)
 
 def summary(rows, families):
     "Recall by kind and family, share among the first three, false alarms, seconds, changes."
@@ -131,13 +133,15 @@ def summary(rows, families):
     places = {(r['kind'], r['program'], r['seed']): place(r) for r in sick}
     def recall(some): return sum(v is not None for v in some)/max(1, len(some))
     by_kind = {k: [v for (kind, *_), v in places.items() if kind == k] for k in families}
-    by_family = {f: [v for k, vs in by_kind.items() if families[k] == f for v in vs] for f in dict.fromkeys(families.values())}
+    names = dict.fromkeys(families.values())
+    by_family = {f: [v for k, vs in by_kind.items() if families[k] == f for v in vs] for f in names}
     found = [v for v in places.values() if v is not None]
     times = [r['seconds'] for r in rows]
     return dict(programs=len(sick), kinds=len([k for k in by_kind if by_kind[k]]), recall=recall(list(places.values())),
                 recall_by_kind={k: recall(v) for k, v in by_kind.items() if v},
                 recall_by_family={k: recall(v) for k, v in by_family.items() if v},
-                first=sum(v == 1 for v in found)/max(1, len(found)), first_three=sum(v <= 3 for v in found)/max(1, len(found)),
+                first=sum(v == 1 for v in found)/max(1, len(found)),
+                first_three=sum(v <= 3 for v in found)/max(1, len(found)),
                 first_three_of_all=sum(v <= 3 for v in found)/max(1, len(sick)),
                 named_a_program=float(np.mean([len(r['named']) for r in sick])) if sick else 0,
                 healthy_runs=len(healthy), false_alarms=sum(len(r['named']) for r in healthy),
@@ -146,35 +150,40 @@ def summary(rows, families):
                 seconds_median=float(np.median(times)) if times else 0, seconds_most=max(times, default=0))
 
 # %% A peer
-# torch-audit's rules that answer a cause
+# What torch-audit 0.3 looks for, and the causes that it would answer; its rules TA2 and TA4 are about speed and style
 PEER_ANSWERS = dict(
-    rate_too_low='learning_rate optimizer_settings', schedule_each_batch='schedule',
-    head_unknown_to_optimizer='optimizer_parameters', optimizer_of_other_model='optimizer_parameters',
-    no_zero_grad='gradients_cleared', zero_grad_before_step='step_order', loss_detached='gradient_flows',
-    features_detached='gradient_flows frozen_layers', sigmoid_twice='activation_once',
-    sigmoid_on_number='last_activation', tanh_on_number='last_activation',
-    exploding_depth='gradient_size initialisation', bottleneck='width', random_body_frozen='frozen_layers',
-    batch_too_small_for_norm='norm_layers', weights_constant='initialisation',
-    weights_too_large='initialisation initial_loss', nll_of_scores='loss_input',
-    positive_weight_huge='class_balance', class_weights_inverted='class_balance',
-    targets_cut_to_zero='targets_vary mask_values', targets_huge='targets_scale', targets_outliers='targets_scale',
-    raw_pixels='inputs_scale', divided_twice='inputs_scale', nan_in_images='inputs_finite',
-    images_black='inputs_vary', augmentation_too_strong='parts_alike targets_follow',
-    reshaped_not_permuted='inputs_layout parts_alike', most_labels_wrong='targets_follow',
-    one_class_only='targets_vary class_balance', imbalance='class_balance', no_validation='validation_there',
-    sorted_not_shuffled='shuffled_order', shortcut='shortcut', dropout_too_strong='dropout_mild',
-    log_of_zero='loss_finite', masks_empty='targets_vary mask_values',
-    background_crops='class_balance targets_vary mask_values', masks_transposed='masks_fit',
-    foreground_rare='class_balance', masks_inverted_in_part='masks_fit mask_values')
+    TA100='nan_in_images targets_missing all_in_half log_of_zero exploding_depth weights_too_large rate_too_high',
+    TA102='exploding_depth weights_too_large rate_too_high targets_huge targets_outliers',
+    TA103='dead_units images_black weights_zero', TA105='dead_units weights_zero',
+    TA104='loss_detached features_detached zero_grad_before_step', TA301='raw_pixels sixteen_bit divided_twice',
+    TA302='images_black most_images_constant divided_twice', TA303='reshaped_not_permuted',
+    TA304='batch_too_small_for_norm', TA305='nan_in_images', TA500='', TA501='')
 
 def ask_peer(t):
-    "The rules of torch-audit that a pass of the user's own loop sets off; notes about speed are left out."
+    "The rules of torch-audit that a pass of the user's own loop sets off."
     from torch_audit import autopatch
     auditor = autopatch(t.model, optimizer=t.optimizer, every_n_steps=1, reporters=[], fail_level='ERROR')
-    with contextlib.suppress(RuntimeError, IndexError, ValueError): t.train(t.model, t.train_loader, t.loss, t.optimizer)
-    findings = auditor.finish(report=False).findings
+    try: t.train(t.model, t.train_loader, t.loss, t.optimizer)
+    except Exception: pass  # the program itself may raise; what was found before counts
+    found = dict.fromkeys(f.rule_id for f in auditor.finish(report=False).findings)
     auditor.unpatch()
-    return list(dict.fromkeys(f.rule_id for f in findings))
+    return [rule for rule in found if rule in PEER_ANSWERS]
+
+def peer_row(kind, name, seed, faults):
+    "A row as `examined` gives it, of the peer."
+    with tempfile.TemporaryDirectory() as d, hushed():
+        t, begun = spoiled(kind, name, seed, Path(d), faults), time.perf_counter()
+        rules = ask_peer(t)
+    return dict(kind=kind, program=name, rules=rules, hit=any(kind in PEER_ANSWERS[r].split() for r in rules),
+                seconds=time.perf_counter() - begun)
+
+def peer_summary(rows):
+    "Recall of the peer, and its alarms on healthy programs."
+    sick, healthy = [r for r in rows if r['kind'] != 'healthy'], [r for r in rows if r['kind'] == 'healthy']
+    return dict(programs=len(sick), recall=sum(r['hit'] for r in sick)/max(1, len(sick)), healthy_runs=len(healthy),
+                false_alarms=sum(len(r['rules']) for r in healthy),
+                healthy_with_alarm=sum(bool(r['rules']) for r in healthy),
+                found=sorted({r['kind'] for r in sick if r['hit']}))
 
 # %% Running
 def pairs(faults, programs, seeds, only):
@@ -191,31 +200,59 @@ def kept(path):
     "The rows of an earlier run."
     return read_json(path) if path.exists() else []
 
-def main():
+def measured(path, wanted, measure, minutes):
+    "The rows in a file, and those still missing, each kept as soon as it is there."
+    rows, begun = kept(path), time.perf_counter()
+    done = {(r['kind'], r['program'], r.get('seed', 0)) for r in rows}
+    for key in wanted:
+        if key in done: continue
+        if time.perf_counter() - begun > 60*minutes: break
+        rows.append(measure(*key))
+        print(*key, {k: v for k, v in rows[-1].items() if k not in ('kind', 'program', 'seed', 'evidence')}, flush=True)
+        write_json(path, rows)
+    return rows
+
+def harm_row(kind, name, seed, faults):
+    "Scores by epoch of a program, six epochs at most."
+    return dict(kind=kind, program=name, seed=seed, scores=harm(kind, name, seed, faults, 6))
+
+def harm_summary(rows, faults):
+    "For each fault that should cost points: in which programs it does, and in which it does not."
+    healthy = {r['program']: r['scores'] for r in rows if r['kind'] == 'healthy'}
+    table = [(r['kind'], r['program'], does_harm(healthy[r['program']], r['scores'])) for r in rows
+             if r['kind'] in faults and faults[r['kind']].harm == 'score' and r['program'] in healthy]
+    return dict(programs=len(table), harmed=sum(h for *_, h in table), harmless=[t[:2] for t in table if not t[2]])
+
+def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('only', nargs='*', help='kinds; none: all')
     p.add_argument('--faults', nargs='+', default=[str(HERE.parent/'tests'/'evaluation'/'faults.py')])
     p.add_argument('--programs', type=int, default=2, help='programs a kind')
     p.add_argument('--healthy', type=int, default=2, help='seeds of the healthy programs')
-    p.add_argument('--seconds', type=float, default=60, help='budget of one examination')
+    p.add_argument('--seconds', type=float, default=120, help='budget of one examination')
     p.add_argument('--minutes', type=float, default=1e9, help='stop after so many; go on another time')
-    p.add_argument('--out', type=Path, default=Path('runs')/'doctor.json')
-    p.add_argument('--harm', action='store_true')
+    p.add_argument('--out', type=Path, default=Path('runs')/'doctor', help='folder of what was measured')
+    p.add_argument('--harm', action='store_true', help='show that each fault does harm')
     p.add_argument('--peer', help='folder with torch-audit')
-    p.add_argument('--result', type=Path, help='where the summary goes')
-    a = p.parse_args()
+    p.add_argument('--result', type=Path, help='file of the summary')
+    return p.parse_args()
+
+def main():
+    a = arguments()
     torch.set_num_threads(1)
-    a.out.parent.mkdir(parents=True, exist_ok=True)
-    faults, rows, begun = kinds(a.faults), kept(a.out), time.perf_counter()
-    done = {(r['kind'], r['program'], r['seed']) for r in rows}
-    for kind, name, seed in pairs(faults, a.programs, a.healthy, a.only):
-        if (kind, name, seed) in done or time.perf_counter() - begun > 60*a.minutes: continue
-        row = examined(kind, name, seed, faults, a.seconds, before=2*(seed % 2))
-        rows.append(row)
-        print(kind, name, seed, f'place {place(row)}', row['seconds'], 's', [c for c, _ in row['named']], row['crash'],
-              row['changed'], flush=True)
-        write_json(a.out, rows)
-    result = summary(rows, {k: f.family for k, f in faults.items()})
+    a.out.mkdir(parents=True, exist_ok=True)
+    faults = kinds(a.faults)
+    wanted = list(pairs(faults, a.programs, a.healthy, a.only))
+    if a.peer: sys.path.append(a.peer)
+    if a.harm: name, measure, summarise = 'harm', harm_row, lambda rows: harm_summary(rows, faults)
+    elif a.peer:
+        name, measure, summarise = 'peer', peer_row, peer_summary
+        wanted = [w for w in wanted if w[1] not in ('fastai', 'run')]
+    else:
+        name, summarise = 'doctor', lambda rows: summary(rows, {k: f.family for k, f in faults.items()})
+        def measure(kind, program, seed, faults): return examined(kind, program, seed, faults, a.seconds, 2*(seed % 2))
+    rows = measured(a.out/f'{name}.json', wanted, lambda *key: measure(*key, faults), a.minutes)
+    result = summarise(rows)
     for k, v in result.items(): print(k, v)
     if a.result: write_json(a.result, dict(result, rows=rows))
 
