@@ -205,7 +205,7 @@ def draw_things(n, seed, size=32, most=3, kinds=3, colour=False):
     "Pictures (N, C, S, S) with discs, rings and squares on noise; masks of each kind (N, kinds, S, S)."
     r = np.random.default_rng(seed)
     yy, xx = np.mgrid[:size, :size].astype('f4')
-    tint = np.float32([[1, .4, .4], [.4, 1, .4], [.4, .4, 1]]) if colour else np.ones((3, 1), 'f4')
+    tint = np.float32([[1, .2, .2], [.2, 1, .2], [.2, .2, 1]]) if colour else np.ones((3, 1), 'f4')
     x = r.normal(0, .25, (n, tint.shape[1], size, size)).astype('f4')
     masks = np.zeros((n, kinds, size, size), 'f4')
     for i in range(n):
