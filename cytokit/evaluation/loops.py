@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/evaluation/loops.html.md"""
 # %% auto #0
 __all__ = ['arguments_for', 'watch_loop', 'loop', 'of_loop', 'loop_runs', 'backward_called', 'optimizer_called', 'step_order',
            'gradients_cleared', 'train_mode', 'valid_mode', 'loss_arguments', 'targets_kept', 'gradient_clipped',
-           'fresh_batches', 'schedule', 'seen_all', 'given_batches']
+           'fresh_batches', 'schedule', 'given_batches']
 
 # %% ../../nbs/evaluation/12_loops.ipynb #bcba7d04
 import contextlib, inspect, io, math, time, warnings
@@ -313,13 +313,13 @@ def schedule(seen, p):
     "A schedule for epochs that is stepped at each batch is over before the training began. Warm-up may rise."
     rates = [s.lr for s in seen.steps if math.isfinite(s.lr)]
     if len(rates) < 4: return unknown('too few steps')
-    if max(rates) > 0 and rates[-1] < .05*max(rates) and not seen_all(p, seen):
+    if max(rates) > 0 and rates[-1] < .05*max(rates) and not _is_whole_training(p, seen):
         return failed(f'it fell from {max(rates):.2g} to {rates[-1]:.2g} within {len(rates)} steps')
     if rates[-1] > 100*rates[0] > 0:
         return failed(f'it rose from {rates[0]:.2g} to {rates[-1]:.2g} within {len(rates)} steps')
     return passed(f'{rates[0]:.2g} to {rates[-1]:.2g} in {len(rates)} steps')
 
-def seen_all(p, seen):
+def _is_whole_training(p, seen):
     "Whether what was watched was the whole training: then the rate may end near zero."
     planned = p.epochs or (inspect.signature(p.train).parameters.keys() & set(_CALLED['epochs']))
     return bool(planned) and seen.complete and not p.epochs

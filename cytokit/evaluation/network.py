@@ -390,7 +390,8 @@ def gradient_size(p):
     if not math.isfinite(total):
         return failed('the gradient is NaN or infinite at the first step', 'look for log, sqrt or division at 0')
     if total > 1e4: return failed(f'norm of the gradient {total:.2g} at the first step')
-    if total < 1e-7: return failed(f'norm of the gradient {total:.1g} at the first step: almost nothing flows')
+    if total < 1e-7 and s.loss > .05:
+        return failed(f'norm of the gradient {total:.1g} at the first step: almost nothing flows')
     first, last = sizes[0][1], max(v for _, v in sizes)
     if len(sizes) > 2 and first < 1e-4*last:
         return failed(f'relative gradient of the first layer {first:.1g}, of the strongest {last:.1g}: it vanishes on '
