@@ -78,8 +78,9 @@ def schedule_each_batch(p):
     p.loop = train
 
 @fault('optimisation', 'The optimiser was made before the new head, whose parameters it does not know.',
-        'finetuned frozen cnn unet binary')
+        'frozen finetuned')
 def head_unknown_to_optimizer(p):
+    p.model[0].requires_grad_(False)
     head = {id(q) for q in last_layer(p.model).parameters()}
     old = [nn.Parameter(q.detach().clone()) for q in last_layer(p.model).parameters()]
     p.parameters = lambda model: [q for q in needing_gradient(model) if id(q) not in head] + old
