@@ -51,16 +51,16 @@ def _ends(right, images):
 @Question('after-slice', 'the names of the scanners that surely fail', [
     'A score of few images can be anything. So look at the interval of each scanner, not at its score.',
     'Compute `low` and `high` as in the cell above. Which end says that a scanner is surely below `overall`?',
-    'Those where even the upper end is below `overall`: `table.scanner[high < overall]`.'], """
-    share = (table.right + 2)/(table.images + 4)
-    high = share + 1.96*np.sqrt(share*(1 - share)/(table.images + 4))
-    answer = list(table.scanner[high < overall])
-    check_answer('after-slice', answer, table=table, overall=overall)""", as_names)
-def _slice(answer, table, overall):
+    'Those where even the upper end is below `overall`: `scanners.scanner[high < overall]`.'], """
+    share = (scanners.right + 2)/(scanners.images + 4)
+    high = share + 1.96*np.sqrt(share*(1 - share)/(scanners.images + 4))
+    answer = list(scanners.scanner[high < overall])
+    check_answer('after-slice', answer, scanners=scanners, overall=overall)""", as_names)
+def _slice(answer, scanners, overall):
     """Even the best end of its interval is below the rest. The scanner with few images may be as bad, or quite
     normal: there one cannot tell, and more images of it are needed before anybody says so."""
-    names = table.scanner.to_numpy()
-    right, images = table.right.to_numpy(float), table.images.to_numpy(float)
+    names = scanners.scanner.to_numpy()
+    right, images = scanners.right.to_numpy(float), scanners.images.to_numpy(float)
     low, high = _ends(right, images)
     failing = set(names[high < overall])
     if answer == failing: return
@@ -79,14 +79,14 @@ def _slice(answer, table, overall):
 # %% ../../../nbs/teaching/questions/09_after.ipynb #6ef51b48
 @twin('after-slice')
 def _slice_again(rng):
-    """Another network is right in `again['overall']` of all cases; `again['table']` counts images and right answers
+    """Another network is right in `again['overall']` of all cases; `again['scanners']` counts images and right answers
     of each scanner. Which scanners surely fail: even the upper end of their interval is below?"""
     few = 3*rng.integers(1, 3)
     images = np.array([rng.integers(150, 300), rng.integers(60, 90), few, rng.integers(30, 50)])
     right = np.round(images*[.93, .70, 2/3, .87]).astype(int)
     order = rng.permutation(4)
-    table = pd.DataFrame(dict(scanner=list('PQRS'), images=images[order], right=right[order]))
-    return dict(table=table, overall=.9)
+    scanners = pd.DataFrame(dict(scanner=list('PQRS'), images=images[order], right=right[order]))
+    return dict(scanners=scanners, overall=.9)
 
 # %% ../../../nbs/teaching/questions/09_after.ipynb #f74efac4
 @Question('after-temperature', 'a probability between 0 and 1', [
@@ -162,15 +162,15 @@ def _cam_again(rng):
 @Question('after-next', 'the name of one thing to do', [
     'A gain whose interval reaches below 0 may be no gain at all. Leave those out.',
     'Of those that are left: how many points does an hour of work buy?',
-    '`sure = table[table.low > 0]`, then the row with the highest `sure.gain/sure.hours`.'], """
-    sure = table[table.low > 0]
-    answer = table.what[(sure.gain/sure.hours).idxmax()]
-    check_answer('after-next', answer, table=table)""", as_text)
-def _next(answer, table):
+    '`sure = offers[offers.low > 0]`, then the row with the highest `sure.gain/sure.hours`.'], """
+    sure = offers[offers.low > 0]
+    answer = offers.what[(sure.gain/sure.hours).idxmax()]
+    check_answer('after-next', answer, offers=offers)""", as_text)
+def _next(answer, offers):
     """First what surely helps, and of that what helps most for an hour of work. Then measure again: the other gains
     will have changed."""
-    gain, low, hours = (table[name].to_numpy(float) for name in ('gain', 'low', 'hours'))
-    what = table.what.to_numpy()
+    gain, low, hours = (offers[name].to_numpy(float) for name in ('gain', 'low', 'hours'))
+    what = offers.what.to_numpy()
     rate = gain/hours
     best = what[low > 0][rate[low > 0].argmax()]
     if answer == best: return
@@ -183,7 +183,7 @@ def _next(answer, table):
 # %% ../../../nbs/teaching/questions/09_after.ipynb #0825cd0e
 @twin('after-next')
 def _next_again(rng):
-    """Another project has measured what four things would gain (`again['table']`: points, the lower end of the
+    """Another project has measured what four things would gain (`again['offers']`: points, the lower end of the
     interval, hours of work). What surely helps, and gains most for an hour?"""
     gain = rng.integers(3, 12, 4).astype(float)
     gain[0] += 8
@@ -192,4 +192,5 @@ def _next_again(rng):
     hours = np.r_[rng.integers(60, 90), rng.integers(5, 30, 2), 1.].astype(float)
     what = np.array(['more images', 'second look at labels', 'cover the marker', 'other network'])
     order = rng.permutation(4)
-    return dict(table=pd.DataFrame(dict(what=what, gain=gain, low=low, hours=hours)).iloc[order].reset_index(drop=True))
+    offers = pd.DataFrame(dict(what=what, gain=gain, low=low, hours=hours))
+    return dict(offers=offers.iloc[order].reset_index(drop=True))
