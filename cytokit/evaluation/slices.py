@@ -77,7 +77,7 @@ def _min_p(observed, dealt):
     return corrected, limits
 
 # %% ../../nbs/evaluation/03_slices.ipynb #93a49e3a
-LEAST = 10  # Images in a slice, and outside of it, for a comparison
+LEAST = 5  # Images in a slice, and outside of it, for a comparison
 _DEALS = 4000
 
 def compare_slices(

@@ -8,12 +8,13 @@ Docs: https://cytokit.github.io/cytokit/quality/check.html.md"""
 __all__ = ['PLAN', 'MOST_SHOWN', 'Quality', 'check']
 
 # %% ../../nbs/quality/09_check.ipynb #92409f9a
-import base64, contextlib, html, io, math, os, re, time
+import contextlib, html, io, math, os, re, time
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .. import __version__
 from ..core import InputError, as_utf8, atomic, read_json, shown, write_json
+from ..pages import PAGE_STYLE, as_data
 from ..data.datasets import read_table
 from ..data.csv_files import write_csv
 from ..data.formats import hushed, read_image
@@ -299,11 +300,6 @@ def _outlined(a, mask, k):
     a[edge] = 230, 97, 0
     return a
 
-# %% ../../nbs/quality/09_check.ipynb #6d8a6811
-def _as_data(data, kind):
-    "Bytes as an address that holds them."
-    return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
-
 # %% ../../nbs/quality/09_check.ipynb #9cd1e7e4
 def _picture(path, window=None, mask=None, box=None, side=150):
     "A JPEG of a file as an address, of a part where `box` is given; None where the file cannot be read."
@@ -317,7 +313,7 @@ def _picture(path, window=None, mask=None, box=None, side=150):
     image, f = P.fromarray(a), io.BytesIO()
     if not box: image.thumbnail((side, side))
     image.save(f, 'JPEG', quality=82)
-    return _as_data(f.getvalue(), 'jpeg')
+    return as_data(f.getvalue(), 'jpeg')
 
 # %% ../../nbs/quality/09_check.ipynb #7f64e1e4
 def _card(q, r, one, two, kind, other):
@@ -420,35 +416,7 @@ def _strip(q, check, f):
     flagged = values[q.rows['file'].isin(set(f['file']))].dropna()
     values = values.dropna()
     if len(values) < 5 or values.min() == values.max(): return None
-    return _as_data(_histogram_png(values, flagged, _axis.get(name, name)), 'png')
-
-# %% ../../nbs/quality/09_check.ipynb #bdc74369
-_STYLE = '''
-:root{--e:#b3261e;--w:#9a5b00;--i:#1b5e8c;--line:#d9dde2;--soft:#f5f6f8}*{box-sizing:border-box}
-body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1180px;padding:1.2rem;color:#1c2127;background:#fff}
-h1{font-size:1.5rem;margin:.2rem 0;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:0 0 .2rem}
-h2 small{font-weight:400;color:#5b636c}.lead{font-size:1.05rem;margin:.2rem 0 1rem}
-.tag{display:inline-block;border-radius:.8rem;padding:0 .6rem;color:#fff;font-size:.8rem;vertical-align:.1rem}
-.error{background:var(--e)}.warning{background:var(--w)}.info{background:var(--i)}
-nav{display:flex;flex-wrap:wrap;gap:.4rem;margin:0 0 1.2rem}
-nav a{border:1px solid var(--line);border-radius:.4rem;padding:.15rem .55rem;text-decoration:none;color:inherit;
-background:var(--soft)}
-nav a:focus,nav a:hover{border-color:#555}section{border-top:1px solid var(--line);padding:1rem 0}
-.why{margin:.1rem 0 .7rem;color:#3c444d}.row{display:flex;gap:1rem;flex-wrap:wrap;align-items:flex-start}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:.8rem;flex:1 1 330px}
-.card{border:1px solid var(--line);border-radius:.4rem;padding:.5rem;background:var(--soft);margin:0}
-.pics{display:flex;gap:.5rem}.pics figure{margin:0;flex:1 1 0;min-width:0}
-.pics img{width:100%;max-width:150px;image-rendering:auto;display:block;background:#000}
-figcaption{font-size:.76rem;color:#4a525b;overflow-wrap:anywhere}
-.what{font-size:.85rem;margin:.35rem 0 0;overflow-wrap:anywhere}
-.name{font-weight:600;font-size:.85rem;overflow-wrap:anywhere;margin:0 0 .3rem}
-.broken{width:100%;max-width:150px;aspect-ratio:1;display:grid;place-items:center;background:#e4e7eb;color:#555;
-font-size:.8rem}
-.strip{max-width:100%;width:360px}.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;width:100%}
-td,th{text-align:left;padding:.25rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
-td.f{overflow-wrap:anywhere;min-width:9rem}details>summary{cursor:pointer;margin:.6rem 0}
-footer{color:#5b636c;font-size:.85rem;margin:1rem 0}
-'''
+    return as_data(_histogram_png(values, flagged, _axis.get(name, name)), 'png')
 
 # %% ../../nbs/quality/09_check.ipynb #da28b465
 _HEAD = '''<!doctype html>
@@ -519,7 +487,7 @@ def _page(q):
         return _relative(file, q.source) if known else file
     with hushed(): parts = [_part(q, r) for r in q.summary.itertuples()]
     lines, more = q.findings.head(1000).to_dict('records'), max(0, len(q.findings) - 1000)
-    texts = dict(headline=q.headline(), version=__version__, style=_STYLE, lines=lines, more=more, short=short)
+    texts = dict(headline=q.headline(), version=__version__, style=PAGE_STYLE, lines=lines, more=more, short=short)
     return Environment(autoescape=True).from_string(_TEMPLATE).render(q=q, parts=parts, **texts)
 
 # %% ../../nbs/quality/09_check.ipynb #5247f05a
