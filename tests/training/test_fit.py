@@ -30,14 +30,14 @@ else:
 
 STOP = '''
 import sys, os, signal
-from cytokit.training import fit as training
+from cytokit.training import epochs, fit as training
 from cytokit.data.preprocess import Preprocessing
 data, out, kill = sys.argv[1:4]
-after = training.EpochRecorder.after_epoch
+after = epochs.EpochRecorder.after_epoch
 def kill_when_best(self):
     after(self)
     if kill == 'yes' and self.best and len(self.state['history']) == 3: os.kill(os.getpid(), signal.SIGKILL)
-training.EpochRecorder.after_epoch = kill_when_best
+epochs.EpochRecorder.after_epoch = kill_when_best
 if kill == 'resume': training.resume(out)
 else:
     settings = dict(epochs=40, batch_size=16, seed=5, lr=.01, augment='none', patience=3)
