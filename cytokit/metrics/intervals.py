@@ -234,5 +234,7 @@ def conclusion(
         return f'{a} {seems} ahead of {b} by {mean} {amount} (95 % interval {low} to {high}, {data}){note}.'
     least = f'{width} {unit}'.strip()
     less, more = (b, a) if lower else (a, b)
-    return (f'No difference shown: {less} − {more} is {mean} {amount}, and the 95 % interval {low} to {high} '
+    shows = f'No difference shown: {less} − {more} is {mean} {amount}'
+    if d.low == -np.inf: return f'{shows}{note}.'
+    return (f'{shows}, and the 95 % interval {low} to {high} '
             f'contains 0; with {data} a difference below about {least} cannot be seen{note}.')
