@@ -356,7 +356,7 @@ _NUMBERS = ('count', 'size')
 def _own_numbers(seed, i, size):
     "How many cells and how large, for an image of a sample whose target is a number."
     r = rng(seed, 'numbers', i)
-    return dict(n_cells=int(r.integers(4, 29)), radius=size/128*r.uniform(6, 11))
+    return dict(n_cells=int(r.integers(4, 29)), radius=max(2., size/128*r.uniform(6, 11)))
 
 def _measured(labels):
     "Cells in a label image, and their mean size in pixels."
