@@ -11,7 +11,7 @@ sys.path.insert(0, str(HERE.parent/'tests/teaching'))
 from browser import Notebook, chromium, jupyter  # noqa: E402
 from cytokit.data.synthetic import make_cells  # noqa: E402
 from cytokit.quality.plans import PlanFile  # noqa: E402
-from cytokit.teaching.review import review_subject  # noqa: E402
+from cytokit.teaching.review_images import review_subject# noqa: E402
 
 N = 200
 CODE = """from cytokit.teaching.review import review

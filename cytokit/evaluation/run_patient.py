@@ -23,7 +23,9 @@ from ..quality.check import check
 from ..segmentation.fit import SegmentSettings, make_network, segment_loss
 from ..segmentation.patches import PatchLoader, load_pixels
 from ..segmentation.scoring import diagnose_flat_dice
-from ..training.fit import DEFAULT_LR, Settings, class_weights, method_preprocessing, prepare, start_training
+from ..training.rate import DEFAULT_LR
+from ..training.fit import Settings, method_preprocessing, prepare, start_training
+from ..training.targets import class_weights
 from ..training.loaders import load_arrays
 from ..training.runs import class_numbers, make, read_run
 from .patient import Patient, failed, passed, symptom, unknown

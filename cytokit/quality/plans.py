@@ -17,7 +17,8 @@ import pandas as pd
 from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from ..core import InputError, atomic, check_writable, plain_cell, safe_cell, shown
-from ..data.datasets import ACTIONS, absolute_path, csv_lines, csv_text
+from ..data.datasets import ACTIONS, absolute_path
+from ..data.csv_rows import csv_lines, csv_text
 from .check import PLAN
 
 # %% ../../nbs/quality/13_plans.ipynb #40dfc693

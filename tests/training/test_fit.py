@@ -30,14 +30,14 @@ else:
 
 STOP = '''
 import sys, os, signal
-from cytokit.training import fit as training
+from cytokit.training import epochs, fit as training
 from cytokit.data.preprocess import Preprocessing
 data, out, kill = sys.argv[1:4]
-after = training.EpochRecorder.after_epoch
+after = epochs.EpochRecorder.after_epoch
 def kill_when_best(self):
     after(self)
     if kill == 'yes' and self.best and len(self.state['history']) == 3: os.kill(os.getpid(), signal.SIGKILL)
-training.EpochRecorder.after_epoch = kill_when_best
+epochs.EpochRecorder.after_epoch = kill_when_best
 if kill == 'resume': training.resume(out)
 else:
     settings = dict(epochs=40, batch_size=16, seed=5, lr=.01, augment='none', patience=3)
@@ -121,7 +121,8 @@ def test_budget_of_seconds_sets_the_epochs(textures, tmp_path):
 @pytest.mark.skipif(not (shutil.which('g++') or shutil.which('clang++')), reason='torch.compile needs a C++ compiler')
 def test_compiled_steps_learn_the_same(tmp_path, monkeypatch):
     import numpy as np, torch
-    from cytokit.training.fit import Settings, fit, scores
+    from cytokit.training.fit import Settings, fit
+    from cytokit.training.targets import scores
     monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
     x = torch.rand(48, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     y, rows = np.arange(48) % 3, (np.arange(32), np.arange(32, 48))
