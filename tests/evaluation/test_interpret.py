@@ -21,8 +21,8 @@ def home(tmp_path_factory):
 def process(home, *args):
     "Exit code, output and complaint of the command, started in a folder that is not the project's."
     env = os.environ | dict(PYTHONPATH=os.pathsep.join(sys.path))
-    done = subprocess.run([sys.executable, '-m', 'cytokit.cli', 'interpret', *map(str, args)], cwd=home, env=env,
-                          capture_output=True, text=True)
+    program = [sys.executable, '-c', 'from cytokit.cli import entry; entry()', 'interpret']
+    done = subprocess.run([*program, *map(str, args)], cwd=home, env=env, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 def refused(*args, says):
