@@ -19,6 +19,7 @@ from ..metrics.calibration import calibrate
 from .activation import explain_run
 from .challenge import challenge as score_challenges
 from .compare import Comparison
+from .label_errors import label_errors
 from .results import Results, results
 from .slices import slices
 
@@ -157,6 +158,20 @@ def _challenge_part(r, sets):
     alt = 'Score of validation and of each challenge set with intervals, and the share of images outside.'
     return Part('challenge', 'Challenge sets', said, found.table, found, alt)
 
+# %% ../../nbs/evaluation/08_interpret.ipynb #4b94ddab
+def _labels_part(r):
+    "Labels that are probably wrong; None where there are no classes."
+    if r.task != 'class': return None
+    try: found = label_errors(r.run.folder)
+    except InputError as e:  # too few groups for folds, no weights of a backbone
+        said = [Conclusion('activation', f'Label errors could not be looked for: {shown(e, 200)}')]
+        return Part('labels', 'Suspected label errors', said, pd.DataFrame())
+    do = 'Look at them one by one, and write what is wrong into a plan (`LabelErrors.to_plan`).'
+    said = [Conclusion('label errors', str(found), do) if len(found) else Conclusion('no fault', str(found))]
+    table = found.suspects.assign(file=[Path(p).name for p in found.suspects['image']])
+    alt = 'The images whose labels are most probably wrong, with label and suggestion.'
+    return Part('labels', 'Suspected label errors', said, table, found if len(found) else None, alt)
+
 # %% ../../nbs/evaluation/08_interpret.ipynb #74719f7d
 @dataclass(frozen=True, eq=False)
 class Interpretation:
@@ -189,6 +204,7 @@ def interpret(
     n:int=12, # Worst images that are shown
     checked:bool=True, # Also slices by what `check` measures and flags
     activation:bool=True, # Also where the network looks
+    labels:bool=False, # Also suspected label errors, from out-of-fold predictions: takes longer than all else
 )->'Interpretation':
     "See why the score is what it is: worst predictions, confusion, slices, calibration, activation, challenge sets."
     begun = time.perf_counter()
@@ -198,6 +214,7 @@ def interpret(
             _timed_part(_confusion_part, r), _timed_part(_slices_part, r, more, checked),
             _timed_part(_calibration_part, r)]
     if activation: made.append(_timed_part(_activation_part, r, min(6, n)))
+    if labels: made.append(_timed_part(_labels_part, r))
     found = Interpretation(r, {part.name: part for part in made if part}, time.perf_counter() - begun)
     if html is not None:
         from cytokit.evaluation.page import write_page  # the page needs this module

@@ -80,8 +80,8 @@ def _section(found, part):
 _MORE_STYLE = '''
 ol.first{font-size:1.05rem;padding-left:1.3rem;max-width:62rem}ol.first li{margin:.35rem 0}
 .do{font-weight:600}img.fig{max-width:100%;height:auto;display:block;margin:.4rem 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:.7rem;margin:.6rem 0}
-.tiles.wide{grid-template-columns:repeat(auto-fill,minmax(240px,1fr))}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,150px),1fr));gap:.7rem;margin:.6rem 0}
+.tiles.wide{grid-template-columns:repeat(auto-fill,minmax(min(46%,240px),1fr))}
 .tiles figure{margin:0;border:1px solid var(--line);border-radius:.4rem;padding:.4rem;background:var(--soft)}
 .tiles img{width:100%;display:block;background:#000}
 '''

@@ -294,6 +294,6 @@ def plot(self:Slices,
         ax.plot(row.rest, y, '|', color='black', ms=9)
     names = [f'{shown(row.by, 20)}: {shown(row.slice, 28)} ({row.images})' for row in t.itertuples()]
     ax.set_yticks(range(len(t)), names, fontsize=8)
-    ax.set(xlabel=f'{self.score_name}, 95 % interval (bar: the rest; orange: worse; grey: cannot tell)')
+    ax.set(xlabel=f'{self.score_name}, 95 % interval\n(bar: the rest; orange: worse; grey: cannot tell)')
     if not self.low_is_better: ax.set_xlim(-.02, 1.02)
     return show_once(fig)
