@@ -224,7 +224,7 @@ def _locked(file, wait=5.):
     lock = file.with_name(f'.{file.name}.lock')
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, timeout=wait): yield
+        with FileLock(lock, timeout=wait, poll_interval=.01): yield
     except Timeout:
         raise InputError(f'{shown(file)}: another program has locked it for {wait:.0f} s; close that one') from None
     except NotImplementedError:
