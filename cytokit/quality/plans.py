@@ -50,7 +50,7 @@ def _check_header(header, path):
 
 # %% ../../nbs/quality/13_plans.ipynb #1c5971cc
 def _check_cells(number, row, header, path):
-    "Refuse a line with other cells than the header has, or with an unknown action; the cells, as many as in the header."
+    "The cells of a line, as many as the header has; others, and unknown actions, are refused."
     if len(row) < len(header) or any(row[len(header):]):
         raise InputError(f'{shown(path)}: line {number} has {len(row)} cells, the header has {len(header)}; correct it')
     action = plain_cell(row[header.index('action')].strip())
