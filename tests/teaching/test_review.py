@@ -213,7 +213,8 @@ def test_keys_in_a_browser(lab):
     assert file.sync() and [file.state(f'{i}.png').action for i in ('00', '12', '29')] == ['drop', 'keep', 'drop']
 
     # the kernel is killed; what is typed meanwhile is told, kept, and saved by the next one
-    os.kill(int(ana.page.get_by_text('kernel ').last.inner_text().split()[-1]), signal.SIGKILL)
+    printed = ana.page.locator('.jp-OutputArea-output', has_text='kernel').first.inner_text()
+    os.kill(int(printed.split()[1]), signal.SIGKILL)
     ana.page.locator('.jp-Dialog button.jp-mod-accept').click(timeout=30_000)
     ana.page.locator('.cytokit-review .grid').focus()
     for _ in range(3): ana.page.keyboard.press('d')
