@@ -1,5 +1,6 @@
-"""The review board in a real JupyterLab and Chromium: 200 images by keyboard, a kernel that is killed in the middle, two
-boards on one plan. `python benchmarks/review.py` writes results/review.json; it needs JupyterLab, Playwright, Chromium."""
+"""The review board in a real JupyterLab and Chromium: 200 images by keyboard, a kernel that is killed in the middle,
+two boards on one plan, an edit by hand, and 30,000 images. `python benchmarks/review.py` writes results/review.json; it
+needs JupyterLab, Playwright and Chromium."""
 import json, os, platform, shutil, signal, statistics, sys, time
 from pathlib import Path
 from tempfile import mkdtemp
@@ -8,7 +9,7 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent/'tests/teaching'))
-from browser import Notebook, chromium, jupyter  # noqa: E402
+from browser import IDLE, Notebook, chromium, jupyter  # noqa: E402
 from cytokit.data.synthetic import make_cells  # noqa: E402
 from cytokit.quality.plans import PlanFile  # noqa: E402
 from cytokit.teaching.review_images import review_subject# noqa: E402
@@ -31,6 +32,8 @@ WATCH = """() => { window.times = []
             else if (performance.now() - event.timeStamp > 20000) window.times.push(NaN)
             else requestAnimationFrame(look) }
         requestAnimationFrame(look) }, {capture: true}) }"""
+WAITING = """() => ![...document.querySelectorAll('.cytokit-review .mark')].some(
+    e => e.textContent.match(/…|not saved/)) && !Object.keys(localStorage).some(k => k.startsWith('cytokit-review'))"""
 KEYS = {'Space': ('keep', ''), 'Delete': ('drop', ''), '1': ('relabel', 'long'), '2': ('relabel', 'round')}
 
 
@@ -97,9 +100,7 @@ def dismiss(notebook):
 
 def saved(notebook):
     "Wait until nothing is waiting in the browser."
-    notebook.page.wait_for_function("""() => ![...document.querySelectorAll('.cytokit-review .mark')].some(
-        e => e.textContent.match(/…|not saved/)) && !Object.keys(localStorage).some(k => k.startsWith('cytokit-review'))""",
-        timeout=60_000)
+    notebook.page.wait_for_function(WAITING, timeout=60_000)
 
 
 def long_review(browser, address, home, rows, pause):
@@ -116,8 +117,7 @@ def long_review(browser, address, home, rows, pause):
     warned = n.page.locator('.cytokit-review .warning:visible').all_inner_texts()
     n.page.screenshot(path=home/'killed.png')
     not_yet = len(wrong(home/'plan.csv', made))
-    n.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'",
-                             timeout=60_000)
+    n.page.wait_for_function(IDLE, timeout=60_000)
     reopened = start(n)
     saved(n)
     n.page.wait_for_timeout(1000)
@@ -178,7 +178,8 @@ def many(n=30_000):
             board.answer(dict(kind='save', events=[event]))
             times.append(1000*(time.perf_counter() - begun))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
-        return dict(images=n, opened_seconds=opened, opened_cpu_seconds=busy, save_median_ms=statistics.median(times), peak_mb=peak)
+        seconds = dict(opened_seconds=opened, opened_cpu_seconds=busy)
+        return dict(images=n, **seconds, save_median_ms=statistics.median(times), peak_mb=peak)
     finally: shutil.rmtree(home)
 
 

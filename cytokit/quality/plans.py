@@ -51,7 +51,7 @@ def _check_header(header, path):
 
 # %% ../../nbs/quality/13_plans.ipynb #1c5971cc
 def _check_cells(number, row, header, path):
-    "Refuse a line with other cells than the header has, or with an unknown action; the cells, as many as in the header."
+    "The cells of a line, as many as the header has; others, and unknown actions, are refused."
     if len(row) < len(header) or any(row[len(header):]):
         raise InputError(f'{shown(path)}: line {number} has {len(row)} cells, the header has {len(header)}; correct it')
     action = plain_cell(row[header.index('action')].strip())
@@ -225,7 +225,7 @@ def _locked(file, wait=5.):
     lock = file.with_name(f'.{file.name}.lock')
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, timeout=wait): yield
+        with FileLock(lock, timeout=wait, poll_interval=.01): yield
     except Timeout:
         raise InputError(f'{shown(file)}: another program has locked it for {wait:.0f} s; close that one') from None
     except NotImplementedError:

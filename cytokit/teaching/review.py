@@ -72,14 +72,15 @@ def buttons(
 
 # %% ../../nbs/teaching/09_review.ipynb #35f2d38f
 _PAGE = """
-<div class="top"><strong>{{ title }}</strong> <progress class="bar" max="{{ n }}" aria-label="Images reviewed"></progress>
-<span class="count"></span></div>
+<div class="top"><strong>{{ title }}</strong>
+<progress class="bar" max="{{ n }}" aria-label="Images reviewed"></progress> <span class="count"></span></div>
 <div class="tools" role="toolbar" aria-label="Decisions and pages">{% for command, words, key in buttons %}
 <button type="button" data-command="{{ command }}">{{ words }} <kbd>{{ key }}</kbd></button>{% endfor %}</div>
 <dl class="help" hidden>{% for key, words in help %}<dt><kbd>{{ key }}</kbd></dt><dd>{{ words }}</dd>{% endfor %}</dl>
 <div class="warning" role="alert" hidden></div>
-<div class="stage"><div class="grid" role="listbox" tabindex="0" aria-label="{{ title }}">{% for i in range(per_page) -%}
-<div role="option" id="{{ session }}-{{ i }}"></div>{%- endfor %}</div><div class="closeup" hidden></div></div>
+<div class="stage"><div class="grid" role="listbox" tabindex="0" aria-label="{{ title }}">
+{%- for i in range(per_page) %}<div role="option" id="{{ session }}-{{ i }}"></div>{% endfor %}</div>
+<div class="closeup" hidden></div></div>
 <div class="status" role="status"></div>
 <div class="hint">Keys go to the board while its frame is blue: click it, or press Tab.</div>"""
 
@@ -164,8 +165,10 @@ def item(self:Board, number:int)->dict:
     row = self.subject.items.iloc[number]
     root = os.path.dirname(self.plan.path.absolute())
     name = os.path.relpath(self.paths[number], root)
-    shown_texts = dict(name=shown(as_utf8(name)), target=shown(as_utf8(row['target'])), words=shown(as_utf8(row['words']), 400))
-    return dict(number=number, image=self.names[number], error=self.picture(number)[1], state=self._state(number), **shown_texts)
+    texts = dict(name=name, target=row['target'], words=row['words'])
+    texts = {key: shown(as_utf8(text), 400) for key, text in texts.items()}
+    facts = dict(number=number, image=self.names[number], error=self.picture(number)[1])
+    return dict(**facts, **texts, state=self._state(number))
 
 # %% ../../nbs/teaching/09_review.ipynb #746021dc
 @patch
@@ -298,11 +301,14 @@ def still(self:Board)->str: # HTML
     "The first page without keys."
     n = len(self.paths)
     tiles = ''.join(self._tile(number) for number in range(min(n, self.per_page)))
-    head = f'{self.reviewed()} of {n} images reviewed; run the cell in Jupyter to go on. Decisions are in {self.plan.path}'
-    return f'<p>{html.escape(as_utf8(head))}</p><div style="display: flex; flex-wrap: wrap; gap: 8px">{tiles}</div>'
+    head = f'{self.reviewed()} of {n} images reviewed; run the cell in Jupyter to go on.'
+    head += f' Decisions are in {html.escape(as_utf8(self.plan.path))}'
+    return f'<p>{head}</p><div style="display: flex; flex-wrap: wrap; gap: 8px">{tiles}</div>'
 
 # %% ../../nbs/teaching/09_review.ipynb #be5fd533
-_STILL = '<style>.jp-OutputArea-child:has(+ * .cytokit-review-still):not(:has(.jp-OutputArea-output *)) {display: none}</style>'
+# A reopened notebook has an empty row in the place of the widget
+_STILL = """<style>.jp-OutputArea-child:has(+ * .cytokit-review-still):not(:has(.jp-OutputArea-output *))
+{display: none}</style>"""
 
 class Review:
     "A board and the widget that shows it; its still where there is nobody to type."
@@ -339,8 +345,9 @@ def _user():
 # %% ../../nbs/teaching/09_review.ipynb #aaff1170
 _PROSE = """# Review
 
-Run the cell below with **Shift+Enter**. Then the keys decide: **Space** keeps an image, **Delete** drops it, a digit says its class, **Ctrl+Z** takes back, **?** lists all keys.
-Each key is saved at once. Train with what you decided: `{}`"""
+Run the cell below with **Shift+Enter**. Then the keys decide: **Space** keeps an image, **Delete** drops it, a digit
+says its class, **Ctrl+Z** takes back, **?** lists all keys. Each key is saved at once.
+Train with what you decided: `{}`"""
 
 def board_code(
     source, # A folder, table or run
@@ -365,7 +372,8 @@ def write_board(
     book = dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)
     path = _free_name(subject.plan.path, code)
     if not path.exists():
-        with atomic(path) as temporary: temporary.write_text(to_json(book) + '\n', encoding='utf-8', errors='backslashreplace')
+        text = (to_json(book) + '\n').encode('utf-8', 'backslashreplace')
+        with atomic(path) as temporary: temporary.write_bytes(text)
     return path
 
 # %% ../../nbs/teaching/09_review.ipynb #088f69f4
@@ -412,7 +420,9 @@ def open_board(
     board = Board(subject)
     options['plan'] = Path(os.path.abspath(subject.plan.path))
     path = write_board(subject, board_code(source, options))
-    print(f'{len(board.paths)} images to review, {board.reviewed()} reviewed; decisions go to {shown(subject.plan.path)}')
-    print(f'{shown(path)} shows the board' + ('' if start else f'; open it with: jupyter lab {shown(shlex.quote(str(path)))}'))
+    where = shown(subject.plan.path)
+    print(f'{len(board.paths)} images to review, {board.reviewed()} reviewed; decisions go to {where}')
+    how = '' if start else f'; open it with: jupyter lab {shown(shlex.quote(str(path)))}'
+    print(f'{shown(path)} shows the board{how}')
     if start: open_notebook(path)
     return path
