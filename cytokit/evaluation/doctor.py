@@ -39,6 +39,11 @@ class Diagnosis:
         "The failed checks, the most likely cause first."
         return [f for f in self.findings if f.result == 'fail']
 
+    @property
+    def record(self)->dict:
+        "The same for `cytokit.core.write_json`."
+        return dict(name=self.name, seconds=self.seconds, findings=self.table.to_dict('records'))
+
     def __str__(self): return as_text(self)
 
     def _repr_html_(self): return as_html(self)
@@ -125,7 +130,7 @@ def doctor(
     validate:Callable|None=None, # Your validation, called as validate(model, loader, loss) on copies
     epochs:int|None=None, # That you plan
     history:object=None, # Table or dict with train_loss and valid_loss, of a training that was
-    seconds:float=60., # Budget of time
+    seconds:float=120., # Budget of time
 )->'Diagnosis':
     "Examine a training and name what is most likely wrong; nothing of it is changed."
     begun = time.perf_counter()

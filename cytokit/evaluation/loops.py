@@ -65,7 +65,8 @@ def _silent():
     save = torch.save
     torch.save = _save_nothing
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        nowhere = io.StringIO()
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally: torch.save = save
@@ -250,6 +251,8 @@ def valid_mode(p):
 def loss_arguments(seen, p):
     "Most losses are not symmetric."
     if not seen.arguments: return unknown('the call of the loss was not seen')
+    known = (getattr(p.loss, '__module__', None) or '').startswith('torch.nn')
+    if not known: return unknown('only asked of losses of torch: others may have another order')
     if seen.arguments['second'] and not seen.arguments['first']:
         return failed('its second argument depends on the network and its first does not: they are swapped')
     if not seen.arguments['first']:
@@ -264,6 +267,7 @@ def loss_arguments(seen, p):
 @of_loop
 def targets_kept(seen, p):
     "Shapes and types may change; values and order may not."
+    if abs(len(seen.pairs) - len(seen.given)) > 1: return unknown('the loss is not called once for each batch')
     changed, permuted, n = 0, 0, 0
     for (_, target, _), given in zip(seen.pairs, seen.given):
         a, b = target.detach().cpu().flatten().double(), given.flatten().double()
@@ -315,8 +319,6 @@ def schedule(seen, p):
     if len(rates) < 4: return unknown('too few steps')
     if max(rates) > 0 and rates[-1] < .05*max(rates) and not _is_whole_training(p, seen):
         return failed(f'it fell from {max(rates):.2g} to {rates[-1]:.2g} within {len(rates)} steps')
-    if rates[-1] > 100*rates[0] > 0:
-        return failed(f'it rose from {rates[0]:.2g} to {rates[-1]:.2g} within {len(rates)} steps')
     return passed(f'{rates[0]:.2g} to {rates[-1]:.2g} in {len(rates)} steps')
 
 def _is_whole_training(p, seen):

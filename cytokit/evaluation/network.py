@@ -223,7 +223,8 @@ def initialisation(p):
     zero_last = same == [last] and float(layers[-1][2].abs().max()) == 0
     if same and not zero_last:
         return failed(f'all units of {len(same)} layers have the same weights, such as {same[0] or "the only layer"}')
-    gains = [(n, g) for n, m, w in layers if math.isfinite(g := _gain(m, w)) and w[0].numel() > 4]
+    whole = [(n, m, w) for n, m, w in layers if getattr(m, 'groups', 1) == 1 and w[0].numel() > 4]
+    gains = [(n, g) for n, m, w in whole if math.isfinite(g := _gain(m, w))]
     large, small = [o for o in gains if o[1] > 6], [o for o in gains if o[1] < .02]
     if large:
         return failed(f'weights of {len(large)} layers are large: {large[0][0] or "a layer"} has '
@@ -315,25 +316,32 @@ def _looks_pretrained(p, missing):
 @symptom(3.3, 'Are the settings of the optimiser usual?',
          'begin with the defaults: Adam, lr 0.001, weight decay 0 to 0.01; SGD, momentum 0.9')
 def optimizer_settings(p):
-    "A rate of 0, momentum of 1, weight decay that pulls everything to 0, or a loss that is maximised."
+    "A rate of 0, momentum of 1, weight decay that pulls everything to 0, a loss that is maximised."
     groups = p.fact('groups', own_groups)
     if not groups: return unknown('no optimiser, or one without parameter groups')
     name = type(p.optimizer).__name__
+    if all(float(g.get('lr', 1)) == 0 for g in groups): return failed('the learning rate is 0', 'set a learning rate')
     for g in groups:
-        lr, decay = float(g.get('lr', math.nan)), float(g.get('weight_decay', g.get('wd', 0)) or 0)
-        momentum = float(g.get('momentum', g.get('mom', 0)) or 0)
-        betas = g.get('betas') or ()
-        if lr == 0 and all(float(h.get('lr', 1)) == 0 for h in groups):
-            return failed('the learning rate is 0', 'set a learning rate')
-        if g.get('maximize'): return failed('maximize=True: the loss is driven up')
-        if momentum >= .995 or any(float(b) >= .99999 for b in betas) or betas and float(betas[0]) > .99:
-            return failed(f'momentum {momentum or float(betas[0]):g}: a step is forgotten after a thousand others only')
-        limit = .5 if 'AdamW' in name or p.learner is not None else .05
-        if decay > limit:
-            return failed(f'weight decay {decay:g} with {name} pulls the weights to 0', 'use 0.01 or less')
-        if float(g.get('eps', 0) or 0) > .1: return failed(f'eps {g["eps"]:g} of {name} outweighs the gradients')
-    return passed(', '.join(f'{k} {g[k]:g}' for g in groups[:1] for k in ('lr', 'momentum', 'mom', 'weight_decay',
-                                                                          'wd') if isinstance(g.get(k), (int, float))))
+        wrong = _unusual(g, name, p.learner is not None)
+        if wrong: return failed(wrong)
+    shown_ones = [k for k in ('lr', 'momentum', 'mom', 'weight_decay', 'wd') if isinstance(groups[0].get(k),
+                                                                                           (int, float))]
+    return passed(', '.join(f'{k} {groups[0][k]:g}' for k in shown_ones))
+
+def _unusual(g, name, of_fastai):
+    "What is wrong with one group of an optimiser; '' where nothing is."
+    def number(*keys): return next((float(g[k]) for k in keys if isinstance(g.get(k), (int, float))), 0.)
+    decay, momentum, betas = number('weight_decay', 'wd'), number('momentum', 'mom'), g.get('betas') or (0., 0.)
+    decoupled = 'AdamW' in name or of_fastai
+    if g.get('maximize'): return 'maximize=True: the loss is driven up'
+    if 'Adam' in name and number('lr') >= .3:
+        return f'a rate of {number("lr"):g} moves every weight by about as much in each step of {name}'
+    if momentum >= .995 or float(betas[0]) > .99:
+        return f'momentum {max(momentum, float(betas[0])):g} forgets a step only after hundreds'
+    if float(betas[1]) >= .99999: return f'beta {betas[1]:g} of {name} never forgets a gradient'
+    if decay > (.5 if decoupled else .05): return f'weight decay {decay:g} with {name} pulls the weights to 0'
+    if number('eps') > .1: return f'eps {number("eps"):g} of {name} outweighs the gradients'
+    return ''
 
 # %% ../../nbs/evaluation/15_network.ipynb #ee72e08c
 class _Rectified(TorchDispatchMode):

@@ -84,7 +84,7 @@ class Patient:
     learner:object=None # A fastai `Learner`
     epochs:int|None=None # Planned
     history:dict|None=None # Lists train_loss, valid_loss of a training that was
-    seconds:float=60. # Budget of all checks
+    seconds:float=120. # Budget of all checks
     facts:dict=field(default_factory=dict) # Name to what a probe measured
     begun:float=field(default_factory=time.perf_counter)
 
