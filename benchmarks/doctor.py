@@ -35,7 +35,25 @@ ANSWERS = dict(
     sorted_not_shuffled='shuffled_order', shortcut='no_shortcut', dropout_too_strong='dropout_mild',
     log_of_zero='loss_finite', masks_empty='targets_vary mask_values',
     background_crops='class_balance targets_vary mask_values', masks_transposed='masks_fit',
-    foreground_rare='class_balance', masks_inverted_in_part='masks_fit mask_values')
+    foreground_rare='class_balance', masks_inverted_in_part='masks_fit mask_values',
+    # The half that was held out while the thresholds were chosen
+    rate_too_high='learning_rate optimizer_settings', rate_zero='learning_rate optimizer_settings',
+    momentum_too_high='optimizer_settings', weight_decay_huge='optimizer_settings',
+    clipped_to_nothing='gradient_clipped', no_step='optimizer_called', step_after_loop='optimizer_called step_order',
+    never_in_training_mode='train_mode', images_and_targets_apart='targets_kept',
+    validation_in_training_mode='valid_mode', softmax_before_cross_entropy='activation_once',
+    relu_at_the_end='last_activation', softmax_over_one='last_activation softmax_axis loss_input',
+    too_few_outputs='classes_counted', vanishing_sigmoids='gradient_size', no_activations='nonlinear',
+    weights_zero='initialisation', dead_units='units_alive initialisation',
+    last_bias_low='initialisation initial_loss', cross_entropy_for_several='loss_fits_targets',
+    cross_entropy_of_one='loss_fits_targets loss_input classes_counted', broadcast_targets='shapes_match',
+    wrong_sign='loss_sign loss_fits_targets', classes_from_one='classes_counted', targets_missing='targets_finite',
+    most_images_constant='inputs_vary', channels_swapped='parts_alike', validation_normalised_otherwise='parts_alike',
+    same_image_each_time='inputs_vary', sixteen_bit='inputs_scale', shrunk_away='inputs_detail',
+    targets_shuffled='targets_follow', other_class_order='parts_alike targets_follow', validation_copied='parts_separate',
+    validation_tiny='validation_there', validation_one_class='validation_there class_balance parts_alike',
+    learned_by_heart='enough_data overfitting', too_few_epochs='steps_enough', all_in_half='precision', masks_0_255='mask_values',
+    masks_of_others='masks_fit', masks_interpolated='mask_values masks_fit', only_image_flipped='masks_fit')
 
 # %% Faults
 def kinds(files):
@@ -227,7 +245,7 @@ def harm_summary(rows, faults):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('only', nargs='*', help='kinds; none: all')
-    p.add_argument('--faults', nargs='+', default=[str(HERE.parent/'tests'/'evaluation'/'faults.py')])
+    p.add_argument('--faults', nargs='+', default=[str(HERE.parent/'tests'/'evaluation'/name) for name in ('faults.py', 'held_out.py')])
     p.add_argument('--programs', type=int, default=2, help='programs a kind')
     p.add_argument('--begin', type=int, default=0, help='begin with this program of each kind')
     p.add_argument('--healthy', type=int, default=2, help='seeds of the healthy programs')
