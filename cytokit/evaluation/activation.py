@@ -192,11 +192,7 @@ def grad_cam(
     changed. A map of zeros says that nothing at this layer speaks for the class."""
     _check_images(model, x)
     check_whole('batch_size', batch_size, 1)
-    known = dict(model.named_modules())
-    if layer is not None and (not layer or layer not in known):
-        raise InputError(f'layer: the network has no layer {shown(layer)!r}; see map_layers for those with a map')
-    chosen = choose_layer(model, x)
-    if layer is not None: chosen = _named_layer(model, x, layer)
+    chosen = choose_layer(model, x) if layer is None else _named_layer(model, x, layer)
     parts = []
     with untouched(model):
         for start in range(0, len(x), batch_size):

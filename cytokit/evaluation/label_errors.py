@@ -72,10 +72,11 @@ def network_probabilities(
     x:torch.Tensor, # (N, C, H, W) float32
     y:np.ndarray, # (N,) class numbers
     settings:'Settings', # Of each training
-    folds:int=5, # Trainings
+    folds:int=5, # Trainings; fewer where a class has fewer groups
 )->np.ndarray: # (N, K)
     "Out-of-fold probabilities of networks of the run's own kind."
-    p = np.zeros((len(y), int(y.max()) + 1))
+    p, unit = np.zeros((len(y), int(y.max()) + 1)), group_keys(table).to_numpy()
+    folds = min(folds, *(len(set(unit[y == k])) for k in np.unique(y)))
     if settings.lr is None: settings = replace(settings, lr=DEFAULT_LR[settings.method.split('-')[0]])
     for i, fold in enumerate(fold_table(table.drop(columns='split', errors='ignore'), folds, settings.seed)):
         train, valid = (np.flatnonzero(fold['split'] == part) for part in ('train', 'valid'))
