@@ -7,9 +7,9 @@ Docs: https://cytokit.github.io/cytokit/evaluation/activation.html.md"""
 # %% auto #0
 __all__ = ['SAME_MAP', 'untouched', 'Layer', 'map_layers', 'choose_layer', 'Activation', 'grad_cam', 'share_on', 'randomised',
            'rank_correlation', 'SanityCheck', 'sanity_check', 'first_filters', 'plot_filters', 'feature_maps',
-           'plot_feature_maps', 'run_network', 'Explanation', 'explain_run']
+           'plot_feature_maps', 'run_network', 'Explanation', 'run_images', 'explain_run']
 
-# %% ../../nbs/evaluation/04_activation.ipynb #955648e7
+# %% ../../nbs/evaluation/04_activation.ipynb #58b58da8
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from torch import nn
 from ..core import InputError, check_whole, require, show_once, shown
 from ..data.datasets import read_table
-from ..data.preprocess import Preprocessing
+from ..data.preprocess import Preprocessing, load_unresized
 from ..training.epochs import batch_norms
 from ..training.loaders import load_arrays
 from ..training.models import load_model
@@ -55,11 +55,6 @@ def _is_map(out):
     "Whether a layer's output is a map, (N, C, H, W)."
     return isinstance(out, torch.Tensor) and out.ndim == 4 and min(out.shape[2:]) > 1
 
-# %% ../../nbs/evaluation/04_activation.ipynb #548f2d96
-def _is_sequence(out):
-    "Whether a layer's output is a sequence of patches, (N, L, C)."
-    return isinstance(out, torch.Tensor) and out.ndim == 3
-
 # %% ../../nbs/evaluation/04_activation.ipynb #e12587f1
 @torch.no_grad()
 def map_layers(
@@ -71,7 +66,7 @@ def map_layers(
     def watch(name):
         def hook(layer, given, out):
             if _is_map(out): seen.append((name, tuple(out.shape)))
-            if _is_sequence(out): sequences.append(name)
+            if isinstance(out, torch.Tensor) and out.ndim == 3: sequences.append(name)  # patches (N, L, C)
         return hook
     device = next(model.parameters()).device
     with untouched(model):
@@ -197,11 +192,7 @@ def grad_cam(
     changed. A map of zeros says that nothing at this layer speaks for the class."""
     _check_images(model, x)
     check_whole('batch_size', batch_size, 1)
-    known = dict(model.named_modules())
-    if layer is not None and (not layer or layer not in known):
-        raise InputError(f'layer: the network has no layer {shown(layer)!r}; see map_layers for those with a map')
-    chosen = choose_layer(model, x)
-    if layer is not None: chosen = _named_layer(model, x, layer)
+    chosen = choose_layer(model, x) if layer is None else _named_layer(model, x, layer)
     parts = []
     with untouched(model):
         for start in range(0, len(x), batch_size):
@@ -469,11 +460,24 @@ class Explanation:
         return self.activation.plot(self.x, self.names, self.titles, len(self.titles))
     def __str__(self): return f'Layer {self.activation.layer}. {self.sanity}'
 
-# %% ../../nbs/evaluation/04_activation.ipynb #d34f73ae
-def _held_out_images(folder, n):
-    "The first images of a run's validation part."
-    table = read_table(Path(folder)/'split.csv')
-    return list(table['image'][table['split'] == 'valid'])[:n]
+# %% ../../nbs/evaluation/04_activation.ipynb #a380914a
+def _middle(a, side):
+    "The middle of an image (H, W, C)."
+    top, left = ((n - side)//2 for n in a.shape[:2])
+    return a[top:top + side, left:left + side]
+
+# %% ../../nbs/evaluation/04_activation.ipynb #fb097a05
+def run_images(
+    folder, # A run folder of `train` or `segment`
+    files:list, # Image files
+    preprocessing:Preprocessing, # As `run_network` gives it
+)->torch.Tensor: # (N, C, H, W) float32
+    "Images as the network of a run sees them."
+    if read_run(folder)['verb'] != 'segment': return load_arrays(files, preprocessing, cache=False)
+    arrays = [load_unresized(f, preprocessing) for f in files]
+    side = min(512, *(min(a.shape[:2]) for a in arrays))
+    x = np.stack([_middle(a, side) for a in arrays])
+    return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
 
 # %% ../../nbs/evaluation/04_activation.ipynb #0184c495
 def explain_run(
@@ -486,9 +490,11 @@ def explain_run(
     "Class activation of a few images of a finished run, with its sanity check."
     model, preprocessing, names = run_network(folder)
     check_whole('n', n, 1, 24)
-    files = _held_out_images(folder, n) if images is None else list(images)[:n]
+    table = read_table(Path(folder)/'split.csv')
+    held_out = table['image'][table['split'] == 'valid']
+    files = list(held_out if images is None else images)[:n]
     require(len(files) > 0, 'images', 'at least one file', 'none')
-    x = load_arrays(files, preprocessing, cache=False)
+    x = run_images(folder, files, preprocessing)
     activation = grad_cam(model, x, target)
     sanity = sanity_check(model, x, target, seeds=seeds)
     return Explanation(activation, x, names, [shown(Path(f).name, 18) for f in files], sanity)
