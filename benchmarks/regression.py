@@ -1,9 +1,10 @@
-"""Numbers from images: `python benchmarks/regression.py [NAME ...]`; counts, sizes, nuclei_counts, nuclei_sizes by default.
+"""Numbers from images: `python benchmarks/regression.py [NAME ...]`.
 
-Which method wins, by how much, on targets whose truth is known? `counts` and `sizes` are synthetic cells; `nuclei_counts`
-and `nuclei_sizes` are the grey images of 256 by 256 pixels of the training part of ../shared/data/nuclei, their numbers
-from the masks. Each comparison runs through the same function as `cytokit compare`, with three seeds, leaves its run folder
-in --runs, and writes its figures to benchmarks/results/regression_NAME.json. One that was cut short goes on.
+Which method wins, by how much, on targets whose truth is known? `counts` and `sizes` are synthetic cells;
+`nuclei_counts` and `nuclei_sizes` are the grey images of 256 by 256 pixels of the training part of
+../shared/data/nuclei, their numbers from the masks; all four if none is named. Each comparison runs through the
+same function as `cytokit compare`, with three seeds, leaves its run folder in --runs, and writes its figures to
+benchmarks/results/regression_NAME.json. One that was cut short goes on.
 """
 import argparse
 from pathlib import Path

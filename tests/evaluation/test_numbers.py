@@ -70,7 +70,8 @@ def test_verbs_work_with_numbers(home, done):
     new = pd.read_csv(home/'predicted.csv')
     names = [Path(p).name for p in new['image']]
     again = new.assign(image=names).set_index('image')['predicted']
-    for image, p in zip(valid['image'], valid['predicted']): assert again[Path(image).name] == pytest.approx(p, abs=1e-3)
+    for image, p in zip(valid['image'], valid['predicted']):
+        assert again[Path(image).name] == pytest.approx(p, abs=1e-3)
     assert 'Predicted numbers from' in done['predict'][1]
     assert 'Every figure is the same.' in done['rerun'][1]
 
@@ -82,8 +83,9 @@ def test_comparison_says_what_is_ahead(home, done):
     assert json.loads((home/'ages'/'result.json').read_text())['methods'][0]['metric'] == 'r2'
 
 def test_few_whole_numbers_are_asked_about(home, done):
-    assert '--task number' in done['grades'][2] and json.loads((home/'grades'/'run.json').read_text())['task'] == 'class'
-    assert done['asked'][2] == '' and json.loads((home/'asked'/'run.json').read_text())['task'] == 'number'
+    task = {name: json.loads((home/name/'run.json').read_text())['task'] for name in ('grades', 'asked')}
+    assert task == dict(grades='class', asked='number')
+    assert '--task number' in done['grades'][2] and done['asked'][2] == ''
     found = json.loads((home/'check.json').read_text())['findings']
     assert 'number_class' in [f['check'] for f in found]
 
