@@ -1,9 +1,10 @@
-"""Numbers from images: `python benchmarks/regression.py [counts] [sizes] [nuclei_counts] [nuclei_sizes]` (all if none is named).
+"""Numbers from images: `python benchmarks/regression.py [NAME ...]`.
 
-Which method wins, by how much, on targets whose truth is known? `counts` and `sizes` are synthetic images made from the
-numbers; `nuclei_counts` and `nuclei_sizes` are the grey 256 × 256 images of the training part of ../shared/data/nuclei, their
-numbers from the masks. Each comparison runs through the same function as `cytokit compare`, with three seeds, leaves its run
-folder in --runs, and writes its figures to benchmarks/results/regression_NAME.json. One that was cut short goes on.
+Which method wins, by how much, on targets whose truth is known? `counts` and `sizes` are synthetic cells;
+`nuclei_counts` and `nuclei_sizes` are the grey images of 256 by 256 pixels of the training part of
+../shared/data/nuclei, their numbers from the masks; all four if none is named. Each comparison runs through the
+same function as `cytokit compare`, with three seeds, leaves its run folder in --runs, and writes its figures to
+benchmarks/results/regression_NAME.json. One that was cut short goes on.
 """
 import argparse
 from pathlib import Path
@@ -42,24 +43,26 @@ def nuclei(target, runs):
 SETS = dict(counts=('count', synthetic), sizes=('size', synthetic), nuclei_counts=('count', nuclei),
             nuclei_sizes=('size', nuclei))
 
-def run(name, runs, seeds, epochs, augment):
+def run(name, runs, methods, seeds, epochs, augment):
     folder = runs/(name if augment == 'flips' else f'{name}_{augment}')
     if (folder/'run.json').exists(): return resume(folder)
     target, make = SETS[name]
-    return compare(make(target, runs), METHODS, folder, Preprocessing(size=64), seeds=seeds, epochs=epochs, batch_size=16,
-                   augment=augment)
+    seen = Preprocessing(size=64)
+    return compare(make(target, runs), methods, folder, seen, seeds, epochs=epochs, batch_size=16, augment=augment)
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('names', nargs='*', default=list(SETS))
     p.add_argument('--runs', type=Path, default=Path('runs')/'regression')
+    p.add_argument('--methods', default=','.join(METHODS))
     p.add_argument('--seeds', type=int, default=3)
     p.add_argument('--epochs', type=int, default=15)
     p.add_argument('--augment', default='flips', help='light also zooms and shifts, which changes sizes and counts')
     a = p.parse_args()
     a.runs.mkdir(parents=True, exist_ok=True)
     for name in a.names:
-        result = run(name, a.runs, a.seeds, a.epochs, a.augment)
+        result = run(name, a.runs, a.methods.split(','), a.seeds, a.epochs, a.augment)
         print(name, result.table.to_string(index=False), result.conclusion, sep='\n', flush=True)
         end = '' if a.augment == 'flips' else f'_{a.augment}'
-        write_json(HERE/'results'/f'regression_{name}{end}.json', {k: v for k, v in result.result.items() if k != 'curve'})
+        figures = {k: v for k, v in result.result.items() if k != 'curve'}
+        write_json(HERE/'results'/f'regression_{name}{end}.json', figures | dict(settings=result.config['settings']))
