@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import InputError, atomic, shown
 from ..data.preprocess import normalise, Preprocessing, to_rgb8
-from ..pages import PAGE_STYLE, figure_data, thumbnail
+from ..quality.pages import PAGE_STYLE, figure_data, thumbnail
 from .interpret import Interpretation
 from .results import show_pixels
 

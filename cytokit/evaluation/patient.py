@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from fastcore.basics import patch
 from ..core import InputError, seed_all, shown
-from ..keeping import chance_kept, clone_tensors, dicts_kept, parts_of, reseed, tensors_kept
+from ..training.keeping import chance_kept, clone_tensors, dicts_kept, parts_of, reseed, tensors_kept
 
 # %% ../../nbs/evaluation/10_patient.ipynb #93bc81dd
 def to_device(
