@@ -113,7 +113,7 @@ def _run_from(model, x, name):
         return held[0].clone()
     handle = model.get_submodule(name).register_forward_hook(hook)
     try:
-        with torch.inference_mode(False), torch.enable_grad(): out = model(x.clone())
+        with torch.enable_grad(): out = model(x.clone())
     finally: handle.remove()
     require(bool(held), 'layer', 'a layer that makes a map of (N, C, H, W)', name)
     return held[0], out
@@ -211,6 +211,8 @@ def _named_layer(model, x, name):
     return Layer(name, *shapes[name][1:], 'as asked')
 
 # %% ../../nbs/evaluation/04_activation.ipynb #6d965976
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _cam_of_batch(model, x, n, target, region, name, rows):
     "Coarse maps (n, h, w), classes (n,) and probabilities (n,) of one batch."
     device = next(model.parameters()).device
@@ -223,8 +225,7 @@ def _cam_of_batch(model, x, n, target, region, name, rows):
         region = None if region is None else _check_region(region[rows], x, dense).to(device)
         score, target, p = _region_score(out.float(), target, region)
     else: score, target, p = _class_score(out.float(), target)
-    gradient, = torch.autograd.grad(score.sum(), maps)
-    weights = gradient.mean((2, 3), keepdim=True)
+    weights = torch.autograd.grad(score.sum(), maps)[0].mean((2, 3), keepdim=True)
     cam = (weights*maps).sum(1).clamp(min=0).detach().float()
     return cam.cpu().numpy(), target.cpu().numpy(), p.detach().float().cpu().numpy()
 
