@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, shown
 from ..parameters import read_setting
-from .command import GroupColumn, ImageColumn, TargetColumn, app, declare, table_of
+from .command import GroupColumn, ImageColumn, TargetColumn, Task, app, declare, table_of
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
@@ -86,7 +86,7 @@ def check(
     masks:declare(Optional[Path], '--masks', 'Folder of masks, paired with the images by name.') = None,
     table:declare(Optional[Path], '--table', (
         'CSV with columns image, target[, group, split] for the images in PATH.')) = None,
-    image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None,
+    image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
     against:declare(Optional[Path], '--against', (
         'An earlier state of the set: the JSON of its check, or its folder.')) = None,
     html:declare(Optional[Path], '--html', 'Write the page with images to this file.') = None,
@@ -106,7 +106,7 @@ def check(
     severities = {None: [], 'error': ['error'], 'warning': ['error', 'warning']}
     if fail_on not in severities: raise InputError(f'--fail-on {shown(fail_on)}: give error or warning')
     from cytokit.quality.check import check as run
-    if image or target or group: table = table_of(table or source, image, target, group)
+    if image or target or group or task: table = table_of(table or source, image, target, group, task=task)
     with _workers(executor) as pool:
         quality = run(source, masks, table, against, silence=silence, executor=pool, keep=not fresh)
     _tell_quality(quality, against)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, shown
-from ..parameters import options_of, read_parameters, values_of, with_options
-from .command import GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn
+from ..parameters import options_of, values_of, with_options
+from .command import GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task
 from .command import NETWORK, PREPROCESSING, VALID
 from .command import app, check_figure, declare, preprocessing_of, show_run, table_of
 
@@ -22,11 +22,12 @@ from .command import app, check_figure, declare, preprocessing_of, show_run, tab
 @app.command()
 @with_options(PREPROCESSING, VALID, NETWORK)
 def train(source:Source, out:Out = None, json:Json = None,
-          image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None, **config):
+          image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
+          plan:Plan = None, **config):
     "Train one model on a folder of images."
     check_writable(json)
     from cytokit.training import fit as training
-    table = table_of(source, image, target, group, plan)
+    table = table_of(source, image, target, group, plan, task)
     run = training.train(table, out=out, preprocessing=preprocessing_of(config), **values_of(config, VALID | NETWORK))
     show_run(run, json)
 
@@ -39,26 +40,36 @@ def _shares(text):
 
 # %% ../../nbs/cli/02_networks.ipynb #21d229c7
 COMPARISON = options_of('evaluation.compare', 'compare', 'seeds folds as_rgb8 metric valid')
-_METHODS = ','.join(read_parameters('evaluation.compare', 'compare')['methods'].default)
 
 @app.command()
 @with_options(PREPROCESSING, COMPARISON, {name: option for name, option in NETWORK.items() if name != 'method'})
 def compare(
     source:Source,
-    methods:declare(str, '--methods', 'Comma-separated.') = _METHODS,
+    methods:declare(Optional[str], '--methods', (
+        'Comma-separated; default: the baselines of the task, small, frozen and finetune, of numbers small-bins too.')) = None,
     fractions:declare(str, '--fractions', 'Shares of the training images, comma-separated, such as 0.1,0.3,1.') = '1',
     out:Out = None, json:Json = None,
-    image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None, **config,
+    image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
+    plan:Plan = None, **config,
 ):
     "A fair comparison between baselines, a small CNN and transfer learning."
     check_writable(json)
     shares = _shares(fractions)
     from cytokit.evaluation import compare as comparison
-    names = [name.strip() for name in methods.split(',') if name.strip()]
-    table = table_of(source, image, target, group, plan)
+    names = None if methods is None else [name.strip() for name in methods.split(',') if name.strip()]
+    table = table_of(source, image, target, group, plan, task)
     result = comparison.compare(table, names, out, preprocessing_of(config), fractions=shares,
                                 **values_of(config, COMPARISON | NETWORK))
     show_run(result, json)
+
+# %% ../../nbs/cli/02_networks.ipynb #cedf3bcd
+def _counted(predicted):
+    "How often each class was predicted; of numbers the least, the median and the most."
+    import pandas as pd
+    if pd.api.types.is_numeric_dtype(predicted) and predicted.notna().any():
+        low, middle, high = predicted.min(), predicted.median(), predicted.max()
+        return f'Predicted numbers from {low:.4g} to {high:.4g}, median {middle:.4g}'
+    return predicted.value_counts().rename_axis('predicted').reset_index(name='images').to_string(index=False)
 
 # %% ../../nbs/cli/02_networks.ipynb #12395a80
 @app.command()
@@ -77,7 +88,7 @@ def predict(
     d = Run(run).predict(files)
     write_csv(csv, d)
     bad = list(d['error'].dropna()) if 'error' in d else []
-    print(d['predicted'].value_counts().rename_axis('predicted').reset_index(name='images').to_string(index=False))
+    print(_counted(d['predicted']))
     print(f'{len(d) - len(bad)} images predicted in {shown(csv)}')
     for line in bad: print(f'cytokit: {line}', file=sys.stderr)
     if bad: raise typer.Exit(2)
@@ -108,14 +119,15 @@ _NOT_FOR_RATE = ('lr', 'seconds', 'patience', 'compiled')  # these change the tr
 @with_options(PREPROCESSING, VALID, {name: option for name, option in NETWORK.items() if name not in _NOT_FOR_RATE})
 def lr(
     source:Source, figure:declare(Optional[Path], '--figure', 'Write the curve to this PNG file.') = None,
-    image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, plan:Plan = None, **config,
+    image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
+    plan:Plan = None, **config,
 ):
     "Say which learning rate a training would use, and why. Exit code 1 when the finder cannot tell."
     check_figure(figure)
     import matplotlib
     matplotlib.use('Agg')
     from cytokit.training import fit as training
-    table = table_of(source, image, target, group, plan)
+    table = table_of(source, image, target, group, plan, task)
     rate = training.find_rate(table, preprocessing=preprocessing_of(config), **values_of(config, VALID | NETWORK))
     print(rate)
     if figure: rate.plot().savefig(figure, dpi=110)

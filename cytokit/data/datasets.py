@@ -10,35 +10,17 @@ __all__ = ['SPLIT_NAMES', 'ACTIONS', 'build_table', 'find_group', 'group_of', 'a
            'apply_plan']
 
 # %% ../../nbs/data/04_datasets.ipynb #5d1c6159
-import csv, io, os, re, warnings
+import csv, os, re, warnings
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map, plain_cell
-from ..core import read_bytes, rng, safe_cell, shown
+from ..core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
+from ..core import rng, safe_cell, shown
+from .csv_rows import csv_rows
 from .preprocess import find_images, is_image
-
-# %% ../../nbs/data/04_datasets.ipynb #9b16937f
-def _task(values):
-    whole = re.compile(r'[+-]?\d+')
-    if all(is_image(v) for v in values): return 'mask'
-    if all(whole.fullmatch(v) for v in values):
-        return 'class' if len(set(values)) <= min(20, len(values)/2) else 'number'
-    try: return 'number' if [float(v) for v in values] else 'class'
-    except ValueError: return 'class'
+from .tasks import TASKS, guess_task, number_bins, read_numbers, task_question
 
 # %% ../../nbs/data/04_datasets.ipynb #c08a2a7a
 def _n(n, what): return f'{n} {what}' if n == 1 else f'{n} {what}s'
-
-# %% ../../nbs/data/04_datasets.ipynb #76864132
-def _numbers(values, where):
-    "Finite numbers from text; `where` names the file or row in the message."
-    bad = None
-    try: x = np.array([float(v) for v in values])
-    except ValueError as e: bad = e
-    if bad or not np.isfinite(x).all():
-        raise InputError(f"{shown(where)}: targets must be finite numbers for task='number' "
-                         f"({shown(bad or 'NaN or infinite')}); correct them or use task='class'")
-    return x
 
 # %% ../../nbs/data/04_datasets.ipynb #74af49b9
 SPLIT_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test',
@@ -69,7 +51,7 @@ def build_table(
     root, # Folder that relative paths start at
     task:str|None, # 'class' or 'mask'; None: as the targets say
     where, # File or folder that the rows are from, for messages
-)->pd.DataFrame: # Columns image, target and, where given, group and split; `attrs` name, root, task
+)->pd.DataFrame: # Columns image, target and, where given, group and split; `attrs` name, root, task[, question]
     "A table from rows of text; `InputError` where images are missing or a row says too little."
     if not rows:
         raise InputError(f'{shown(where)}: holds no image; give a folder of class folders or a CSV with columns '
@@ -82,9 +64,11 @@ def build_table(
         warnings.warn(f'{shown(where)}: {_n(repeated, "row")} repeat an earlier one and are left out', stacklevel=3)
     t['split'] = [_split_name(s, where) for s in t.split]
     t['group'] = t.group.replace('', np.nan)
-    task = task or _task(t.target)
-    if task == 'number': t['target'] = _numbers(t.target, where)
-    t.attrs = dict(name=Path(root).name, root=str(root), task=task)
+    guess = task or guess_task(t.target)
+    t.attrs = dict(name=Path(root).name, root=str(root), task=guess)
+    question = '' if task else task_question(list(t.target), guess)
+    if question: t.attrs['question'] = question
+    if guess == 'number': t['target'] = read_numbers(t.target, where)
     return t.drop(columns=[c for c in ('group', 'split') if t[c].isna().all()])
 
 # %% ../../nbs/data/04_datasets.ipynb #1c512675
@@ -126,67 +110,6 @@ def _folder_rows(folder, group):
         rows.append((str(p), as_utf8(parts[has_split]), as_utf8(group_of(p, folder, group)), split))
     return rows
 
-# %% ../../nbs/data/04_datasets.ipynb #f4b13bf4
-def _csv_text(path, limit):
-    "The text of a file, in UTF-8 or UTF-16; bytes that are neither are kept for a check of their own."
-    raw = read_bytes(path, limit)
-    encoding = 'utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
-    try: text = raw.decode(encoding, 'surrogateescape')
-    except ValueError as e:
-        raise InputError(f'{shown(path)}: not text ({shown(e)}); save it as CSV in UTF-8') from None
-    if '\0' in text:
-        raise InputError(f'{shown(path)}: not text (it holds a zero byte); save it as CSV in UTF-8')
-    return text
-
-# %% ../../nbs/data/04_datasets.ipynb #db358d7a
-def _csv_lines(text, path, image):
-    """What separates the cells (the first of comma, semicolon and tab that gives a column `image`), the cells of the
-    header, and (number of the line, cells) of each row below it."""
-    first = None
-    try:
-        for separator in ',;\t':
-            reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            first = first or header
-            if image in header:
-                return separator, header, [(reader.line_num, row) for row in reader if row]
-    except csv.Error as e:
-        raise InputError(f'{shown(path)}: line {reader.line_num} is not CSV ({e})') from None
-    return ',', first, []
-
-# %% ../../nbs/data/04_datasets.ipynb #1db0dddf
-def _csv_columns(header, columns, path):
-    "Where the `columns` (our name: the file's name) stand in the header; None for one that may be missing and is."
-    for name, column in columns.items():
-        must = name in ('image', 'target') or column != name or column in header
-        if must and header.count(column) != 1:
-            raise InputError(f'{shown(path)}: must have one column {shown(column)!r}, its columns are '
-                             f'{shown(", ".join(header))}; rename it or say {name}=NAME')
-    return [header.index(column) if column in header else None for column in columns.values()]
-
-# %% ../../nbs/data/04_datasets.ipynb #c4565422
-def _with_points(rows):
-    "Decimal commas of the targets become points where all targets are numbers."
-    if all(re.fullmatch(r'[+-]?\d+(,\d+)?', target) for _, target, *_ in rows):
-        return [[image, target.replace(',', '.'), *rest] for image, target, *rest in rows]
-    return rows
-
-# %% ../../nbs/data/04_datasets.ipynb #0b6f6361
-def _csv_rows(path, columns, limit=2**28):
-    "The cells of the `columns` in each row, '' for a column that is not there."
-    separator, header, lines = _csv_lines(_csv_text(path, limit), path, columns['image'])
-    places, rows = _csv_columns(header, columns, path), []
-    for number, row in lines:
-        if len(row) < len(header) or any(row[len(header):]):
-            raise InputError(f'{shown(path)}: line {number} has {len(row)} cells, the header has '
-                             f'{len(header)}; quote cells that hold a {separator!r}')
-        image, *others = ['' if i is None else row[i] for i in places]
-        rows.append([plain_cell(image), *(plain_cell(cell.strip()) for cell in others)])
-    try: ''.join(cell for row in rows for cell in row[1:]).encode()
-    except UnicodeEncodeError:
-        raise InputError(f'{shown(path)}: not UTF-8; save it as "CSV UTF-8"') from None
-    return _with_points(rows) if separator == ';' else rows
-
 # %% ../../nbs/data/04_datasets.ipynb #9946df03
 def absolute_path(
     path:str, # As a table says it, with / or \\
@@ -203,7 +126,7 @@ def _listed_rows(path, columns):
     if not os.path.isfile(path): raise InputError(f'{shown(path)}: no such folder or CSV file')
     if is_image(path):
         raise InputError(f'{shown(path)}: is an image; give the folder of its class folders, or a CSV')
-    try: rows = _csv_rows(path, columns)
+    try: rows = csv_rows(path, columns)
     except OSError as e: raise InputError(f'{shown(path)}: cannot be read ({e.strerror})') from None
     nameless = sum(not image for image, *_ in rows)
     if nameless:
@@ -229,8 +152,6 @@ def _same_path(t):
     return t
 
 # %% ../../nbs/data/04_datasets.ipynb #e8bb95eb
-_TASKS = ('class', 'number', 'mask')
-
 def read_table(
     source, # A folder of class folders, a folder with a table.csv in it, or a CSV file; its paths start at its folder
     image:str='image', # CSV: the column with the path of the image
@@ -241,7 +162,7 @@ def read_table(
 )->pd.DataFrame: # Columns image (absolute path), target (text; float for numbers), group and split where given
     """Read folders or a CSV into one table; its `attrs` are name, root and task. Missing files, missing targets and
     contradictions are an `InputError`. In folders, `group` is a regular expression that finds the group in the path."""
-    if task is not None: check_choice('task', task, _TASKS)
+    if task is not None: check_choice('task', task, TASKS)
     path = Path(source)
     if os.path.isfile(path/'table.csv'): path = path/'table.csv'
     if os.path.isdir(path):
@@ -250,7 +171,7 @@ def read_table(
     columns = dict(image=image, target=target, group=group or 'group', split=split, task='task')
     rows, root = _listed_rows(path, columns), path.parent.resolve()
     images, targets, groups, splits, tasks = zip(*rows) if rows else [()]*5
-    if task is None and len(set(tasks)) == 1 and tasks[0] in _TASKS:
+    if task is None and len(set(tasks)) == 1 and tasks[0] in TASKS:
         task = tasks[0]  # `save_table` says the task where the targets alone would not
     if task == 'mask' or task is None and rows and all(map(is_image, targets)):
         targets = _mask_paths(targets, root, path)
@@ -330,7 +251,7 @@ def table_attrs(
 )->dict: # name, root, task: as the table says, else the usual
     "What a table says about itself."
     return {**dict(name='table', root='.', task=None), **table.attrs,
-            'task': table.attrs.get('task') or _task([str(v) for v in table.target])}
+            'task': table.attrs.get('task') or guess_task([str(v) for v in table.target])}
 
 # %% ../../nbs/data/04_datasets.ipynb #582bfe88
 def _refuse_copies(table, k):
@@ -352,7 +273,7 @@ def _strata(table):
     task = table_attrs(table)['task']
     if task == 'class': return table.target
     if task == 'number' and len(table) >= 8:
-        return pd.qcut(table.target.rank(method='first'), 4, labels=False)
+        return pd.Series(number_bins(table.target), table.index)
     return pd.Series(0, table.index)
 
 # %% ../../nbs/data/04_datasets.ipynb #b2f75166
@@ -427,11 +348,13 @@ def fold_table(
             for i in range(k)]
 
 # %% ../../nbs/data/04_datasets.ipynb #0bc90869
+_ALL_ALIKE = {'class': 'all {} targets are {!r}: there is nothing to tell apart; give at least two classes',
+     'number': 'all {} targets are {}: there is nothing to predict; give images with different numbers'}
+
 def _check_targets(t, task):
     "`InputError` where the targets leave nothing to learn."
     if task != 'mask' and t.target.nunique() < 2:
-        raise InputError(f'all {len(t)} targets are {shown(t.target.iloc[0])!r}: there is nothing to tell apart; give '
-                         'at least two classes')
+        raise InputError(_ALL_ALIKE[task].format(len(t), shown(t.target.iloc[0])))
     if task != 'class': return
     rare = t.target.value_counts().loc[lambda counts: counts < 2]
     if len(rare):
@@ -523,7 +446,7 @@ def save_table(
     root, task = path.parent.resolve(), table_attrs(table)['task']
     t = table.assign(image=[_relative(p, root) for p in table.image])
     if task == 'mask': t['target'] = [_relative(p, root) for p in t.target]
-    if _task([str(v) for v in t.target]) != task: t['task'] = task
+    if guess_task([str(v) for v in t.target]) != task: t['task'] = task
     rows = [list(t), *([safe_cell(v) for v in row] for row in t.astype(object).where(t.notna(), '').values.tolist())]
     quoting = csv.QUOTE_ALL if any('\r' in str(x) for r in rows for x in r) else csv.QUOTE_MINIMAL
     with atomic(path) as tmp, open(tmp, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
@@ -557,7 +480,7 @@ def _plan_problem(image, action, to, has_split):
 # %% ../../nbs/data/04_datasets.ipynb #3aa76c56
 def _plan_steps(path, table):
     "What a plan says of the images of `table`: row of the table, action, to, line of the plan."
-    rows, root = _csv_rows(path, dict(image='image', target='action', to='to')), path.parent.resolve()
+    rows, root = csv_rows(path, dict(image='image', target='action', to='to')), path.parent.resolve()
     places = {os.path.realpath(p): i for i, p in enumerate(table.image)}
     steps = []
     for line, (image, action, to) in enumerate(rows, 2):
@@ -585,7 +508,7 @@ def apply_plan(
     steps = _plan_steps(path, table)
     for i, action, to, line in steps:
         if action == 'relabel':
-            value = _numbers([to], f'{path}, row {line}')[0] if numbers else to
+            value = read_numbers([to], f'{path}, row {line}')[0] if numbers else to
             t.iloc[i, t.columns.get_loc('target')] = value
         if action == 'move': t.iloc[i, t.columns.get_loc('split')] = _split_name(to, path)
     fix = sum(action == 'fix' for _, action, *_ in steps)

@@ -14,8 +14,9 @@ import numpy as np
 from scipy import fft, ndimage as ndi
 from PIL import Image
 from .. import __version__
-from ..core import (
-    InputError, check_choice, check_number, check_whole, parallel_map, read_json, rng, shown, to_json, write_json)
+from cytokit.core import (
+    InputError, check_choice, check_number, check_whole, parallel_map, read_json, require, rng, shown, to_json,
+    write_json)
 from .textures import (
     TEXTURES, THINGS, band_spectrum, cloud_spectrum, make_texture, pixel_grid, soft_step, spectral_noise, triangle_wave)
 
@@ -349,11 +350,28 @@ def make_mri(
     return v, dict(tissue=tissue, patient=patient, atrophy=float(atrophy), scanner=scanner, spacing=spacing,
                    ventricle=p['ventricle'], at=[float(a) for a in at])
 
+# %% ../../nbs/data/03_synthetic.ipynb #26b6cf73
+_NUMBERS = ('count', 'size')
+
+def _own_numbers(seed, i, size):
+    "How many cells and how large, for an image of a sample whose target is a number."
+    r = rng(seed, 'numbers', i)
+    return dict(n_cells=int(r.integers(4, 29)), radius=max(2., size/128*r.uniform(6, 11)))
+
+def _measured(labels):
+    "Cells in a label image, and their mean size in pixels."
+    areas = np.bincount(labels.ravel())[1:]
+    areas = areas[areas > 0]
+    return dict(count=len(areas), size=float(areas.mean()) if len(areas) else 0.)
+
 # %% ../../nbs/data/03_synthetic.ipynb #387de8f8
-def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, **dials):
+def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, target='class', **dials):
     "One job an image; plates differ in brightness, density, background and blur, and hold both classes."
     check_number('effect', effect, 0, 10)
     check_whole('per_plate', per_plate, 1, 10000)
+    check_choice('target', target, ('class', *_NUMBERS))
+    require(target == 'class' or not masks, 'masks', 'left out where target is a number', masks)
+    size = dials.get('size', 128)
     def job(i):
         plate = f'plate{i//per_plate:02d}'
         q = rng(seed, 'plate', i//per_plate)
@@ -362,13 +380,17 @@ def _cell_sample(n, seed, effect=1., per_plate=20, masks=False, **dials):
                    background=q.uniform(.03, .15), blur=q.uniform(.6, 1.2))
         own['n_cells'] += int(r.integers(-4, 5))
         own['brightness'] *= math.exp(r.normal(0, .15))
-        target = ('untreated', 'treated')[i % 2]
+        if target in _NUMBERS: own |= _own_numbers(seed, i, size)
+        drug = ('untreated', 'treated')[i % 2]
         elongation = .2 + .35*effect*(i % 2) + r.normal(0, .04)
         img, labels = make_cells(f'{seed} {i}', **{**own, 'elongation': elongation, **dials})
         name = f'{plate}_well{i:03d}.png'
         if masks:
             return [(f'images/{name}', f'masks/{name}', plate, img, dict(cells=int(labels.max())), labels)]
-        return [(f'{target}/{name}', target, plate, img, dict(cells=int(labels.max())))]
+        if target in _NUMBERS:
+            truth = _measured(labels)
+            return [(f'images/{name}', truth[target], plate, img, truth)]
+        return [(f'{drug}/{name}', drug, plate, img, dict(cells=int(labels.max())))]
     return job, n
 
 # %% ../../nbs/data/03_synthetic.ipynb #9e66e3a1
@@ -436,9 +458,10 @@ def _check_dials(kind, dials):
 
 # %% ../../nbs/data/03_synthetic.ipynb #e0836b1b
 def _write_table(path, rows):
-    "A CSV with image, target and group."
+    "A CSV with image, target and group; with numbers a column task, since a count could name a class."
+    if not isinstance(rows[0]['target'], str): rows = [row | dict(task='number') for row in rows]
     with open(path, 'w', newline='', encoding='utf-8') as f:
-        table = csv.DictWriter(f, ['image', 'target', 'group'])
+        table = csv.DictWriter(f, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
 

@@ -19,7 +19,9 @@ from ..data.datasets import check_table, classes, fold_table, group_keys, read_t
 from ..data.preprocess import Preprocessing, fit_preprocessing
 from ..hardware import computing
 from ..quality.splits import exact_interval, out_of_fold
-from ..training.fit import DEFAULT_LR, Settings, features, fit, make_model, method_preprocessing, scores
+from ..training.rate import DEFAULT_LR
+from ..training.fit import Settings, fit, make_model, method_preprocessing
+from ..training.targets import features, scores
 from ..training.loaders import load_arrays
 from ..training.models import fuse_conv_bn
 from ..training.runs import make, read_run

@@ -20,7 +20,9 @@ from ..metrics import classification as metrics
 from ..metrics.intervals import Interval
 from ..quality.duplicates import duplicates
 from ..quality.images import measure_all
-from ..training.fit import DEFAULT_LR, Settings, fit, method_preprocessing, scores
+from ..training.rate import DEFAULT_LR
+from ..training.fit import Settings, fit, method_preprocessing
+from ..training.targets import scores
 from ..training.loaders import load_arrays
 from ..training.runs import make, read_run
 from .label_errors import backbone_features, fold_probabilities, rank_labels

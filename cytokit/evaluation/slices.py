@@ -68,7 +68,7 @@ def _deal(values, g, rho, n_deals, r):
 # %% ../../nbs/evaluation/03_slices.ipynb #607f56a4
 def _min_p(observed, dealt):
     "(S,) p-values corrected for the number of slices, and for each slice the limit that chance passes so rarely."
-    every = np.concatenate([observed[:, None], dealt], 1)
+    every = np.concatenate([observed[:, None], dealt], 1).round(9)  # what is equal but for rounding is equal
     p = rankdata(-every, 'max', axis=1)/every.shape[1]
     smallest = p.min(0)
     corrected = (smallest[None] <= p[:, :1] + 1e-12).mean(1)

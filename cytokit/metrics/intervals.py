@@ -9,6 +9,7 @@ __all__ = ['number_groups', 'draw_groups', 'resample_groups', 'signed_parts', 'h
            'make_interval', 'conclusion']
 
 # %% ../../nbs/metrics/00_intervals.ipynb #dd2477ce
+import math
 from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtrit
@@ -96,7 +97,8 @@ def wilson(
     "Student's interval made to fit the range of a score (Wilson 1927): each value has the spread that belongs to it."
     at = mean if at is None else at
     if half < 1e-12: return mean, mean
-    if low == -np.inf: return mean - half, mean + half
+    if low == -np.inf == -high: return mean - half, mean + half
+    if low == -np.inf: return tuple(-end for end in wilson(-mean, half, -high, np.inf)[::-1])
     spread = (at - low)*(high - at if high < np.inf else 1)
     if half == np.inf or spread <= 0: return low, high
     k = half**2/spread
@@ -172,8 +174,33 @@ def make_interval(
 
 # %% ../../nbs/metrics/00_intervals.ipynb #ab510c3f
 def _signed(x, digits):
-    "A difference in hundredths, with a true minus sign and no −0."
-    return f'{100*x + 0.:.{digits}f}'.replace('-', '−')
+    "A difference with a true minus sign and no −0."
+    return f'{x + 0.:.{digits}f}'.replace('-', '−')
+
+# %% ../../nbs/metrics/00_intervals.ipynb #84aa591b
+def _in_words(d, scale):
+    "Mean, ends and half of the width of an interval, as text."
+    values = [scale*v for v in (d.mean, d.low, d.high, (d.high - d.low)/2)]
+    if scale == 1: digits = _digits(values[-1])
+    else: digits = 1 if min(abs(d.low), abs(d.high)) > .0005 else 3
+    return [_signed(v, digits) for v in values]
+
+def _digits(width):
+    "Digits behind the point that show two digits of a width."
+    if not 0 < width < np.inf: return 3
+    return max(0, 1 - math.floor(math.log10(width)))
+
+# %% ../../nbs/metrics/00_intervals.ipynb #21ebf517
+def _turned(d):
+    "The difference the other way round."
+    return replace(d, mean=-d.mean, low=-d.high, high=-d.low)
+
+_NAMES = dict(auc='AUC', f1='F1', rmse='RMSE', mae='MAE', r2='R²', spearman="Spearman's correlation")
+
+def _metric_name(metric):
+    "The name of a metric in a sentence."
+    words = metric.split('_')
+    return ' '.join(_NAMES.get(word, word) for word in words)
 
 # %% ../../nbs/metrics/00_intervals.ipynb #48c57e55
 def _data_words(d, group):
@@ -188,21 +215,26 @@ def conclusion(
     difference:'Interval', # From `paired_difference` or `score_difference`
     name_a:str, # The first method
     name_b:str, # The second method
-    unit:str='points', # What a hundredth of the metric is called
+    unit:str='points', # What a hundredth of the metric is called; '': the metric is said as it is
     group:str='groups', # What the groups are called, such as 'patients'
+    lower:bool=False, # Whether lower is better, as of an error
 )->str: # One sentence
     "The difference between two methods in one sentence that claims no more than its interval allows."
     d, a, b = difference, shown(name_a), shown(name_b)
     if d.per_seed:
         raise InputError('difference: expected the result of paired_difference, got the interval of one method')
-    if d.mean < 0: a, b, d = b, a, replace(d, mean=-d.mean, low=-d.high, high=-d.low)
-    metric = d.metric.replace('_', ' ').replace('auc', 'AUC').replace('f1', 'F1')
-    digits = 1 if min(abs(d.low), abs(d.high)) > .0005 else 3
-    mean, low, high, width = (_signed(x, digits) for x in (d.mean, d.low, d.high, (d.high - d.low)/2))
+    if lower: d = _turned(d)  # by how much the first method is better
+    if d.mean < 0: a, b, d = b, a, _turned(d)
+    mean, low, high, width = _in_words(d, 100 if unit else 1)
+    amount = f'{unit} of {_metric_name(d.metric)}' if unit else f'in {_metric_name(d.metric)}'
     data = _data_words(d, group)
     note = f'; {d.note.replace("groups", group)}' if d.note else ''
     if d.low > 0:
         seems = 'seems' if note else 'is'
-        return f'{a} {seems} ahead of {b} by {mean} {unit} of {metric} (95 % interval {low} to {high}, {data}){note}.'
-    return (f'No difference shown: {a} − {b} is {mean} {unit} of {metric}, and the 95 % interval {low} to {high} '
-            f'contains 0; with {data} a difference below about {width} {unit} cannot be seen{note}.')
+        return f'{a} {seems} ahead of {b} by {mean} {amount} (95 % interval {low} to {high}, {data}){note}.'
+    least = f'{width} {unit}'.strip()
+    less, more = (b, a) if lower else (a, b)
+    shows = f'No difference shown: {less} − {more} is {mean} {amount}'
+    if d.low == -np.inf: return f'{shows}{note}.'
+    return (f'{shows}, and the 95 % interval {low} to {high} '
+            f'contains 0; with {data} a difference below about {least} cannot be seen{note}.')

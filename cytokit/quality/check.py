@@ -500,15 +500,18 @@ def to_html(self:Quality,
     with atomic(path) as t: Path(t).write_text(page, encoding='utf-8', errors='backslashreplace')
 
 # %% ../../nbs/quality/09_check.ipynb #8e90e056
-def _class_findings(t, rows, twins):
-    "What is wrong with splits and labels of a table of classes; the rows of its files come first."
-    from cytokit.quality.labels import label_findings, quick_probabilities
+def _target_findings(t, rows, twins):
+    "What is wrong with splits and targets of a table of classes or numbers; the rows of its files come first."
     from cytokit.quality.splits import split_findings
     rows = rows[:len(t)]
     readable = (rows['error'] == '').to_numpy()
     table, rows = t[readable].reset_index(drop=True), rows[readable].reset_index(drop=True)
     table.attrs = t.attrs
     splits = split_findings(table, rows, twins)
+    if t.attrs['task'] == 'number':
+        from cytokit.quality.numbers import number_findings
+        return [splits, number_findings(table, rows, twins)]
+    from cytokit.quality.labels import label_findings, quick_probabilities
     probabilities, names = quick_probabilities(table, rows)
     return [splits, label_findings(table, probabilities, names)]
 
@@ -529,7 +532,8 @@ def check(
     rules = _rules(source, silence)
     earlier = _earlier(against) if against is not None else None
     rows = measure_all(files, executor, keep)
-    if groups is None and t is not None and not Path(source).is_dir():
+    task = None if t is None else t.attrs.get('task')
+    if groups is None and task == 'class' and not Path(source).is_dir():
         groups = [*t['target'].astype(str)] + ['']*(len(files) - len(t))
     rows['reference group'] = reference_groups(rows, groups)
     twins = duplicates(rows)
@@ -538,7 +542,7 @@ def check(
         from cytokit.quality.masks import check_masks, mask_pairs
         pairs = pairs if isinstance(pairs, pd.DataFrame) else mask_pairs(*pairs)
         found.append(check_masks(pairs))
-    if t is not None and t.attrs.get('task') == 'class': found += _class_findings(t, rows, twins)
+    if task in ('class', 'number'): found += _target_findings(t, rows, twins)
     volumes = list(rows['file'][rows['planes'] > 1])
     if volumes:
         from cytokit.quality.volumes import volume_findings

@@ -176,6 +176,19 @@ _label = dict(
         'discuss it; decide together, or leave it out'),
 )
 
+# %% ../../nbs/quality/00_findings.ipynb #dacb2535
+_number = dict(
+    number_outlier=Check('warning', 'one wrong number by a factor of ten outweighs a hundred right ones',
+        'look it up where it was measured; correct it, or leave it out', 'possible'),
+    number_conflict=Check('error', 'one of the two is wrong, and both are learned',
+        'look both up; correct one, or drop both', 'sure'),
+    number_shortcut=Check('info', 'a network can win by this alone',
+        'ask whether it may be the biology; if not, remove it (one size, intensity normalised per image, '
+        'file names without order) and compare'),
+    number_class=Check('info', 'a class has no order and no distance',
+        "say which it is: --task class or --task number", 'possible'),
+)
+
 # %% ../../nbs/quality/00_findings.ipynb #1642b0a0
 _volume = dict(
     volume_unreadable=Check('error', 'it cannot be used as a volume',
@@ -205,7 +218,7 @@ _volume = dict(
 
 # %% ../../nbs/quality/00_findings.ipynb #5e4a9b39
 _groups = (_image_file, _image_light, _duplicate, _mask_file, _mask_object, _mask_fit, _split_leak, _split_balance,
-           _label, _volume)
+           _label, _number, _volume)
 CHECKS = {name: check for group in _groups for name, check in group.items()}
 GRAVEST = ('split_duplicate', 'label_conflict') # Listed before all other errors: no score can be believed
 

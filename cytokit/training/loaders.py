@@ -378,7 +378,7 @@ class Loader:
     "Batches of `(x, y)`; in training shuffled and augmented as `(seed, epoch)` says."
     def __init__(self,
         x:torch.Tensor, # (N, C, H, W) or (N, F) float32
-        y:torch.Tensor, # (N,) int64
+        y:torch.Tensor, # (N,) int64, or float32 for numbers
         index:np.ndarray|None=None, # (M,) which rows to serve; None for all
         batch_size:int=16, # Images a batch
         train:bool=False, # Shuffle, augment, drop a last batch of one
@@ -420,7 +420,7 @@ def to(self:Loader,
 # %% ../../nbs/training/00_loaders.ipynb #203c8fed
 def loaders(
     x:torch.Tensor, # (N, C, H, W) or (N, F) float32
-    y, # (N,) class numbers
+    y, # (N,) class numbers, or numbers to predict (any float)
     train, # Rows to train on
     valid, # Rows to validate on
     batch_size:int=16, # Images a batch
@@ -428,6 +428,7 @@ def loaders(
     seed:int=0, # Names the stream of random numbers
 )->DataLoaders: # What fastai's `Learner` takes
     "A training and a validation `Loader`."
-    y = torch.tensor(np.asarray(y), dtype=torch.long)
+    y = np.asarray(y)
+    y = torch.tensor(y, dtype=torch.float32 if y.dtype.kind == 'f' else torch.long)
     return DataLoaders(Loader(x, y, train, batch_size, True, augment, seed), Loader(x, y, valid, max(batch_size, 64)),
                        device='cuda' if torch.cuda.is_available() else 'cpu')

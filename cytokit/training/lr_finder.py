@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/training/lr_finder.html.md"""
 __all__ = ['rules', 'LRResult', 'find_lr']
 
 # %% ../../nbs/training/02_lr_finder.ipynb #4258c6e1
-import math, random, time
+import math, time
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,78 +16,8 @@ from typing import Callable
 import numpy as np
 import torch
 from ..core import InputError, check_choice, check_whole, seed_all, show_once, shown
+from ..keeping import chance_kept, clone_tensors, dicts_kept, parts_of, reseed, tensors_kept
 from fastcore.basics import patch
-
-# %% ../../nbs/training/02_lr_finder.ipynb #d7fdc899
-def _clone(o):
-    if isinstance(o, torch.Tensor): return o.detach().clone()
-    if isinstance(o, dict): return {k: _clone(v) for k, v in o.items()}
-    return [_clone(v) for v in o] if isinstance(o, list) else o
-
-# %% ../../nbs/training/02_lr_finder.ipynb #2b3f43ea
-def _inside(*objects):
-    "What hangs on optimisers and loaders: wrapped optimiser, sampler, data set."
-    found = []
-    for o in objects:
-        if hasattr(o, '__dict__') and not any(o is f for f in found):
-            found.append(o)
-            found += [i for i in _inside(*(vars(o).get(k) for k in ('opt', 'sampler', 'batch_sampler', 'dataset')))
-                      if not any(i is f for f in found)]
-    return found
-
-# %% ../../nbs/training/02_lr_finder.ipynb #b4f6a8f8
-@contextmanager
-def _dicts_kept(dicts):
-    "The same keys and values afterwards."
-    old = [(d, dict(d)) for d in dicts]
-    try: yield
-    finally:
-        for d, was in old:
-            d.update(was)
-            for k in d.keys() - was.keys(): del d[k]
-
-# %% ../../nbs/training/02_lr_finder.ipynb #9ded7ce5
-@contextmanager
-def _tensors_kept(modules, parameters):
-    "Parameters and buffers are copies inside the block, without gradients."
-    modules = {id(m): m for o in modules for m in o.modules()}.values()
-    old = [(p, p.data, p.grad)
-           for p in {id(p): p for p in [*(p for m in modules for p in m.parameters()), *parameters]}.values()]
-    buffers = [(m._buffers, dict(m._buffers)) for m in modules]
-    with _dicts_kept([d for m in modules for d in (vars(m), m._buffers)]):
-        try:
-            copies = {}
-            for p, data, _ in old: p.data, p.grad = data.clone(), None
-            for d, was in buffers:
-                d.update({k: None if b is None else copies.setdefault(id(b), b.clone()) for k, b in was.items()})
-            yield
-        finally:
-            for p, data, grad in old: p.data, p.grad = data, grad
-
-# %% ../../nbs/training/02_lr_finder.ipynb #7262d16e
-_STATE = {random.Random: ('getstate', 'setstate'), np.random.RandomState: ('get_state', 'set_state'),
-          torch.Generator: ('get_state', 'set_state')}
-
-def _reseed(o, k):
-    for g in vars(o).values():
-        if isinstance(g, random.Random): g.seed(k)
-        if isinstance(g, torch.Generator): g.manual_seed(k)
-
-# %% ../../nbs/training/02_lr_finder.ipynb #684d934c
-@contextmanager
-def _chance_kept(objects):
-    "The random generators of Python, numpy, torch and `objects` continue as if nothing had been drawn."
-    states = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state()),
-              (torch.set_rng_state, torch.get_rng_state())]
-    if torch.cuda.is_available():
-        states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
-    for g in [g for o in objects for g in vars(o).values()]:
-        if isinstance(g, np.random.Generator):
-            states.append((lambda s, b=g.bit_generator: setattr(b, 'state', s), g.bit_generator.state))
-        states += [(getattr(g, put), getattr(g, get)()) for kind, (get, put) in _STATE.items() if isinstance(g, kind)]
-    try: yield
-    finally:
-        for put, state in states: put(state)
 
 # %% ../../nbs/training/02_lr_finder.ipynb #fb1fc6f2
 def _to(b, device):
@@ -112,7 +42,7 @@ class _Task:
         self.modules = [o for o in (self.model, self.loss_fn) if isinstance(o, torch.nn.Module)]
         self.n_inp = getattr(learner.dls, 'n_inp', None) if self.learner else None
         self.device = next((p.device for p in self.model.parameters()), 'cpu')
-        self.loaders = _inside(self.loader)
+        self.loaders = parts_of(self.loader)
 
 # %% ../../nbs/training/02_lr_finder.ipynb #97ecad76
 @patch(as_prop=True)
@@ -126,15 +56,15 @@ def groups(self:_Task):
 def kept(self:_Task):
     "Weights and optimiser are copies in this block."
     with ExitStack() as stack:
-        owners = _inside(self.opt, *([self.learner, self.learner.opt_func] if self.learner else []))
+        owners = parts_of(self.opt, *([self.learner, self.learner.opt_func] if self.learner else []))
         lists = [g for o in owners for g in vars(o).get('hypers') or getattr(o, 'param_groups', [])]
-        stack.enter_context(_dicts_kept([*map(vars, owners), *lists]))
+        stack.enter_context(dicts_kept([*map(vars, owners), *lists]))
         old, params = self.opt, [p for g in lists for p in g.get('params', [])]
         stack.callback(setattr, self, 'opt', old)
-        stack.enter_context(_tensors_kept(self.modules, params))
+        stack.enter_context(tensors_kept(self.modules, params))
         for o in owners:
             if isinstance(vars(o).get('state'), dict):
-                o.state = defaultdict(dict, {k: _clone(v) for k, v in o.state.items()})
+                o.state = defaultdict(dict, {k: clone_tensors(v) for k, v in o.state.items()})
         if self.learner:
             if not self.opt:
                 self.learner.create_opt()
@@ -150,7 +80,7 @@ def batches(self:_Task, k):
     aside = None
     while True:
         seed_all(k)
-        for i, o in enumerate(self.loaders): _reseed(o, k + i)
+        for i, o in enumerate(self.loaders): reseed(o, k + i)
         if hasattr(self.loader, 'epoch'):
             self.loader.epoch = -1 - k  # orders that no training sees
         n = 0
@@ -172,7 +102,7 @@ def loss(self:_Task, batch):
 def _begun(task, k, ratio, accumulate, precision, prepare):
     """On copies that are gone afterwards, (step, measured): a training step at a rate, giving its loss; the loss on
     the batch held out."""
-    with _chance_kept(task.loaders), _dicts_kept([vars(o) for o in task.loaders]), task.kept():
+    with chance_kept(task.loaders), dicts_kept([vars(o) for o in task.loaders]), task.kept():
         now = [float(g['lr']) for g in task.groups]
         task.n_groups = len(now)
         ratio = list(ratio) if ratio is not None else now if all(now) else [1.]*len(now)

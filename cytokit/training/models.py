@@ -180,10 +180,12 @@ def build(
     if not isinstance(spec, dict) or str(spec.get('kind')) not in BUILDERS:
         raise InputError(f'spec must be a dict with kind one of {", ".join(BUILDERS)}; got {shown(spec)}')
     make = pkgutil.resolve_name(BUILDERS[spec['kind']])
-    try: return make(**{k: v for k, v in spec.items() if k != 'kind'})
+    try: model = make(**{k: v for k, v in spec.items() if k not in ('kind', 'target')})
     except InputError: raise
     except Exception as e:
         raise InputError(f'spec does not describe a {spec["kind"]} model ({shown(e)})') from e
+    if 'target' in spec: model.spec['target'] = spec['target']  # of numbers: see `cytokit.training.targets`
+    return model
 
 # %% ../../nbs/training/01_models.ipynb #89ad47cb
 def read_tensors(

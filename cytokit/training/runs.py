@@ -6,7 +6,7 @@ Docs: https://cytokit.github.io/cytokit/training/runs.html.md"""
 
 # %% auto #0
 __all__ = ['VERBS', 'expect', 'reading', 'make', 'read_run', 'new_run', 'resume', 'differences', 'rerun', 'class_numbers',
-           'prediction_table', 'RunResult']
+           'target_values', 'need_task', 'prediction_table', 'RunResult']
 
 # %% ../../nbs/training/04_runs.ipynb #5ea70ce5
 import os, shutil
@@ -16,9 +16,9 @@ from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 import numpy as np, pandas as pd
-from ..core import InputError, git_commit, read_json, shown, versions, write_json
+from ..core import InputError, check_choice, git_commit, read_json, shown, versions, write_json
 from ..hardware import computing, n_cores, usual_threads
-from ..data.datasets import read_table, save_table, table_digest
+from ..data.datasets import read_table, save_table, table_attrs, table_digest
 
 # %% ../../nbs/training/04_runs.ipynb #34ab99aa
 def expect(
@@ -85,6 +85,9 @@ def read_run(
     if not isinstance(verb, str) or verb not in VERBS:
         raise InputError(f'{shown(file)}: verb must be one of {", ".join(VERBS)}')
     expect(config, file, **_IN_EVERY_CONFIG, **_IN_CONFIG[verb])
+    if verb in ('train', 'compare'):
+        config.setdefault('task', 'class')  # runs from before there were numbers
+        with reading(file): check_choice('task', config['task'], ('class', 'number'))
     return config
 
 # %% ../../nbs/training/04_runs.ipynb #c09905b8
@@ -200,6 +203,14 @@ def _rerun_folder(folder):
     while (new := folder.with_name(f'{folder.name}_rerun{n}')).exists(): n += 1
     return new
 
+# %% ../../nbs/training/04_runs.ipynb #91195425
+def _check_parts(table, source):
+    "Refuse a table without training or validation images."
+    for part in ('train', 'valid'):
+        if 'split' in table and part in set(table['split']): continue
+        split = Path(source).with_name('split.csv')
+        raise InputError(f'{shown(split)}: no image is in {part}; it was changed')
+
 # %% ../../nbs/training/04_runs.ipynb #21797dc4
 def class_numbers(
     table:pd.DataFrame, # With a column target
@@ -212,22 +223,45 @@ def class_numbers(
     if unknown:
         remedy = 'which split.csv has; one of the two was changed'
         raise InputError(f'{shown(source)}: classes hold no {shown(unknown[0])!r}, {remedy}')
-    for part in ('train', 'valid'):
-        if 'split' in table and part in set(table['split']): continue
-        split = Path(source).with_name('split.csv')
-        raise InputError(f'{shown(split)}: no image is in {part}; it was changed')
+    _check_parts(table, source)
     return targets.map(names.index).to_numpy()
+
+# %% ../../nbs/training/04_runs.ipynb #9f560657
+def target_values(
+    table:pd.DataFrame, # Of split.csv
+    config:dict, # Of `read_run`: task and classes
+    source, # The run.json, for the message
+)->np.ndarray: # (N,) class numbers; (N,) float64 of a run of numbers
+    "What a network is to learn of each row."
+    if config['task'] == 'class': return class_numbers(table, config['classes'], source)
+    if table_attrs(table)['task'] != 'number':
+        split = Path(source).with_name('split.csv')
+        raise InputError(f'{shown(split)}: targets must be numbers, as {shown(source)} says; one of the two was changed')
+    _check_parts(table, source)
+    return table['target'].to_numpy(float)
+
+# %% ../../nbs/training/04_runs.ipynb #70823f69
+def need_task(
+    config:dict, # Of `read_run`
+    task:str, # 'class' or 'number'
+    source, # The run folder, for the message
+):
+    "Refuse a run of the other task."
+    words = dict({'class': 'classes'}, number='numbers')
+    got = config.get('task', 'class')
+    if got != task: raise InputError(f'{shown(source)}: a run of {words[got]}; this needs a run of {words[task]}')
 
 # %% ../../nbs/training/04_runs.ipynb #5ef840b8
 def prediction_table(
     images, # Their files
-    p:np.ndarray, # (N, K) scores
-    names:list, # K classes
+    p:np.ndarray, # (N, K) scores, or (N,) numbers
+    names:list, # K classes; of numbers not used
     targets:list|np.ndarray|None=None, # Where they are known
 )->pd.DataFrame: # A row an image: image, target (if known), predicted, score of each class
     "Predictions as a table."
     table = pd.DataFrame({'image': list(images)})
     if targets is not None: table['target'] = list(targets)
+    if p.ndim == 1: return table.assign(predicted=p)
     table['predicted'] = [names[i] for i in p.argmax(1)]
     return table.assign(**{f'score_{n}': p[:, i] for i, n in enumerate(names)})
 
@@ -248,6 +282,11 @@ class RunResult:
         self.result = read_json(self.file)
         expect(self.result, self.file, **self.holds)
         with reading(self.file): self.table.to_string(float_format='{:.3f}'.format)
+
+    @property
+    def task(self)->str:
+        "'class' or 'number'; of a run of `segment` '', which has a kind of masks."
+        return self.config.get('task', '')
 
     @property
     def table(self)->pd.DataFrame:
