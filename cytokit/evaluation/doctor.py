@@ -16,7 +16,7 @@ import pandas as pd
 from torch import nn
 from fastcore.basics import patch
 from ..core import InputError, progress, shown
-from .patient import RESULTS, SYMPTOMS, Finding, Patient, examine
+from .patient import RESULTS, SYMPTOMS, Finding, Patient, Stopwatch, examine
 from . import loops, inputs, targets, network, design, trials  # noqa: F401, they fill the registry
 from .run_patient import patient_of_images, patient_of_run
 
@@ -86,8 +86,9 @@ def examine_all(
     "Run all checks."
     found, bad = [], []
     with p.kept():
-        for s in progress(sorted(SYMPTOMS.values(), key=lambda s: s.rank), 'Examining'):
-            if p.left < 0: f = Finding(s.name, 'cannot tell', f'the {p.seconds:g} seconds were spent', '', s.rank)
+        for s in progress(sorted(SYMPTOMS.values(), key=lambda s: (s.costly, s.rank)), 'Examining'):
+            if s.costly and p.left < 0:
+                f = Finding(s.name, 'cannot tell', f'the {p.seconds:g} seconds were spent', '', s.rank)
             else: f = examine(p, s, bad)
             if f.result == 'fail': bad.append(f.check)
             found.append(f)
@@ -136,6 +137,6 @@ def doctor(
     begun = time.perf_counter()
     settings = dict(train=train, validate=validate, epochs=epochs, history=history, seconds=seconds)
     p = _patient(thing, loss, optimizer, train_loader, valid_loader, settings)
-    p.begun = time.perf_counter()  # reading the images of a folder is not part of the budget
+    p.watch = Stopwatch()  # reading the images of a folder is not part of the budget
     name = shown(Path(thing).name) if isinstance(thing, (str, Path)) else type(thing).__name__
     return Diagnosis(examine_all(p), time.perf_counter() - begun, name)

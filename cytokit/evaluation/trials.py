@@ -8,8 +8,8 @@ Docs: https://cytokit.github.io/cytokit/evaluation/trials.html.md"""
 __all__ = ['Trial', 'mean_loss', 'predict', 'trial', 'own_trial', 'loss_finite', 'is_trained', 'initial_loss', 'fits_one_batch',
            'learning_rate', 'loop_learns', 'targets_follow']
 
-# %% ../../nbs/evaluation/17_trials.ipynb #5aef11e7
-import math, time
+# %% ../../nbs/evaluation/17_trials.ipynb #4cd08269
+import math
 from dataclasses import dataclass
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 from ..core import InputError, seed_all
 from ..training.lr_finder import find_lr
-from .patient import Patient, failed, main_tensor, passed, readings, symptom, to_device, unknown
+from .patient import Patient, Stopwatch, failed, main_tensor, passed, readings, symptom, to_device
+from .patient import unknown
 from .loops import given_batches, loop
 from .inputs import class_targets, given, n_outputs, start, task
 from .network import first_step, looks_untrained, make_optimizer, own_groups
@@ -69,7 +70,7 @@ def trial(
     modal:bool=True, # In training mode
 )->'Trial':
     "Train for some steps on copies."
-    begun, losses = time.perf_counter(), []
+    watch, losses = Stopwatch(), []
     with p.kept(), torch.enable_grad():
         opt = _plain_adam(p, rate) if rate else make_optimizer(p)
         if opt is None: raise ValueError('no optimiser was given')
@@ -82,7 +83,7 @@ def trial(
             for q in p.model.parameters(): q.grad = None
             loss = p.step(batches[i % len(batches)]).loss.mean()
             losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]) or time.perf_counter() - begun > seconds: break
+            if not math.isfinite(losses[-1]) or watch.seconds > seconds: break
             loss.backward()
             opt.step()
         after = mean_loss(p, batches[:4]) if math.isfinite(losses[-1]) else math.inf
@@ -102,7 +103,7 @@ def own_trial(
 @symptom(0.95, 'Is the loss a number?',
          'look for log(0), division by 0, √0 and float16 in the loss; use BCEWithLogitsLoss or cross_entropy, which '
          'are safe',
-         needs='inputs_finite targets_finite step_runs initialisation')
+         needs='inputs_finite targets_finite step_runs initialisation', costly=True)
 def loss_finite(p):
     "A loss that is NaN with finite inputs has a fault of its own; too high a rate would be gone at its hundredth."
     s = first_step(p)
@@ -161,7 +162,7 @@ def _heart(p):
 @symptom(5.0, 'Can it learn one batch by heart?',
          'a network that cannot learn 16 images by heart will not learn a thousand: simplify until it can',
          needs='inputs_finite targets_finite inputs_vary step_runs loss_finite gradient_flows initialisation '
-               'units_alive')
+               'units_alive', costly=True)
 def fits_one_batch(p):
     "Tried with a plain Adam, so that the user's rate does not matter."
     t = p.fact('heart', _heart)
@@ -203,7 +204,7 @@ def _proposal(p):
          'use find_lr; Adam usually begins at 0.001, SGD with momentum at 0.01',
          needs='inputs_finite targets_finite inputs_vary inputs_scale targets_scale step_runs loss_finite '
                'gradient_flows initialisation optimizer_parameters optimizer_settings targets_vary mask_values '
-               'loss_input units_alive')
+               'loss_input units_alive', costly=True)
 def learning_rate(p):
     "Too high: the loss grows, or falls less than at a tenth. Too low: at a hundred times the rate far more is learned."
     if p.optimizer is None and p.learner is None: return unknown('no optimiser was given')
@@ -228,7 +229,7 @@ def learning_rate(p):
          'write the plain loop next to yours and change one thing at a time',
          needs='loop_runs backward_called optimizer_called step_order gradients_cleared train_mode loss_arguments '
                'targets_kept gradient_clipped schedule inputs_finite step_runs loss_finite gradient_flows '
-               'learning_rate')
+               'learning_rate', costly=True)
 def loop_learns(p):
     "The same model, loss and optimiser in a plain loop: what does the difference cost?"
     seen = loop(p) if p.train is not None else None
@@ -260,6 +261,18 @@ def _learned(p):
     if best.fall < .5: best = max(best, attempt(3e-4), key=lambda t: t.fall)
     return best, y[:600] if y is not None else None
 
+def _learned_from_validation(p):
+    "A text where half of the validation images teach what all training images do not; '' where they do not either."
+    if p.valid_loader is None: return ''
+    x, y = given(p, 'valid').x[:400], given(p, 'valid').y[:400]
+    half, size = len(x)//2, 16
+    t = trial(p, list(zip(x[:half].split(size), y[:half].split(size))), 150, 3e-3, held_out=x[half:])
+    if t.outputs is None: return ''
+    classes = class_targets(p, 'valid')[half:400]
+    score, chance = _accuracy(t.outputs, classes)[0], 1/len(np.unique(classes))
+    if score < chance + 3.5*math.sqrt(chance*(1 - chance)/len(classes)): return ''
+    return f'{half} validation images teach it better ({score:.0%}): the training targets are wrong'
+
 def _accuracy(out, y):
     "Balanced accuracy of classes or of one output."
     said = out.argmax(1).numpy() if out.ndim > 1 and out.shape[1] > 1 else (out.flatten() > 0).long().numpy()
@@ -268,7 +281,7 @@ def _accuracy(out, y):
 @symptom(4.8, 'Do the targets follow from the images?',
          'look at images with their targets; was one of the two sorted, shuffled or joined by a wrong key?',
          needs='inputs_finite targets_finite inputs_vary targets_vary inputs_scale step_runs loss_finite '
-               'gradient_flows initialisation units_alive activation_once parts_alike classes_counted')
+               'gradient_flows initialisation units_alive activation_once parts_alike classes_counted', costly=True)
 def targets_follow(p):
     "By heart in training, chance on other images: targets have little to do with images, or the parts differ."
     if class_targets(p) is None: return unknown('the targets are no classes')
@@ -280,7 +293,9 @@ def targets_follow(p):
     noise = math.sqrt(chance*(1 - chance)/len(y))
     text = f'balanced accuracy {fit:.0%} in training, {score:.0%} on {len(y)} others, chance {chance:.0%}'
     if score < chance + 3*noise:
-        return failed(text) if fit > chance + .3 else unknown(text)
+        if fit > chance + .3: return failed(text)
+        other = p.fact('learned from validation', _learned_from_validation)
+        return failed(f'{text}; {other}') if other else unknown(text)
     wrong = said != y
     if k > 4 and wrong.mean() > .3 and wrong.sum() >= 50 and (even := _evenness(said[wrong], y[wrong], k)) > .93:
         return failed(f'{text}; what is wrong is spread evenly over all classes ({even:.0%} of the most even), as '

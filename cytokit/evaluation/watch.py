@@ -8,14 +8,14 @@ Docs: https://cytokit.github.io/cytokit/evaluation/watch.html.md"""
 __all__ = ['operation', 'sources', 'compositions', 'reached', 'Forward', 'OptimiserStep', 'Watched', 'modal_layers', 'Enough',
            'watch', 'total_norm']
 
-# %% ../../nbs/evaluation/11_watch.ipynb #01028431
-import math, re, time
+# %% ../../nbs/evaluation/11_watch.ipynb #d9cd3226
+import math, re
 from dataclasses import dataclass, field
 import torch
 from torch import nn
 from torch.optim import optimizer as torch_optimizers
 from fastcore.basics import patch
-from .patient import copied, main_tensor, n_bytes
+from .patient import Stopwatch, copied, main_tensor, n_bytes
 
 # %% ../../nbs/evaluation/11_watch.ipynb #06fa668d
 _SHAPES = {'View', 'Reshape', 'ReshapeAlias', 'UnsafeView', 'Squeeze', 'Unsqueeze', 'Select', 'Slice', 'Permute',
@@ -153,7 +153,7 @@ class watch:
         seconds:float=math.inf, # Stop the code after
     ):
         self.model, self.optimizer, self.criterion = model, optimizer, loss
-        self.most, self.until, self.seen = most, time.perf_counter() + seconds, Watched()
+        self.most, self.limit, self.watch, self.seen = most, seconds, Stopwatch(), Watched()
         self.inputs, self.outputs, self.norm, self.fresh, self.held = None, [], math.nan, False, set()
         self.parameters = [q for q in model.parameters()]
 
@@ -190,7 +190,7 @@ def wrap_step(self:watch):
 def before_forward(self:watch, model, args, kwargs):
     "Note mode and input; end the code where it was watched long enough."
     n = len(self.seen.forwards)
-    if self.most and n >= self.most or time.perf_counter() > self.until: raise Enough
+    if self.most and n >= self.most or self.watch.seconds > self.limit: raise Enough
     layers = modal_layers(model) if n < 200 else []
     awake, grad = sum(m.training for m in layers), torch.is_grad_enabled()
     self.inputs = tuple(a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor))

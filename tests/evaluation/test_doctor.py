@@ -45,7 +45,7 @@ def everything(d):
     model, opt, loader = d['thing'], d['optimizer'], d['train_loader']
     tensors = [*model.state_dict().values(), *(q.grad for q in model.parameters()), torch.get_rng_state(),
                loader.generator.get_state(), *(v for s in opt.state.values() for v in s.values())]
-    modes = [m.training for m in model.modules()] + [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    modes = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
     groups = [{k: v for k, v in g.items() if k != 'params'} for g in opt.param_groups]
     attributes = [sorted(vars(o)) for o in (opt, loader)]
     chance = random.getstate(), np.random.get_state()[1].tolist()
@@ -94,8 +94,10 @@ class Endless:
 
 def generator(): yield blobs()
 
+NOT_A_NUMBER = [(torch.full((8, 6), float('nan')), torch.arange(8) % 2)]*3
+
 @pytest.mark.parametrize('loader, check', [(Raises(), 'loader_reads'), ([], 'loader_reads'), (generator(), None),
-                                           ([(torch.full((8, 6), float('nan')), torch.arange(8) % 2)]*3, 'inputs_finite')])
+                                           (NOT_A_NUMBER, 'inputs_finite')])
 def test_loaders_that_give_little(loader, check):
     found = doctor(**parts(train_loader=loader, valid_loader=None))
     assert names(found)[0] == check if check else 'loader_reads' not in names(found)
