@@ -50,9 +50,11 @@ ANSWERS = dict(
     wrong_sign='loss_sign loss_fits_targets', classes_from_one='classes_counted', targets_missing='targets_finite',
     most_images_constant='inputs_vary', channels_swapped='parts_alike', validation_normalised_otherwise='parts_alike',
     same_image_each_time='inputs_vary', sixteen_bit='inputs_scale', shrunk_away='inputs_detail',
-    targets_shuffled='targets_follow', other_class_order='parts_alike targets_follow', validation_copied='parts_separate',
+    targets_shuffled='targets_follow masks_fit', other_class_order='parts_alike targets_follow',
+    validation_copied='parts_separate',
     validation_tiny='validation_there', validation_one_class='validation_there class_balance parts_alike',
-    learned_by_heart='enough_data overfitting', too_few_epochs='steps_enough', all_in_half='precision', masks_0_255='mask_values',
+    learned_by_heart='enough_data overfitting', too_few_epochs='steps_enough', all_in_half='precision',
+    masks_0_255='mask_values',
     masks_of_others='masks_fit', masks_interpolated='mask_values masks_fit', only_image_flipped='masks_fit')
 
 # %% Faults
@@ -245,7 +247,8 @@ def harm_summary(rows, faults):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('only', nargs='*', help='kinds; none: all')
-    p.add_argument('--faults', nargs='+', default=[str(HERE.parent/'tests'/'evaluation'/name) for name in ('faults.py', 'held_out.py')])
+    both = [str(HERE.parent/'tests'/'evaluation'/name) for name in ('faults.py', 'held_out.py')]
+    p.add_argument('--faults', nargs='+', default=both)
     p.add_argument('--programs', type=int, default=2, help='programs a kind')
     p.add_argument('--begin', type=int, default=0, help='begin with this program of each kind')
     p.add_argument('--healthy', type=int, default=2, help='seeds of the healthy programs')
