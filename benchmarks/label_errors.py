@@ -1,9 +1,11 @@
-"""Injected label errors on three real sets, found and removed: `python benchmarks/label_errors.py [mri] [blood] [photos]`.
+"""Injected label errors on three real sets, found and removed: `python benchmarks/label_errors.py [mri] [blood]
+[photos]`.
 
-Needs ../shared/data. Wrong labels are injected at random into 2, 5 and 10 % of the images, with three seeds. Suspects come from
-`cytokit.evaluation.label_errors` with its own limit, which was chosen on synthetic sets. The score is the balanced accuracy against the true labels of a
-logistic head on features of the frozen backbone, cross-validated by group: in each fold the suspects are found and removed among the training images alone.
-Writes benchmarks/results/label_errors.json.
+Needs ../shared/data. Wrong labels are injected at random into 2, 5 and 10 % of the images, with three seeds.
+Suspects come from `cytokit.evaluation.label_errors` with its own limit, which was chosen on synthetic sets. The
+score is the balanced accuracy against the true labels of a logistic head on features of the frozen backbone, cross-
+validated by group: in each fold the suspects are found and removed among the training images alone. Writes
+benchmarks/results/label_errors.json.
 """
 import sys, time
 from dataclasses import asdict
@@ -34,7 +36,8 @@ def blood():
     from skimage.io import imsave
     boxes = pd.read_csv(SHARED/'bccd'/'boxes.csv')
     boxes = boxes[(boxes.xmax - boxes.xmin > 15) & (boxes.ymax - boxes.ymin > 15)].reset_index(drop=True)
-    chosen = np.concatenate([rng(0, 'blood', k).permutation(i)[:300] for k, i in boxes.groupby('cell_type').indices.items()])
+    of_type = boxes.groupby('cell_type').indices.items()
+    chosen = np.concatenate([rng(0, 'blood', k).permutation(i)[:300] for k, i in of_type])
     folder = cache_dir('samples')/'bccd_crops'
     folder.mkdir(parents=True, exist_ok=True)
     def crop(i):
@@ -104,8 +107,10 @@ def one_rate(f, y, unit, folds, names, rate, clean):
     hits, suspects, errors = (int(n) for n in np.sum(found, 0))
     before, after = np.stack(before), np.stack(after)
     intervals = dict(before=bootstrap(y, before, unit), after=bootstrap(y, after, unit),
-                     gain=paired_difference(y, after, before, unit), lost=paired_difference(y, before, np.stack([clean]*SEEDS), unit))
-    return dict(rate=rate, errors=errors, suspects=suspects, hits=hits, precision=hits/max(suspects, 1), recall=hits/errors,
+                     gain=paired_difference(y, after, before, unit),
+                     lost=paired_difference(y, before, np.stack([clean]*SEEDS), unit))
+    return dict(rate=rate, errors=errors, suspects=suspects, hits=hits, precision=hits/max(suspects, 1),
+                recall=hits/errors,
                 by_seed=found, expected=expected, **{name: asdict(o) for name, o in intervals.items()})
 
 
@@ -123,11 +128,16 @@ def one_set(name, make):
     clean = held_out_scores(f, y, unit, folds, names, False)
     rows = [one_rate(f, y, unit, folds, names, rate, clean) for rate in RATES]
     for row in rows:
-        print(f'{name} {row["rate"]:.0%}: precision {row["precision"]:.2f}, recall {row["recall"]:.2f}, {row["before"]["mean"]:.3f} → '
-              f'{row["after"]["mean"]:.3f}, gain {row["gain"]["mean"]:+.3f} ({row["gain"]["low"]:+.3f} to {row["gain"]["high"]:+.3f})', flush=True)
-    return dict(name=name, n_images=len(table), n_groups=len(set(unit)), classes=names, side=preprocessing.size, folds=k,
-                accuracy=float((plain.argmax(1) == y).mean()), suspects_as_published=[str(table['image'][i]).removeprefix(str(SHARED)) for i in own],
-                expected_as_published=asdict(expected_errors(y, plain)), clean=asdict(bootstrap(y, clean[None], unit)), rates=rows,
+        gain = row['gain']
+        print(f'{name} {row["rate"]:.0%}: precision {row["precision"]:.2f}, recall {row["recall"]:.2f}, '
+              f'{row["before"]["mean"]:.3f} → {row["after"]["mean"]:.3f}, '
+              f'gain {gain["mean"]:+.3f} ({gain["low"]:+.3f} to {gain["high"]:+.3f})', flush=True)
+    return dict(name=name, n_images=len(table), n_groups=len(set(unit)), classes=names, side=preprocessing.size,
+                folds=k,
+                accuracy=float((plain.argmax(1) == y).mean()),
+                suspects_as_published=[str(table['image'][i]).removeprefix(str(SHARED)) for i in own],
+                expected_as_published=asdict(expected_errors(y, plain)),
+                clean=asdict(bootstrap(y, clean[None], unit)), rates=rows,
                 seconds=time.perf_counter() - started)
 
 

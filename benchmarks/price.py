@@ -1,10 +1,10 @@
 """The price of a leak on real images: `python benchmarks/price.py`.
 
-Needs ../shared/data: slices of the brains of 26 children, several of whom were scanned two or three times. Each child gets a class by lot, so there
-is nothing in the images to learn about it but which child it is: the honest score is 0.5, whatever is trained. Writes benchmarks/results/price.json.
+Needs ../shared/data: slices of the brains of 26 children, several of whom were scanned two or three times. Each
+child gets a class by lot, so there is nothing in the images to learn about it but which child it is: the honest
+score is 0.5, whatever is trained. Writes benchmarks/results/price.json.
 """
 from pathlib import Path
-import numpy as np
 from cytokit.core import rng, write_json
 from cytokit.data.datasets import read_table
 from cytokit.data.preprocess import Preprocessing

@@ -18,7 +18,8 @@ from .command import Json, app, declare
 @app.command()
 def doctor(
     source:Annotated[Path, typer.Argument(metavar='RUN|DIR', help='A run folder, or a folder of images.')],
-    seconds:declare(float, '--seconds', 'Longest time; checks that are left cannot tell.') = 60.,
+    seconds:declare(float, '--seconds', (
+        'Longest time, in seconds of work; checks that are left cannot tell.')) = 120.,
     json:Json = None,
 ):
     "Find out why a training does not work. Exit code 1 when a check failed."
@@ -26,5 +27,5 @@ def doctor(
     from cytokit.evaluation import doctor as checks
     diagnosis = checks.doctor(source, seconds=seconds)
     print(diagnosis)
-    if json: write_json(json, diagnosis.table.to_dict('records'))
+    if json: write_json(json, diagnosis.record)
     if diagnosis.failed: raise typer.Exit(1)
