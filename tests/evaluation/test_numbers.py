@@ -110,12 +110,12 @@ def test_one_line_for_what_is_wrong(home, done):
         assert (code, len(said)) == (2, 1) and words in err, (line, err)
     assert not (home/'runs').exists()   # nothing half-written
 
-def test_damaged_runs_are_refused(home, done, tmp_path):
+def test_damaged_runs_are_refused(home, done):
     "A split that no longer holds numbers, a spec without its scale, and what needs classes."
     from cytokit.core import InputError
     from cytokit.training.fit import Run
     from cytokit.training.runs import need_task, read_run, resume
-    run = shutil.copytree(home/'train', tmp_path/'run')
+    run = shutil.copytree(home/'train', home/'damaged')
     with pytest.raises(InputError, match='a run of numbers; this needs a run of classes'):
         need_task(read_run(run), 'class', run)
     model = json.loads((run/'model.json').read_text())
