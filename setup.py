@@ -35,7 +35,7 @@ setup(version=c['version'], author=c['author'], author_email=c['author_email'], 
       keywords=c['keywords'].split(), classifiers=lines('classifiers'), python_requires='>=' + c['min_python'],
       long_description=open('README.md', encoding='utf-8').read(), long_description_content_type='text/markdown',
       packages=find_packages(include=['cytokit', 'cytokit.*']),
-      package_data={'cytokit': ['*.pyi', 'py.typed', 'weights/*', *TEMPLATE]},
+      package_data={'cytokit': ['*.pyi', 'py.typed', 'weights/*', 'teaching/*.js', 'teaching/*.css', *TEMPLATE]},
       cmdclass={'build_py': BuildWithLessons},
       install_requires=lines('requirements'), extras_require={k.strip(): v.split() for k, v in extras.items()},
       entry_points={'console_scripts': [c['console_scripts']], 'nbdev': ['cytokit=cytokit._modidx:d']})

@@ -12,7 +12,8 @@ from cytokit.core import progress, write_json
 from cytokit.data.datasets import classes, read_table, split_table
 from cytokit.data.preprocess import Preprocessing
 from cytokit.training.loaders import load_arrays
-from cytokit.training.fit import Settings, fit, scores
+from cytokit.training.fit import Settings, fit
+from cytokit.training.targets import scores
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'

@@ -25,6 +25,9 @@ from .segmentation.pipeline import Segmentation as Segmentation
 from .segmentation.pipeline import segment as segment
 from .evaluation.compare import Comparison as Comparison
 from .evaluation.compare import compare as compare
+from .evaluation.interpret import interpret as interpret
 from .evaluation.robustness import severity_curve as severity_curve
+from .evaluation.doctor import doctor as doctor
+from .evaluation.watch import watch as watch
 
 __version__: str

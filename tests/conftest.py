@@ -1,5 +1,5 @@
 "Tests keep their own cache."
-import atexit, math, os, shutil, tempfile
+import atexit, math, os, re, shutil, tempfile
 os.environ['CYTOKIT_CACHE'] = tempfile.mkdtemp(prefix='cytokit-cache-')
 atexit.register(shutil.rmtree, os.environ['CYTOKIT_CACHE'], ignore_errors=True)
 
@@ -11,12 +11,28 @@ def no_log(monkeypatch):
     from cytokit import core
     monkeypatch.setattr(core, '_last_line', math.inf)
 
-LONG = ['test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel', 'test_editions']  # longest first
+# Longest first; what is not named follows
+LONG = ['test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_pipeline', 'test_project', 'test_kernel',
+        'test_editions', 'test_projects', 'test_faults', 'test_models', 'test_findings', 'test_instances']
+WHOLE = {'test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel', 'test_editions'}
 
 def pytest_collection_modifyitems(items):
     "The long ones first, so that at the end no process waits for another; and what `make quick` leaves out is marked."
     place = {stem: i for i, stem in enumerate(LONG)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+    items.sort(key=lambda item: (place.get(item.path.stem, len(LONG)), second_part(item.nodeid)))
     for item in items:
         needs_all = {'pages', 'wheel'} & set(item.fixturenames)
-        if needs_all or item.path.stem in LONG: item.add_marker('whole')
+        if needs_all or item.path.stem in WHOLE: item.add_marker('whole')
+
+def second_part(nodeid):
+    "Whether a test is a lesson with an odd number: these go to another process, with a JupyterLab of its own."
+    lesson = re.search(r'test_lesson\[(\d+)_', nodeid)
+    return bool(lesson) and int(lesson[1]) % 2 == 1
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "A process takes a whole file, so that what its tests need is made once; only the lessons are in two parts."
+    from xdist.scheduler import LoadFileScheduling
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid): return f'{super()._split_scope(nodeid)}{", second part"*second_part(nodeid)}'
+    return ByFile(config, log)

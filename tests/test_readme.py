@@ -1,5 +1,5 @@
 "README.md as a reader uses it: every command and every Python block as printed, in order, in an empty folder."
-import os, re, shlex, subprocess, sys
+import ast, json, os, re, shlex, subprocess, sys
 from pathlib import Path
 import pytest
 
@@ -44,3 +44,13 @@ def test_the_python_blocks(reader):
     assert r.returncode == 0, r.stderr[-2000:]
     printed = (ROOT/'README.md').read_text(encoding='utf-8')
     for line in r.stdout.splitlines()[:1]: assert line.strip() in printed
+
+def test_the_table_of_real_sets_is_what_was_measured():
+    "Made by a cell of the index; the rest of the index is the Python blocks, which need not run a second time."
+    nb = json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8'))
+    sources = [''.join(cell['source']) for cell in nb['cells'] if cell['cell_type'] == 'code']
+    *steps, last = ast.parse(next(s for s in sources if s.startswith('#| echo: false'))).body
+    names = dict(here=ROOT/'nbs')
+    exec(compile(ast.Module(steps, []), 'index', 'exec'), names)
+    made = eval(compile(ast.Expression(last.value), 'index', 'eval'), names)
+    assert made.data.count('\n') > 4 and made.data in (ROOT/'README.md').read_text(encoding='utf-8')

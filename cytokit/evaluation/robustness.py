@@ -18,7 +18,8 @@ from ..data.preprocess import Preprocessing
 from ..training.loaders import load_arrays
 from ..data.synthetic import write_sample
 from ..quality.corrupt import FAULTS, corrupt_image
-from ..training.fit import Settings, fit, prepare, scores
+from ..training.fit import Settings, fit, prepare
+from ..training.targets import scores
 
 # %% ../../nbs/evaluation/01_robustness.ipynb #9f8c076c
 _COPIES = tuple(k for k, f in FAULTS.items() if f.of == 'copy')

@@ -1,10 +1,11 @@
 "A run killed with SIGKILL goes on to the same weights; labels of every kind; real sets; bad input in one line."
-import json, signal, subprocess, sys, time
+import json, signal, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from scipy import ndimage
 from safetensors.torch import load_file
+from cytokit_process import cytokit, process
 from cytokit.core import InputError
 from cytokit.data.synthetic import make_cells, write_sample
 
@@ -32,7 +33,7 @@ def cells(tmp_path_factory):
     return write_sample('cells', tmp_path_factory.mktemp('segment')/'cells', n=24, masks=True, per_plate=4, size=80)
 
 def test_a_killed_run_goes_on_to_the_same_weights(cells, tmp_path):
-    call = lambda *args: subprocess.run([sys.executable, '-c', CODE, *map(str, args)], capture_output=True, text=True)
+    call = lambda *args: process(CODE, *args)
     whole, cut = tmp_path/'whole', tmp_path/'cut'
     assert (r := call(cells, whole, 'no')).returncode == 0, r.stderr
     assert call(cells, cut, 'yes').returncode == -signal.SIGKILL
@@ -180,11 +181,6 @@ def test_nuclei_in_a_minute(tmp_path):
     r = segment(table, out=tmp_path/'run', preset='tiny', epochs=3, steps=25)
     assert r.kind == 'instance' and r.result['scores']['unet']['dice']['mean'] > .7
 
-def command(*args, cwd):
-    "`cytokit ...` as a process of its own."
-    return subprocess.run([sys.executable, '-c', 'from cytokit.cli import entry; entry()', *map(str, args)], cwd=cwd,
-                          capture_output=True, text=True)
-
 @pytest.fixture(scope='session')
 def two_kinds(tmp_path_factory):
     "A folder with a trained run: cells on dark and on bright background, small and large, and foreign images."
@@ -201,14 +197,14 @@ def two_kinds(tmp_path_factory):
         noise = np.random.default_rng(i).integers(0, 2**16, (200, 150, 3)).astype('f4')
         photo = ndimage.gaussian_filter(noise, (2, 2, 0)).clip(0, 255).astype('u1')
         Image.fromarray(photo).save(home/'foreign'/f'photo{i}.png')
-    r = command('segment', 'train', 'set', '--out', 'run', '--kind', 'instance', '--preset', 'tiny', '--epochs', 4,
+    r = cytokit('segment', 'train', 'set', '--out', 'run', '--kind', 'instance', '--preset', 'tiny', '--epochs', 4,
                 '--patch', 64, '--json', 'train.json', cwd=home)
     assert r.returncode == 0, r.stderr
     return home, r.stdout
 
 def test_foreign_images_are_named(two_kinds, tmp_path):
     home, _ = two_kinds
-    r = command('segment', 'predict', 'run', 'new/images', 'foreign', '--out', tmp_path/'out', cwd=home)
+    r = cytokit('segment', 'predict', 'run', 'new/images', 'foreign', '--out', tmp_path/'out', cwd=home)
     assert r.returncode == 0, r.stderr
     d = pd.read_csv(tmp_path/'out'/'images.csv')
     foreign = d['image'].str.contains('foreign')
@@ -225,10 +221,10 @@ def test_a_run_from_before_says_nothing_of_foreign_images(two_kinds, tmp_path):
     result = json.loads((old/'result.json').read_text())
     result.pop('parts')
     (old/'result.json').write_text(json.dumps(result))
-    r = command('segment', 'predict', 'old', 'foreign', '--out', tmp_path/'out', cwd=home)
+    r = cytokit('segment', 'predict', 'old', 'foreign', '--out', tmp_path/'out', cwd=home)
     assert r.returncode == 0 and 'outside' not in r.stdout + r.stderr, r.stderr
     assert 'distance' not in pd.read_csv(tmp_path/'out'/'images.csv')
-    assert command('segment', 'evaluate', 'old', cwd=home).returncode == 0
+    assert cytokit('segment', 'evaluate', 'old', cwd=home).returncode == 0
 
 def test_a_damaged_table_of_images_is_one_line(two_kinds, tmp_path):
     import shutil
@@ -236,12 +232,12 @@ def test_a_damaged_table_of_images_is_one_line(two_kinds, tmp_path):
     shutil.copytree(home/'run', tmp_path/'bad')
     for text in ('', 'image,split\na.png,train\n', '\0\1', 'size_long,colour_x\n1,a\n2,b\n'):
         (tmp_path/'bad'/'images.csv').write_text(text)
-        r = command('segment', 'predict', 'bad', home/'foreign', '--out', 'out', cwd=tmp_path)
+        r = cytokit('segment', 'predict', 'bad', home/'foreign', '--out', 'out', cwd=tmp_path)
         assert r.returncode == 2 and len(r.stderr.splitlines()) == 1 and 'images.csv' in r.stderr, r.stderr
 
 def test_scores_by_kind_and_size(two_kinds):
     home, said = two_kinds
-    r = command('segment', 'evaluate', 'run', 'new', '--json', 'new.json', cwd=home)
+    r = cytokit('segment', 'evaluate', 'run', 'new', '--json', 'new.json', cwd=home)
     assert r.returncode == 0, r.stderr
     for text, result in ((said, json.loads((home/'train.json').read_text())),
                          (r.stdout, json.loads((home/'new.json').read_text()))):
@@ -262,7 +258,7 @@ def test_scores_by_kind_and_size(two_kinds):
 
 def test_a_budget_is_for_all_of_it_and_a_repeat_needs_no_clock(two_kinds, tmp_path):
     home, _ = two_kinds
-    r = command('segment', 'train', 'set', '--out', tmp_path/'run', '--kind', 'instance', '--preset', 'tiny',
+    r = cytokit('segment', 'train', 'set', '--out', tmp_path/'run', '--kind', 'instance', '--preset', 'tiny',
                 '--seconds', 12, '--patch', 64, cwd=home)
     assert r.returncode == 0, r.stderr
     result = json.loads((tmp_path/'run'/'result.json').read_text())
@@ -273,7 +269,7 @@ def test_a_budget_is_for_all_of_it_and_a_repeat_needs_no_clock(two_kinds, tmp_pa
     assert result['estimate_seconds'] == 12 and (result['train_seconds'] <= 15.2 or 'The budget was 12 s' in r.stdout)
     steps = sum(replay['plan'][-1])
     assert (result['epochs'] - 1)*replay['epoch_steps'] < steps <= result['epochs']*replay['epoch_steps']
-    again = command('rerun', tmp_path/'run', '--out', tmp_path/'again', cwd=home)
+    again = cytokit('rerun', tmp_path/'run', '--out', tmp_path/'again', cwd=home)
     assert again.returncode == 0, again.stderr
     a, b = (load_file(tmp_path/k/'model.safetensors') for k in ('run', 'again'))
     assert all(a[k].equal(b[k]) for k in a)

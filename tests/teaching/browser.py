@@ -8,6 +8,15 @@ ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--
 # Asked of JupyterLab's own application object, which `expose_app_in_browser` gives us
 IDLE = """() => { const s = window.jupyterapp?.shell.currentWidget?.sessionContext?.session;
                   return s?.kernel?.status === 'idle' && s.kernel.connectionStatus === 'connected'; }"""
+# Resolves when nothing in the page has changed for so many milliseconds (after 5 seconds in any case)
+STILL = """quiet => new Promise(done => {
+    const begun = performance.now(), end = () => { observer.disconnect(); done(); };
+    let last = begun;
+    const observer = new MutationObserver(() => { last = performance.now(); });
+    observer.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+    const look = () => { const now = performance.now();
+        if (now - last > quiet || now - begun > 5000) end(); else setTimeout(look, 20); };
+    setTimeout(look, 20); })"""
 # Milliseconds from a key going down to the frame in which the cell shows another, fully decoded, picture
 CHANGED = """cell => { const img = () => cell.querySelector('.jupyter-widgets img'), before = img().src;
     window.changed = new Promise((done, fail) => document.addEventListener('keydown', () => {
@@ -68,13 +77,19 @@ def chromium():
 
 
 class Notebook:
-    "A notebook, open in JupyterLab."
-    def __init__(self, browser, address, name, height=1600, unfold=True):
-        self.page = browser.new_page(viewport=dict(width=1200, height=height))
-        self.page.goto(address.format(name))
+    "A notebook, open in JupyterLab: in a page of its own, or beside what was open before in the page that is given."
+    def __init__(self, browser, address, name, height=1600, unfold=True, page=None):
+        self.page, self.own = page or browser.new_page(), page is None
+        self.page.set_viewport_size(dict(width=1200, height=height))
+        if self.own: self.page.goto(address.format(name))
+        else: self.command('docmanager:open', path=name)
         self.page.wait_for_selector('.jp-Notebook .jp-Cell', timeout=60_000)
-        self.page.wait_for_function(IDLE, timeout=60_000)
+        self.wait(IDLE, 60_000)
         if unfold: self.command('notebook:show-all-cell-code')  # folded code is not in the page
+
+    def wait(self, until, timeout):
+        "Wait for what the page says. Asked 20 times a second: asking at each frame has Chromium paint all the time."
+        self.page.wait_for_function(until, timeout=timeout, polling=50)
 
     def command(self, name, **args):
         "Run one of JupyterLab's commands; returns when it has finished."
@@ -86,9 +101,13 @@ class Notebook:
 
     def settle(self):
         "Wait until the kernel is idle and its last messages have become pixels."
-        self.page.wait_for_function(IDLE, timeout=600_000)
-        self.page.wait_for_timeout(300)
-        self.page.wait_for_function(IDLE, timeout=600_000)
+        self.wait(IDLE, 600_000)
+        self.still()
+        self.wait(IDLE, 600_000)
+
+    def still(self, milliseconds=100):
+        "Wait until the page has stood still for so long."
+        self.page.evaluate(STILL, milliseconds)
 
     def cell(self, text):
         "The first code cell whose source holds `text`."
@@ -129,16 +148,21 @@ class Notebook:
     def restart(self):
         "Restart the kernel; the page stays as it is."
         self.page.evaluate('window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()')
-        self.page.wait_for_function("() => document.querySelector('.jupyter-widgets-disconnected')", timeout=60_000)
+        self.wait("() => document.querySelector('.jupyter-widgets-disconnected')", 60_000)
         self.settle()
 
     def shot(self, name, cell=None):
-        "Keep a screenshot where the variable CYTOKIT_SHOTS names a folder."
+        "Keep a screenshot, with this cell in view, where the variable CYTOKIT_SHOTS names a folder."
         if folder := os.environ.get('CYTOKIT_SHOTS'):
-            (cell or self.page).screenshot(path=str(Path(folder)/f'{name}.png'))
+            if cell: cell.scroll_into_view_if_needed()
+            self.still(300)
+            self.page.screenshot(path=str(Path(folder)/f'{name}.png'))
 
     def leave(self):
         "Save, stop the kernel, close."
         self.command('docmanager:save')
         self.page.evaluate('window.jupyterapp.shell.currentWidget.sessionContext.shutdown()')
-        self.page.close()
+        if self.own: self.page.close()
+        else:
+            self.command('application:close')
+            self.page.wait_for_selector('.jp-Notebook', state='detached', timeout=60_000)

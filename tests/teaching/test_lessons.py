@@ -66,8 +66,16 @@ def lab(tmp_path_factory):
         metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))),
         folder/'lessons/tiny.ipynb')
     with jupyter(folder, IPYTHONDIR=str(folder/'ipython')) as address, chromium() as browser:
-        def open_notebook(name, **kw):
-            n = Notebook(browser, address, f'lessons/{name}', **kw)
+        context = browser.new_context()
+        page = None
+        def open_notebook(name, fresh=False, **kw):
+            "In the JupyterLab that is open, as a student does; in a new one if asked, or if a test before broke off."
+            nonlocal page
+            if fresh or (page and page.locator('.jp-Notebook').count()):
+                page.close()
+                page = None
+            n = Notebook(context, address, f'lessons/{name}', page=page, **kw)
+            n.own, page = False, n.page
             n.file = folder/'lessons'/name
             return n
         yield open_notebook
@@ -151,10 +159,8 @@ def test_widgets(lab, capsys):
     two.click(); h.get_by_text('A solution').click()
     assert h.locator('pre').last.is_visible()
     assert n.errors() == []
-    n.page.wait_for_timeout(500)
     n.shot('tiny-worked')
     n.command('apputils:change-theme', theme='JupyterLab Dark')
-    n.page.wait_for_timeout(1000)
     n.shot('tiny-dark')
     n.command('apputils:change-theme', theme='JupyterLab Light')
 
@@ -178,12 +184,12 @@ def test_widgets(lab, capsys):
     n.run('nobody_makes_this', '1')
     n.leave()
 
-    # opened again, and nothing run: stills and not error messages
-    n = lab('tiny.ipynb')
+    # opened again in a new JupyterLab, and nothing run: stills and not error messages
+    n = lab('tiny.ipynb', fresh=True)
     d = n.cell('explore(')
     d.get_by_text('A still: share = 0.3').wait_for()
     assert d.locator('img:visible').count() == 1 and n.errors() == []
-    n.page.wait_for_timeout(1000)
+    n.still(1000)
     assert n.broken() == []
     assert n.shown(n.cell('Walking')).strip() == ''
     n.shot('tiny-again')
@@ -242,14 +248,12 @@ def test_lesson(lab, name, capsys):
         assert '*' not in h.locator('details').first.evaluate(PROSE), q
     assert n.errors() == []
     for i, part in enumerate(['ask_prediction(', 'explore(', f"check_answer('{names[0]}'"]):
-        n.cell(part).scroll_into_view_if_needed(); n.page.wait_for_timeout(300)
-        n.shot(f'{name[:2]}-{i}')
+        n.shot(f'{name[:2]}-{i}', n.cell(part))
     n.leave()
 
     n = lab(name, height=2400)
-    n.page.wait_for_timeout(2000)
+    n.still(500)
     assert n.errors() == [] and n.broken() == []
     assert n.cell('explore(').locator('img:visible').count() == 1
-    n.cell('explore(').scroll_into_view_if_needed()
-    n.shot(f'{name[:2]}-again')
+    n.shot(f'{name[:2]}-again', n.cell('explore('))
     n.leave()

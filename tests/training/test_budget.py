@@ -2,10 +2,13 @@
 import json, os, re, subprocess, sys
 from pathlib import Path
 import pytest
+import cytokit_process
 
 COMMAND = str(Path(sys.executable).with_name('cytokit'))
 
 def cytokit(home, *args, **env):
+    "The command, with variables that are read when it starts."
+    if not env: return cytokit_process.cytokit(*args, cwd=home)
     return subprocess.run([COMMAND, *map(str, args)], cwd=home, capture_output=True, text=True,
                           env={**os.environ, **env})
 

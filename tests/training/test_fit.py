@@ -1,7 +1,7 @@
 "A run killed with SIGKILL in the middle of an epoch, and a run repeated."
-import json, shutil, signal, subprocess, sys, time
-from pathlib import Path
+import json, shutil, signal, time
 import pandas as pd, pytest
+from cytokit_process import COMMAND, cytokit, process, start
 from safetensors.torch import load_file
 
 KILL_IN_EPOCH = 2  # counted from 0: two epochs are complete
@@ -44,7 +44,7 @@ else:
     training.train(data, 'small', out, Preprocessing(size=16), **settings)
 '''
 
-def run(*args): return subprocess.run([sys.executable, '-c', CODE, *map(str, args)], capture_output=True, text=True)
+def run(*args): return process(CODE, *args)
 
 @pytest.fixture(scope='module')
 def textures(tmp_path_factory):
@@ -71,14 +71,12 @@ def test_killed_comparison_resumes_and_reruns(textures, tmp_path):
     "Killed from outside, at a moment that the comparison does not choose."
     from cytokit.training.runs import differences, rerun
     args = ['--methods', 'logistic,small,frozen', '--size', '32', '--epochs', '3', '--seeds', '2']
-    command = [str(Path(sys.executable).with_name('cytokit'))]
-    assert subprocess.run([*command, 'compare', textures, '--out', tmp_path/'whole', *args],
-                          capture_output=True).returncode == 0
-    p = subprocess.Popen([*command, 'compare', textures, '--out', tmp_path/'cut', *args], stdout=subprocess.DEVNULL)
-    while p.poll() is None and not any((tmp_path/'cut/fits').glob('small*')): time.sleep(.01)
-    p.kill(); p.wait()
-    assert not (tmp_path/'cut/result.json').exists()
-    assert subprocess.run([*command, 'resume', tmp_path/'cut'], capture_output=True).returncode == 0
+    assert cytokit('compare', textures, '--out', tmp_path/'whole', *args).returncode == 0
+    p = start(COMMAND, 'compare', textures, '--out', tmp_path/'cut', *args, output=tmp_path)
+    while p.is_alive() and not any((tmp_path/'cut/fits').glob('small*')): time.sleep(.01)
+    p.kill(); p.join()
+    assert p.exitcode == -signal.SIGKILL and not (tmp_path/'cut/result.json').exists()
+    assert cytokit('resume', tmp_path/'cut').returncode == 0
     a, b = (json.loads((tmp_path/k/'result.json').read_text()) for k in ('whole', 'cut'))
     assert differences(a, b) == []
     assert rerun(tmp_path/'whole')[1] == []
@@ -96,7 +94,7 @@ def test_rerun_notices_other_images(textures, tmp_path):
 
 def test_early_stopping_goes_back_to_the_best(textures, tmp_path):
     from cytokit.metrics.classification import log_loss
-    call = lambda *args: subprocess.run([sys.executable, '-c', STOP, *map(str, args)], capture_output=True, text=True)
+    call = lambda *args: process(STOP, *args)
     whole, cut = tmp_path/'whole', tmp_path/'cut'
     assert call(textures, whole, 'no').returncode == 0
     loss = pd.read_csv(whole/'history.csv')['valid_loss']
@@ -123,7 +121,8 @@ def test_budget_of_seconds_sets_the_epochs(textures, tmp_path):
 @pytest.mark.skipif(not (shutil.which('g++') or shutil.which('clang++')), reason='torch.compile needs a C++ compiler')
 def test_compiled_steps_learn_the_same(tmp_path, monkeypatch):
     import numpy as np, torch
-    from cytokit.training.fit import Settings, fit, scores
+    from cytokit.training.fit import Settings, fit
+    from cytokit.training.targets import scores
     monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
     x = torch.rand(48, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     y, rows = np.arange(48) % 3, (np.arange(32), np.arange(32, 48))

@@ -1,7 +1,7 @@
 "The decoded sets on disk, when things go wrong."
-import os, signal, subprocess, sys
-from pathlib import Path
+import os, signal
 import pytest
+from cytokit_process import cytokit, process
 
 CODE = '''
 import os, resource, signal, sys
@@ -27,8 +27,7 @@ def textures(tmp_path_factory):
     return write_sample('textures', tmp_path_factory.mktemp('data')/'textures', n=40)
 
 def run(textures, way, cache):
-    return subprocess.run([sys.executable, '-c', CODE, textures, way], capture_output=True, text=True,
-                          env={**os.environ, 'CYTOKIT_CACHE': str(cache)})
+    return process(CODE, textures, way, env={**os.environ, 'CYTOKIT_CACHE': str(cache)})
 
 def test_killed_while_it_builds(textures, tmp_path):
     assert run(textures, 'killed', tmp_path).returncode == -signal.SIGKILL
@@ -52,7 +51,6 @@ def test_without_room_the_set_stays_in_memory(textures, tmp_path, cache):
 
 def test_training_without_a_cache(textures, tmp_path):
     (tmp_path/'cache').write_text('a file where the cache should be')
-    train = [str(Path(sys.executable).with_name('cytokit')), 'train', textures, '--size', '32', '--epochs', '1']
-    r = subprocess.run([*train, '--out', tmp_path/'run'], capture_output=True, text=True,
-                       env={**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache')})
+    r = cytokit('train', textures, '--size', 32, '--epochs', 1, '--out', tmp_path/'run',
+                env={**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache')})
     assert r.returncode == 0 and r.stderr == '', r.stderr
