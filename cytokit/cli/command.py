@@ -160,7 +160,7 @@ def table_of(
 # %% ../../nbs/cli/00_command.ipynb #e23dd6d7
 def preprocessing_of(
     config:dict, # Options of a verb
-)->'Preprocessing':
+): # A `Preprocessing`
     "The preprocessing that the options describe."
     from cytokit.data.preprocess import Preprocessing
     return Preprocessing(**values_of(config, PREPROCESSING))
