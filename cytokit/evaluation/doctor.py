@@ -16,6 +16,7 @@ import pandas as pd
 from torch import nn
 from fastcore.basics import patch
 from ..core import InputError, progress, shown
+from ..training.keeping import chance_kept
 from .patient import RESULTS, SYMPTOMS, Finding, Patient, Stopwatch, examine
 from . import loops, inputs, targets, network, design, trials  # noqa: F401, they fill the registry
 from .run_patient import patient_of_images, patient_of_run
@@ -136,7 +137,7 @@ def doctor(
     "Examine a training and name what is most likely wrong; nothing of it is changed."
     begun = time.perf_counter()
     settings = dict(train=train, validate=validate, epochs=epochs, history=history, seconds=seconds)
-    p = _patient(thing, loss, optimizer, train_loader, valid_loader, settings)
+    with chance_kept(): p = _patient(thing, loss, optimizer, train_loader, valid_loader, settings)
     p.watch = Stopwatch()  # reading the images of a folder is not part of the budget
     name = shown(Path(thing).name) if isinstance(thing, (str, Path)) else type(thing).__name__
     return Diagnosis(examine_all(p), time.perf_counter() - begun, name)
