@@ -87,7 +87,7 @@ def compare_slices(
     seed:int=0, # Of the deals
 )->pd.DataFrame: # A row a slice: images, groups, score, rest, difference, low, high (corrected 95 %), p (corrected)
     """Compare each slice with all other images. `low`, `high` and `p` are corrected for the number of slices, and NaN
-    where the slice, or the rest, has fewer than `LEAST` images. A single patient is compared with how patients differ."""
+    where the slice, or the rest, has fewer than `LEAST` images. One patient is compared with how patients differ."""
     values, members = np.asarray(values, float), np.asarray(members, bool)
     if members.ndim != 2 or members.shape[1] != len(values) or not np.isfinite(values).all():
         raise InputError(f'members: expected (S, {len(values)}) booleans and finite values, got {members.shape}')
@@ -198,7 +198,8 @@ def _given_columns(r, more):
     given = read_csv(file, ['image'], limit=2**28)
     given['image'] = [absolute_path(str(p), file.resolve().parent) for p in given['image']]
     key, wanted = given['image'], r.table['image']
-    if not wanted.isin(set(key)).any(): key, wanted = key.map(lambda p: Path(p).name), wanted.map(lambda p: Path(p).name)
+    if not wanted.isin(set(key)).any():
+        key, wanted = [places.map(lambda p: Path(p).name) for places in (key, wanted)]
     if not wanted.isin(set(key)).any():
         raise InputError(f'{shown(file)}: names none of the {len(r)} images that were held out; its column image must '
                          'hold their paths or names')
@@ -221,7 +222,7 @@ def slices(
     checked:bool=True, # Also by what `check` measures and flags
 )->'Slices':
     """Scores by slice: the target, the group, each further column, what is measured from the image, and the flags of
-    `check`. A class that is hard makes a slice of its images look bad: see what a slice consists of before you blame it."""
+    `check`. A class that is hard makes a slice of its images look bad: see what a slice consists of first."""
     columns = _own_columns(r)
     if more is not None: columns = pd.concat([columns, _given_columns(r, more)], axis=1)
     flags = {}

@@ -34,6 +34,7 @@ def test_slice_of_whole_groups():
     assert share(named(seed) for seed in range(40)) <= .05 + 3*(.05*.95/40)**.5
 
 def test_bad_slice_is_named():
+    "Named in 0.90 of 120 other sets (seeds 1000 to 1119); of 20 sets 3 standard errors fewer are allowed."
     found = [compare_slices(*one_set(seed, .3))['p'] < .05 for seed in range(20)]
-    assert share(p[0] for p in found) >= .9
+    assert share(p[0] for p in found) >= .9 - 3*(.9*.1/20)**.5
     assert share(p[1:].sum() for p in found) < .2        # and others are not named along with it
