@@ -96,7 +96,7 @@ class Patient:
     history:dict|None=None # Lists train_loss, valid_loss of a training that was
     seconds:float=120. # Budget of all checks
     facts:dict=field(default_factory=dict) # Name to what a probe measured
-    watch:Stopwatch=field(default_factory=Stopwatch) # Since the examination began
+    watch:'Stopwatch'=field(default_factory=Stopwatch) # Since the examination began
 
     @property
     def left(self):

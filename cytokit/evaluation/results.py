@@ -260,7 +260,7 @@ def results(
 # %% ../../nbs/evaluation/04_results.ipynb #5cc3de3a
 def mean_interval(
     values, # (N,) finite numbers, one an image
-    groups=None, # (N,) names; None: each image its own
+    groups:np.ndarray|None=None, # (N,) names; None: each image its own
     metric:str='mean', # What the number is called
     limits:tuple=(0., 1.), # Lowest and highest value that a mean can take
     n_boot:int=2000, # Resamples of groups
