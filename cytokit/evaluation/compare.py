@@ -546,7 +546,7 @@ def plot_residuals(self:Comparison,
     d = d[(d['method'] == method) & (d['seed'] == 0) & (d['fraction'] == 1)]
     fig = regression.plot_residuals(d['target'], d['predicted'], axes=axes)
     fig.axes[-2].set_title(method, fontsize=10)
-    return fig
+    return show_once(fig)
 
 # %% ../../nbs/evaluation/02_compare.ipynb #3189bbd1
 @patch
