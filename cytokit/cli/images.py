@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/cli/images.html.md"""
 __all__ = ['sample', 'fetch', 'check', 'machine', 'cache']
 
 # %% ../../nbs/cli/01_images.ipynb #477316c3
-import contextlib
+import contextlib, os
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -78,6 +78,23 @@ def _tell_quality(quality, against):
         gone, new = len(quality.against['gone']), len(quality.against['new'])
         print(f'Against {shown(against)}: {gone} findings are gone, {new} new, {quality.against["same"]} remain')
 
+# %% ../../nbs/cli/01_images.ipynb #7b4c4ab4
+def _read_old_plan(path):
+    "The plan that is there; what is none is refused, before the images are read."
+    from cytokit.quality.plans import PlanFile
+    return PlanFile(path)
+
+def _write_plan(quality, path):
+    "Write a plan; to one that is there only lines are added, for it may hold decisions of a person."
+    if not path.exists():
+        quality.to_plan(path)
+        print(f'{shown(path)} written')
+        return
+    plan, proposed = _read_old_plan(path), quality.plan()
+    n_old = len(plan.lines)
+    added = plan.propose(proposed.assign(image=[os.path.abspath(p) for p in proposed['image']]))
+    print(f'{shown(path)}: {added} lines added, {n_old} that were there kept')
+
 # %% ../../nbs/cli/01_images.ipynb #e4fc0673
 @app.command()
 def check(
@@ -93,7 +110,8 @@ def check(
     json:declare(Optional[Path], '--json', 'Write the findings to this file.') = None,
     parquet:declare(Optional[Path], '--parquet', 'Write what was measured, a row a file, to this file.') = None,
     plan:declare(Optional[Path], '--plan', (
-        'Write what to do with each file as a CSV to edit; train, compare and lr take it with --plan.')) = None,
+        'Write what to do with each file as a CSV to edit; train, compare and lr take it with --plan. '
+        'Lines of a plan that is there are kept.')) = None,
     silence:declare(Optional[Path], '--silence', (
         'CSV of accepted findings, columns check, file, reason; default: cytokit_silence.csv in PATH.')) = None,
     fail_on:declare(Optional[str], '--fail-on', 'error or warning: exit code 1 when there is one.') = None,
@@ -103,6 +121,7 @@ def check(
 ):
     "Find what is wrong with images, masks, labels and splits."
     for path in (html, json, parquet, plan): check_writable(path)
+    if plan and plan.exists(): _read_old_plan(plan)
     severities = {None: [], 'error': ['error'], 'warning': ['error', 'warning']}
     if fail_on not in severities: raise InputError(f'--fail-on {shown(fail_on)}: give error or warning')
     from cytokit.quality.check import check as run
@@ -110,11 +129,11 @@ def check(
     with _workers(executor) as pool:
         quality = run(source, masks, table, against, silence=silence, executor=pool, keep=not fresh)
     _tell_quality(quality, against)
-    writers = ((html, quality.to_html), (json, quality.to_json), (parquet, quality.to_parquet), (plan, quality.to_plan))
-    for path, write in writers:
+    for path, write in ((html, quality.to_html), (json, quality.to_json), (parquet, quality.to_parquet)):
         if path:
             write(path)
             print(f'{shown(path)} written')
+    if plan: _write_plan(quality, plan)
     if quality.findings['severity'].isin(severities[fail_on]).any(): raise typer.Exit(1)
 
 # %% ../../nbs/cli/01_images.ipynb #4bc7c97a

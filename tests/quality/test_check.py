@@ -38,6 +38,13 @@ def test_verb_writes_what_it_says(cells, tmp_path, capsys):
     t = apply_plan(read_table(cells), out['csv'])
     assert len(t) == 13 and '0.png' not in {Path(p).name for p in t['image']}  # the broken one and the copy are gone
     assert len(ParquetFile(out['parquet']).to_pandas()) == 15
+    changed = out['csv'].read_text().replace('drop', 'keep', 1).replace('again.png', 'gone.png')
+    out['csv'].write_text(changed)
+    assert main(['check', str(cells), '--plan', str(out['csv'])]) == 0  # what a person changed stays
+    kept, new = out['csv'].read_text().splitlines(), changed.splitlines()
+    assert [line.split(',')[:2] for line in kept[:len(new)]] == [line.split(',')[:2] for line in new]
+    assert len(kept) == len(new) + 1 and 'again.png' in kept[-1]
+    out['csv'].write_text('\n'.join(kept).replace(',keep', ',drop', 1))
     assert main(['train', str(cells), '--plan', str(out['csv']), '--size', '16', '--epochs', '1', '--out',
                  str(tmp_path/'run')]) == 0
     assert len(pd.read_csv(tmp_path/'run'/'split.csv')) == 13
