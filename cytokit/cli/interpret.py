@@ -36,14 +36,16 @@ def interpret(
     method:declare(Optional[str], '--method', 'Of a comparison: whose predictions; default: the best.') = None,
     columns:declare(Optional[Path], '--columns', (
         'A CSV with a column image and more columns (scanner, plate) to make slices of.')) = None,
-    labels:declare(bool, '--labels', 'Also look for wrong labels, which takes longer than all else.') = False,
+    labels:declare(bool, '--labels', 'Also look for wrong labels, which takes longer than all above.') = False,
+    price:declare(Optional[list[str]], '--price', (
+        'Also what a fault costs: leak, labels or region; six trainings each. May be given several times.')) = None,
 ):
     "See why a score is what it is: worst images, confusion, slices, calibration, challenge sets."
     for path in (html, json): check_writable(path)
     import matplotlib
     matplotlib.use('Agg')
     from cytokit.evaluation.interpret import interpret as interpret_run
-    found = interpret_run(run, challenge, html, method, columns, labels=labels)
+    found = interpret_run(run, challenge, html, method, columns, labels=labels, price=price or ())
     if json: found.to_json(json)
     _print_interpretation(found)
     if html: print(f'Page: {shown(html)}')

@@ -14,13 +14,14 @@ from html import escape
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..core import InputError, check_whole, shown, write_json
+from ..core import InputError, check_choice, check_whole, shown, write_json
 from ..metrics.calibration import calibrate
 from .activation import explain_run
 from .challenge import challenge as score_challenges
 from .compare import Comparison
 from .label_errors import label_errors
 from .page import write_page
+from .price import FAULTS, prices
 from .results import Results, results
 from .slices import slices
 
@@ -173,6 +174,40 @@ def _labels_part(r):
     alt = 'The images whose labels are most probably wrong, with label and suggestion.'
     return Part('labels', 'Suspected label errors', said, table, found if len(found) else None, alt)
 
+# %% ../../nbs/evaluation/11_interpret.ipynb #730109a6
+_NAMES = dict(leak='The price of a leak', labels='The price of suspect labels', region='The price of the border')
+_CURE = dict(leak='Split by patient, plate or object: give a column group.',
+             labels='Correct these labels first; more images come after that.',
+             region='Cover the border, or take images without it, and train again.')
+
+def _cure(fault, r):
+    "What to do about a fault that costs something."
+    if fault == 'leak' and r.groups is not None: return 'The split of this run keeps groups apart: leave it so.'
+    return _CURE[fault]
+
+# %% ../../nbs/evaluation/11_interpret.ipynb #4bfa3401
+def _price_part(r, faults):
+    "What each fault costs."
+    found, without = prices(r.run.folder, faults)
+    said = []
+    for p in found:
+        shows = p.difference.low > 0
+        said.append(Conclusion('price' if shows else 'no fault', f'{_NAMES[p.fault]}. {p}', _cure(p.fault, r)*shows))
+    said += [Conclusion('activation', f'{_NAMES[fault]} is not known: {shown(why, 200)}') for fault, why in without]
+    table = pd.concat([p.table.assign(fault=p.fault) for p in found]) if found else pd.DataFrame()
+    dearest = max(found, key=lambda p: p.difference.mean, default=None)
+    alt = 'Scores with the fault and without it, with intervals and a mark for each seed.'
+    return Part('price', 'The price of a fault', said, table, dearest, alt)
+
+# %% ../../nbs/evaluation/11_interpret.ipynb #52966dfe
+def _check_faults(faults, r):
+    "The faults that have a price, as a list."
+    faults = [faults] if isinstance(faults, str) else list(faults)
+    for fault in faults: check_choice('price', fault, FAULTS)
+    if faults and isinstance(r.run, Comparison):
+        raise InputError(f'{shown(r.run.folder)}: price trains a run again; give a run of `cytokit train`')
+    return faults
+
 # %% ../../nbs/evaluation/11_interpret.ipynb #74719f7d
 @dataclass(frozen=True, eq=False)
 class Interpretation:
@@ -205,17 +240,20 @@ def interpret(
     n:int=12, # Worst images that are shown
     checked:bool=True, # Also slices by what `check` measures and flags
     activation:bool=True, # Also where the network looks
-    labels:bool=False, # Also suspected label errors, from out-of-fold predictions: takes longer than all else
+    labels:bool=False, # Also suspected label errors, from out-of-fold predictions: takes longer than all above
+    price:str|list|tuple=(), # Also what faults cost, of 'leak', 'labels', 'region': six trainings each
 )->'Interpretation':
     "See why the score is what it is: worst predictions, confusion, slices, calibration, activation, challenge sets."
     begun = time.perf_counter()
     check_whole('n', n, 1, 60)
     r = results(run, method)
+    faults = _check_faults(price, r)
     made = [_timed_part(_score_part, r), _timed_part(_challenge_part, r, challenge), _timed_part(_worst_part, r, n),
             _timed_part(_confusion_part, r), _timed_part(_slices_part, r, more, checked),
             _timed_part(_calibration_part, r)]
     if activation: made.append(_timed_part(_activation_part, r, min(6, n)))
     if labels: made.append(_timed_part(_labels_part, r))
+    if faults: made.append(_timed_part(_price_part, r, faults))
     found = Interpretation(r, {part.name: part for part in made if part}, time.perf_counter() - begun)
     if html is not None: write_page(found, html)
     return found

@@ -34,7 +34,7 @@ class Price:
     fault:str # 'leak', 'labels' or 'region'
     with_fault:Interval # The score with the fault
     honest:Interval # The score without it
-    difference:Interval # With the fault less without, paired on the same images
+    difference:Interval # With the fault less without (of a region: less `removed`), paired on the same images
     n_train:tuple # Training images with the fault, and without
     n_touched:int # Images that the fault is about: leaked, suspect, or all that have the region
     removed:Interval|None=None # Of a region: the network that learned with it, on images without it
@@ -44,7 +44,7 @@ class Price:
 
 # %% ../../nbs/evaluation/08_price.ipynb #e677c5ee
 _WORDS = dict(leak=('with the leak', 'on an honest split'), labels=('with the suspect labels', 'without them'),
-              region=('with the region', 'with the region masked'))
+              region=('with the region', 'by a network that learned without it'))
 
 def _score_words(i):
     "A score with its interval."
@@ -56,11 +56,12 @@ def _price_sentence(p):
     d, metric = p.difference, p.with_fault.metric.replace('_', ' ')
     as_given, honest = _WORDS[p.fault]
     points = f'{100*d.mean:+.1f} points ({100*d.low:+.1f} to {100*d.high:+.1f})'.replace('-', '−')
-    scored = f'{d.n_images} images of {d.n_groups} groups, {d.n_seeds} seeds'
-    said = f'{metric} {_score_words(p.with_fault)} {as_given}, {_score_words(p.honest)} {honest}'
+    scored = f'{d.n_images} images of {d.n_groups} groups, {d.n_seeds} seed{"s"*(d.n_seeds > 1)}'
+    said = f'{metric} {_score_words(p.with_fault)} {as_given}, '
+    if p.removed: said += f'{_score_words(p.removed)} by the same network where it is masked, '
+    said += f'{_score_words(p.honest)} {honest}'
     if d.low <= 0 <= d.high: return f'No price shown: {said}; the difference {points} may be 0 ({scored}).'
-    moved = f'; the first network gets {_score_words(p.removed)} where the region is masked' if p.removed else ''
-    return f'The fault moves the score by {points}: {said}{moved} ({scored}).'
+    return f'The fault moves the score by {points}: {said} ({scored}).'
 
 # %% ../../nbs/evaluation/08_price.ipynb #4fd2de1d
 @patch(as_prop=True)
@@ -68,7 +69,7 @@ def table(self:Price)->pd.DataFrame:
     "A row a training: mean, low, high, training images."
     as_given, honest = _WORDS[self.fault]
     rows = [(as_given, self.with_fault, self.n_train[0]), (honest, self.honest, self.n_train[1])]
-    if self.removed: rows.append(('learned with it, meets images without it', self.removed, self.n_train[0]))
+    if self.removed: rows.append(('the same network, region masked', self.removed, self.n_train[0]))
     rows.append(('difference', self.difference, ''))
     return pd.DataFrame([dict(training=name, mean=i.mean, low=i.low, high=i.high, n_train=n) for name, i, n in rows])
 
@@ -95,10 +96,10 @@ class _Job:
     seeds:int
     metric:str
     valid:float # Share scored
-    def split(self, unit):
-        "Rows of training and of validation, whole units."
-        t = self.table.drop(columns='split', errors='ignore').assign(group=unit)
-        t = split_table(t, valid=self.valid, seed=self.settings.seed)
+    def split(self, unit, own=True):
+        "Rows of training and of validation: as the table splits them, or (not `own`) anew with whole units."
+        t = self.table if own else self.table.drop(columns='split', errors='ignore')
+        t = split_table(t.assign(group=unit), valid=self.valid, seed=self.settings.seed)
         return [np.flatnonzero(t['split'] == part) for part in ('train', 'valid')]
 
 # %% ../../nbs/evaluation/08_price.ipynb #434550c7
@@ -106,7 +107,7 @@ def _judge(job, fault, y, rows, unit, a, b, n_train, n_touched, moved=None):
     "The `Price` from the scores of both sides on the same rows."
     t, groups = y[rows], unit[rows]
     def score(s): return metrics.bootstrap(t, s, groups, job.metric)
-    difference = metrics.paired_difference(t, a, b, groups, job.metric)
+    difference = metrics.paired_difference(t, a, b if moved is None else moved, groups, job.metric)
     removed = None if moved is None else score(moved)
     with_fault, honest = score(a), score(b)
     per_seed = dict(with_fault=list(with_fault.per_seed), honest=list(honest.per_seed))
@@ -149,7 +150,7 @@ def leak_rows(
 # %% ../../nbs/evaluation/08_price.ipynb #1d46e621
 def _price_leak(job, unit):
     "Training with relatives of the scored images, and without."
-    with_leak, honest, scored = leak_rows(job.y, unit, *job.split(unit), job.settings.seed)
+    with_leak, honest, scored = leak_rows(job.y, unit, *job.split(unit, own=False), job.settings.seed)
     k = len(job.names)
     a, _ = _side(job.x, job.y, with_leak, scored, job.settings, k, job.seeds, 'with the leak')
     b, _ = _side(job.x, job.y, honest, scored, job.settings, k, job.seeds, 'honest')
@@ -264,7 +265,7 @@ def price(
     settings:'Settings|None'=None, # The same on both sides; None: the run's, or the small CNN
     seeds:int=3, # Trainings a side
     metric:str='balanced_accuracy', # A name in `metrics.classification.METRICS`
-    valid:float=.3, # Share of the images held out, whole groups
+    valid:float=.3, # Share of the images held out, whole groups; of a leak, and where the table has no split
     plan:str|Path|None=None, # Of 'labels': a CSV as `apply_plan` reads it; None: suspects in training are dropped
     region='border', # Of 'region': see `region_mask`
 )->'Price':
