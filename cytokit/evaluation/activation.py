@@ -316,24 +316,27 @@ SAME_MAP = .5 # From this mean rank correlation on, a map is said to be that of 
 class SanityCheck:
     "How like the maps of a trained and of randomised networks are."
     correlation:np.ndarray # (seeds, N) rank correlation of each image
-    empty:float # Share of the trained network's maps that are empty
+    empty:np.ndarray # (N,) bool: nothing in the image speaks for the class, so there is no map to compare
     @property
-    def mean(self)->float: return float(self.correlation.mean())
+    def mean(self)->float: # NaN where all maps are empty
+        "Over the images that have a map."
+        return float(self.correlation[:, ~self.empty].mean()) if not self.empty.all() else np.nan
     @property
     def passed(self)->bool:
         "Whether the maps depend on what was learned."
-        return self.mean < SAME_MAP and self.empty < .5
+        return bool(self.mean < SAME_MAP)
     def __str__(self): return _sanity_sentence(self)
 
 # %% ../../nbs/evaluation/06_activation.ipynb #d5cf2b93
 def _sanity_sentence(s):
     "One plain sentence."
     seeds, n = s.correlation.shape
-    each = s.correlation.mean(1)
+    n_empty = int(s.empty.sum())
+    if n_empty == n: return f'The maps say nothing about the network: all {n} of them are empty at this layer.'
+    each = s.correlation[:, ~s.empty].mean(1)
+    rest = f'; {n_empty} more have an empty map: nothing in them speaks for the class' if n_empty else ''
     data = (f'rank correlation {s.mean:.2f} with the maps of {seeds} networks with random weights '
-            f'({each.min():.2f} to {each.max():.2f}), {n} images')
-    if s.empty >= .5:
-        return f'The maps say nothing about the network: {s.empty:.0%} of them are empty at this layer.'
+            f'({each.min():.2f} to {each.max():.2f}), {n - n_empty} images{rest}')
     if s.mean >= SAME_MAP:
         return f'The maps say little or nothing about the network: random weights give nearly the same ones ({data}).'
     return f'The maps depend on what the network learned ({data}).'
@@ -355,7 +358,7 @@ def sanity_check(
     for seed in range(seeds):
         other = grad_cam(randomised(model, x, seed), x, own.classes, region, own.layer.name)
         rows.append([rank_correlation(a, b) for a, b in zip(own.coarse, other.coarse)])
-    return SanityCheck(np.array(rows), float(own.empty.mean()))
+    return SanityCheck(np.array(rows), own.empty)
 
 # %% ../../nbs/evaluation/06_activation.ipynb #5a35dded
 @torch.no_grad()
