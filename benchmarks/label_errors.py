@@ -135,7 +135,7 @@ def one_set(name, make):
     return dict(name=name, n_images=len(table), n_groups=len(set(unit)), classes=names, side=preprocessing.size,
                 folds=k,
                 accuracy=float((plain.argmax(1) == y).mean()),
-                suspects_as_published=[str(table['image'][i]).removeprefix(str(SHARED)) for i in own],
+                suspects_as_published=[Path(table['image'][i]).name for i in own],
                 expected_as_published=asdict(expected_errors(y, plain)),
                 clean=asdict(bootstrap(y, clean[None], unit)), rates=rows,
                 seconds=time.perf_counter() - started)

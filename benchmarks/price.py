@@ -5,8 +5,8 @@ child gets a class by lot, so there is nothing in the images to learn about it b
 score is 0.5, whatever is trained. Writes benchmarks/results/price.json.
 """
 from pathlib import Path
+import pandas as pd
 from cytokit.core import rng, write_json
-from cytokit.data.datasets import read_table
 from cytokit.data.preprocess import Preprocessing
 from cytokit.evaluation.price import price, price_record
 from cytokit.training.fit import Settings
@@ -18,13 +18,14 @@ if not SHARED.exists(): SHARED = Path('/work/shared/data')
 
 def children():
     "Slices with a class that was drawn by lot for each child."
-    file = SHARED/'ptbp_t1_tissue'/'slices.csv'
-    table = read_table(file, image='file', target='scan', group='subject_group_inferred', task='class')
+    folder = SHARED/'ptbp_t1_tissue'
+    slices = pd.read_csv(folder/'slices.csv')
+    table = pd.DataFrame(dict(image=[str(folder/'images'/name) for name in slices['file']],
+                              group=slices['subject_group_inferred'].astype(str)))
     names = sorted(set(table['group']), key=str)
     order = rng(0, 'class by lot').permutation(len(names))
     lot = {name: ('heads', 'tails')[order[i] % 2] for i, name in enumerate(names)}
     table['target'] = table['group'].map(lot)
-    table.attrs['task'] = 'class'
     return table
 
 
