@@ -359,6 +359,7 @@ def test_wheel_works_without_nbdev(wheel, tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert any(n.startswith('cytokit/weights/') and n.endswith('.safetensors') for n in names)
     assert {'cytokit/__init__.pyi', 'cytokit/py.typed'} <= set(names)
+    assert {'cytokit/teaching/review.js', 'cytokit/teaching/review.css'} <= set(names)
     assert not any(n.startswith(('nbs', 'tests')) for n in names)
     template = ROOT/'cytokit/teaching/project_template'
     files = {str(p.relative_to(ROOT)) for p in template.rglob('*') if p.is_file() and '__pycache__' not in p.parts}
