@@ -142,8 +142,17 @@ def picture(self:Board,
     return self.kept[number]
 
 @patch
+def small(self:Board,
+    number:int, # Of the image
+    side:int=224, # Longest side, in pixels
+)->np.ndarray: # As `thumbnail` gives it
+    "An image with the outlines of its mask, if it has one."
+    mask = self.subject.masks.get(self.subject.items['image'].iat[number])
+    return thumbnail(self.paths[number], self.subject.preprocessing, side, mask)
+
+@patch
 def _encode(self:Board, number):
-    try: return webp(thumbnail(self.paths[number], self.subject.preprocessing)), ''
+    try: return webp(self.small(number)), ''
     except (InputError, OSError, MemoryError) as e: return b'', _short(e, self.paths[number])
 
 def _short(error, path):
@@ -243,7 +252,7 @@ def _large(self:Board, message):
     "One image at up to 1024 pixels."
     number = message['number']
     path = self.paths[number]
-    try: picture = thumbnail(path, self.subject.preprocessing, 1024)
+    try: picture = self.small(number, 1024)
     except (InputError, OSError, MemoryError): picture = np.zeros((8, 8), np.uint8)
     return dict(number=number, name=as_utf8(os.path.basename(path))), [png(picture)]
 
