@@ -54,7 +54,7 @@ class Part:
 def _score_part(r):
     "The score of the held-out images."
     score = r.interval()
-    metric = score.metric.replace('_', ' ')
+    metric = 'mean absolute error' if r.task == 'number' else score.metric.replace('_', ' ')
     basis = f'{len(r)} images' + (f' of {score.n_groups} groups' if score.n_groups < len(r) else '')
     found = f'On {basis} that were held out the {metric} is {score.mean:.2f} (95 % interval {score.low:.2f} to ' \
             f'{score.high:.2f}).'

@@ -125,6 +125,11 @@ def _thirds(values):
     return [(name, inside) for name, inside in parts if inside.any()]
 
 # %% ../../nbs/evaluation/05_slices.ipynb #7c889c75
+def _value_text(value):
+    "A value as a person writes it: 320 and not 320.0."
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)
+
 def column_slices(
     column:pd.Series, # One value an image; missing ones are in no slice
 )->list: # (name, (N,) booleans) of each slice; none where all images are alike
@@ -134,7 +139,7 @@ def column_slices(
     numbers = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if numbers and values.nunique() > 6: return _thirds(column.to_numpy(float))
     frequent = values.value_counts().index[:MOST]
-    return [(str(value), (column == value).to_numpy()) for value in sorted(frequent, key=str)]
+    return [(_value_text(value), (column == value).to_numpy()) for value in sorted(frequent, key=str)]
 
 # %% ../../nbs/evaluation/05_slices.ipynb #d1502625
 _MEASURED = dict(height='height (pixels)', width='width (pixels)', p50='median intensity', contrast='contrast',
@@ -270,7 +275,7 @@ def sentences(self:Slices,
     if not len(self.failing):
         small = int(self.table['says'].str.startswith('cannot tell').sum()) if len(self.table) else 0
         return [f'No slice is worse than the rest beyond chance, of {tested} that were large enough to compare; of '
-                f'{small} slices nothing can be said.']
+                f'{small} others nothing can be said.']
     said = []
     for row in self.failing.head(n).itertuples():
         said.append(f'{shown(row.by)} = {shown(row.slice)}: {self.score_name} {row.score:.2f} ({row.score_low:.2f} to '
