@@ -70,7 +70,7 @@ def test_killed_run_resumes_to_the_same_weights(textures, tmp_path, method):
 def test_killed_comparison_resumes_and_reruns(textures, tmp_path):
     "Killed from outside, at a moment that the comparison does not choose."
     from cytokit.training.runs import differences, rerun
-    args = ['--methods', 'logistic,small,frozen', '--size', '32', '--epochs', '3', '--seeds', '2']
+    args = ['--methods', 'logistic,small,frozen', '--size', '32', '--epochs', '2', '--seeds', '1']
     assert cytokit('compare', textures, '--out', tmp_path/'whole', *args).returncode == 0
     p = start(COMMAND, 'compare', textures, '--out', tmp_path/'cut', *args, output=tmp_path)
     while p.is_alive() and not any((tmp_path/'cut/fits').glob('small*')): time.sleep(.01)
