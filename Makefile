@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN = .venv/bin
 BROWSER := $(shell for b in chromium chromium-browser google-chrome; do command -v $$b; done; true)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Bytecode is kept, even where an image of a container says no: hundreds of processes of the tests import the same modules.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test quick fuzz lab lessons course seeds slides lock newest clean
 

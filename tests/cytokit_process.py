@@ -1,7 +1,7 @@
 """Code in a process of its own, forked from a server that has imported the training already: 3 seconds less a process.
 
-It lives and dies like a process that `python -c` has started. What is read when torch is loaded, such as
-OMP_NUM_THREADS, is that of the tests: a test of such things starts an interpreter itself.
+It lives and dies like a process that `python -c` has started. OMP_NUM_THREADS is heeded as torch heeds it when
+it is loaded; what else is read then is that of the tests: a test of such things starts an interpreter itself.
 """
 import multiprocessing, os, subprocess, sys, tempfile
 from pathlib import Path
@@ -18,6 +18,7 @@ def _begin(code, args, cwd, env, output):
     os.environ.clear()
     os.environ.update(env)
     sys.argv[:] = ['-c', *args]
+    if 'OMP_NUM_THREADS' in env: sys.modules['torch'].set_num_threads(int(env['OMP_NUM_THREADS']))
     exec(compile(code, '<string>', 'exec'), {'__name__': '__main__'})
 
 def start(code, *args, cwd='.', env=None, output):

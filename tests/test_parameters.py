@@ -4,6 +4,7 @@ from dataclasses import MISSING, fields
 import pytest, typer
 from fastcore.docments import docments
 from cytokit.cli import app
+from cytokit_process import process
 
 # Of `train`, `compare` and `lr`: the only defaults that differ from those in Python
 COMMAND_DEFAULTS = dict(epochs=15, batch_size=16)
@@ -99,25 +100,34 @@ def test_help_loads_no_torch(verb):
     assert done.returncode == 0 and done.stdout.startswith('Usage: '), done.stderr
     assert done.stdout.splitlines()[-1] == '[]'
 
+IPYTHON = """
+import sys
+from IPython import start_ipython
+start_ipython(["--no-banner", "--colors=NoColor", "--simple-prompt", "-c", sys.argv[1]])
+"""
 LINES = """
 from cytokit import compare, segment, train
 import warnings
 warnings.simplefilter("ignore")  # of an interface that may change
 for text in ("compare(ba", "train(pat", "segment(enc"):
     print(*[found.text for found in get_ipython().Completer.completions(text, len(text))])
+get_ipython().run_line_magic('pinfo', 'compare')
 """
 
-def test_tab_completes_settings_in_a_call(tmp_path):
-    command = [sys.executable, '-m', 'IPython', '--no-banner', '--colors=NoColor', '-c', LINES]
-    home = {**os.environ, 'IPYTHONDIR': str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True)
-    found = [line.split() for line in done.stdout.splitlines()]
-    assert {'balance=', 'batch_size='} <= set(found[0]) and 'patience=' in found[1] and 'encoder=' in found[2], done
+@pytest.fixture(scope='module')
+def ipython(tmp_path_factory):
+    "What IPython prints."
+    home = tmp_path_factory.mktemp('ipython')
+    done = process(IPYTHON, LINES, cwd=home, env={**os.environ, 'IPYTHONDIR': str(home)})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
-def test_ipython_explains_compare():
-    code = "from cytokit import compare\nget_ipython().run_line_magic('pinfo', 'compare')"
-    command = [sys.executable, '-m', 'IPython', '--no-banner', '--colors=NoColor', '--simple-prompt', '-c', code]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+def test_tab_completes_settings_in_a_call(ipython):
+    found = [line.split() for line in ipython.splitlines()[:3]]
+    assert {'balance=', 'batch_size='} <= set(found[0]) and 'patience=' in found[1] and 'encoder=' in found[2], found
+
+def test_ipython_explains_compare(ipython):
+    shown = '\n'.join(ipython.splitlines()[3:])
     assert 'epochs: int = ' in shown
     assert '- epochs: Passes over the training images' in shown
     assert '- seeds: How often each network is trained' in shown

@@ -1,8 +1,9 @@
-"What crosses notebooks: metadata, sync, links, the wheel, and what is not imported."
-import ast, configparser, json, os, re, subprocess, sys, tomllib, zipfile
+"What crosses notebooks: metadata, sync, links, and what is not imported."
+import ast, configparser, functools, json, os, re, subprocess, sys, tomllib
 from pathlib import Path
 import pytest, yaml
 from PIL import Image
+from cytokit_process import process
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
@@ -11,6 +12,11 @@ ids = lambda p: str(p.relative_to(ROOT/'nbs'))
 def python(code, **env):
     return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd='/',
                           env={**os.environ, **env})
+
+@pytest.fixture(autouse=True)
+def toml_read_once(monkeypatch):
+    "nbdev reads pyproject.toml for every cell of a notebook: the same text need not be parsed again."
+    monkeypatch.setattr(tomllib, 'loads', functools.cache(tomllib.loads))
 
 def test_pyproject_says_what_settings_say():
     ini = configparser.ConfigParser(delimiters=['='], interpolation=None)
@@ -189,6 +195,14 @@ def test_readme_is_the_index():
     from cytokit_readme import readme
     assert (ROOT/'README.md').read_text() == readme(), 'run: python tests/cytokit_readme.py'
 
+# In one process: a second one would only import everything again
+PAGES = """
+import functools, tomllib
+tomllib.loads = functools.cache(tomllib.loads)  # else called for every cell
+from nbdev.serve import proc_nbs
+proc_nbs(force=True, n_workers=0)
+"""
+
 @pytest.fixture(scope='session')
 def pages(tmp_path_factory, worker_id):
     "All of `nbdev-docs` but Quarto, which draws the pages; made once, also where pytest has several workers."
@@ -197,8 +211,7 @@ def pages(tmp_path_factory, worker_id):
     ready = shared/'pages-ready'
     with FileLock(f'{ready}.lock'):
         if not ready.exists():
-            code = 'from nbdev.serve import proc_nbs; proc_nbs(force=True)'
-            r = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+            r = process(PAGES, cwd=ROOT)
             assert r.returncode == 0, r.stderr[-2000:]
             ready.touch()
     return ROOT/'_proc'
@@ -338,45 +351,12 @@ for name, home in {verbs()!r}.items():
     assert set(verbs()) - set(r.stdout.split()) == needs_torch
 
 def test_tab_and_question_mark_know_the_names_at_the_top(tmp_path):
-    def ipython(*lines):
-        command = [sys.executable, '-m', 'IPython', '--no-banner', '--colors=NoColor', '-c', '\n'.join(lines)]
-        return subprocess.run(command, cwd=tmp_path, env={**os.environ, 'IPYTHONDIR': str(tmp_path)}, capture_output=True, text=True).stdout
-    listed = ipython('import cytokit, warnings', 'warnings.simplefilter("ignore")  # of an interface that may change',
-                     'for found in get_ipython().Completer.completions("cytokit.", 8): print(found.text)').split()
-    assert sorted(name.removeprefix('.') for name in listed) == sorted(verbs())
-    shown = ipython('import cytokit', 'cytokit.check?')
+    lines = ['import cytokit, warnings', 'warnings.simplefilter("ignore")  # of an interface that may change',
+             'for found in get_ipython().Completer.completions("cytokit.", 8): print(found.text)',
+             'print("----")', 'cytokit.check?']
+    command = [sys.executable, '-m', 'IPython', '--no-banner', '--colors=NoColor', '-c', '\n'.join(lines)]
+    home = {**os.environ, 'IPYTHONDIR': str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True)
+    listed, shown = done.stdout.split('----\n', 1)
+    assert sorted(name.removeprefix('.') for name in listed.split()) == sorted(verbs())
     assert 'against: str' in shown and 'Find what is wrong with images' in shown
-
-@pytest.fixture(scope='session')
-def wheel(tmp_path_factory):
-    out = tmp_path_factory.mktemp('wheel')
-    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(ROOT)],
-                   check=True, capture_output=True)
-    return next(out.glob('cytokit_nb-*.whl'))
-
-def test_wheel_works_without_nbdev(wheel, tmp_path):
-    "The wheel carries the backbone and the stub, and nothing in it needs the toolchain."
-    names = zipfile.ZipFile(wheel).namelist()
-    assert any(n.startswith('cytokit/weights/') and n.endswith('.safetensors') for n in names)
-    assert {'cytokit/__init__.pyi', 'cytokit/py.typed'} <= set(names)
-    assert {'cytokit/teaching/review.js', 'cytokit/teaching/review.css'} <= set(names)
-    assert not any(n.startswith(('nbs', 'tests')) for n in names)
-    template = ROOT/'cytokit/teaching/project_template'
-    files = {str(p.relative_to(ROOT)) for p in template.rglob('*') if p.is_file() and '__pycache__' not in p.parts}
-    assert len(files) > 12 and {n for n in names if '/project_template/' in n} == files
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path), str(wheel)],
-                   check=True)
-    r = python('import sys\nfor m in ("nbdev", "jupytext", "nbconvert", "pytest", "execnb"): sys.modules[m] = None\n'
-               'import cytokit, cytokit.evaluation.compare, cytokit.cli, cytokit.teaching.widgets, cytokit.teaching.exercises\n'
-               'from cytokit import check, compare, segment\nprint(cytokit.__file__)', PYTHONPATH=str(tmp_path))
-    assert r.returncode == 0 and r.stdout.startswith(str(tmp_path)), r.stderr
-
-def test_wheel_makes_a_project(wheel, tmp_path):
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(tmp_path/'site'), str(wheel)],
-                   check=True)
-    code = f'import sys, cytokit.cli\nsys.exit(cytokit.cli.main(["new", "project", {str(tmp_path/"cells")!r}]))'
-    r = python(code, PYTHONPATH=str(tmp_path/'site'))
-    assert (r.returncode, r.stderr) == (0, '')
-    own = subprocess.run([sys.executable, '-m', 'pytest', '-q'], cwd=tmp_path/'cells', capture_output=True, text=True,
-                         env={**os.environ, 'PYTHONPATH': str(tmp_path/'site')})
-    assert own.returncode == 0, own.stdout[-2000:]

@@ -1,6 +1,6 @@
 "`cytokit interpret` as a process, from another folder: what it says, and what it refuses in one line."
-import os, shutil, subprocess, sys
-import numpy as np, pandas as pd, pytest, tifffile
+import shutil
+import cytokit_process, numpy as np, pandas as pd, pytest, tifffile
 from cytokit.core import read_json, write_json
 from cytokit.data.preprocess import Preprocessing
 from cytokit.data.synthetic import write_sample
@@ -20,9 +20,7 @@ def home(tmp_path_factory):
 
 def process(home, *args):
     "Exit code, output and complaint of the command, started in a folder that is not the project's."
-    env = os.environ | dict(PYTHONPATH=os.pathsep.join(sys.path))
-    program = [sys.executable, '-c', 'from cytokit.cli import entry; entry()', 'interpret']
-    done = subprocess.run([*program, *map(str, args)], cwd=home, env=env, capture_output=True, text=True)
+    done = cytokit_process.cytokit('interpret', *args, cwd=home)
     return done.returncode, done.stdout, done.stderr
 
 def refused(*args, says):

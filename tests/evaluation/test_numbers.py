@@ -1,15 +1,16 @@
 "Targets that are numbers, through the command: what is right, and one line for what is wrong."
-import json, shutil, subprocess, sys
+import json, shutil
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
+from cytokit_process import process
 
-# Runs many command lines in one process, as torch takes seconds to load; prints exit code and stderr of each as JSON
+# Runs many command lines in one process; prints exit code and stderr of each as JSON
 MANY = '''
 import contextlib, io, json, sys
 from cytokit.cli import main
 done = []
-for args in json.loads(sys.stdin.read()):
+for args in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err): code = main(args)
     done.append([code, out.getvalue(), err.getvalue()])
@@ -19,7 +20,7 @@ print(json.dumps(done))
 def run_all(lines, cwd):
     "Exit code, stdout and stderr of each command line."
     given = json.dumps([['-q', *map(str, line)] for line in lines])
-    r = subprocess.run([sys.executable, '-c', MANY], input=given, capture_output=True, text=True, cwd=cwd)
+    r = process(MANY, given, cwd=cwd)
     assert r.returncode == 0, r.stderr
     return json.loads(r.stdout)
 

@@ -1,5 +1,5 @@
-"The editions of the course: what a student gets, keeps and finds again; and what the wheel and the autograder hold."
-import json, os, re, shutil, subprocess, sys, zipfile
+"The editions of the course: what a student gets, keeps and finds again; and what the autograder holds."
+import re
 from pathlib import Path
 import pytest
 from cytokit.teaching.editions import (
@@ -128,46 +128,6 @@ def test_the_editions_do_not_mix(course):
     lesson, copy = course
     said = copy_lessons(copy.parent, 'instructor', update=True, files=[lesson])[copy.name]
     assert 'choose another folder' in said and 'answer = ...' in copy.read_text()
-
-@pytest.fixture(scope='session')
-def wheel(tmp_path_factory):
-    "Built from the source distribution, as the release does it; in a copy, because others build too."
-    source = tmp_path_factory.mktemp('source')
-    for name in ('setup.py', 'settings.ini', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE'):
-        shutil.copy(ROOT/name, source)
-    shutil.copytree(ROOT/'cytokit', source/'cytokit', ignore=shutil.ignore_patterns('__pycache__'))
-    shutil.copytree(ROOT/'nbs/lessons', source/'nbs/lessons')
-    subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', source/'dist', source],
-                   check=True, capture_output=True)
-    return next((source/'dist').glob('*.whl'))
-
-def test_the_course_comes_with_the_wheel(wheel, tmp_path):
-    "In an empty folder, without the repository and without network, as on Colab."
-    inside = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith('cytokit/lessons/')]
-    assert sorted(Path(name).name for name in inside) == [path.name for path in LESSONS]
-    for name in inside:
-        lesson = json.loads(zipfile.ZipFile(wheel).read(name))
-        assert not any(cell.get('outputs') for cell in lesson['cells'])
-    install = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', tmp_path/'site', wheel]
-    subprocess.run(install, check=True)
-    empty = tmp_path/'empty folder'
-    empty.mkdir()
-    environment = {**os.environ, 'PYTHONPATH': str(tmp_path/'site'), 'https_proxy': 'http://127.0.0.1:9'}
-    def cytokit(*args):
-        code = 'import sys; from cytokit.cli import main; sys.exit(main(sys.argv[1:]))'
-        command = [sys.executable, '-c', code, *args]
-        return subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
-    for edition in ('student', 'instructor'):
-        done = cytokit('lessons', f'the {edition}', '--edition', edition)
-        assert (done.returncode, done.stderr) == (0, '') and f"'the {edition}'" in done.stdout
-        assert sorted(path.name for path in (empty/f'the {edition}').iterdir()) == [path.name for path in LESSONS]
-        copy = read_notebook(empty/f'the {edition}'/LESSONS[0].name)
-        signed = copy['metadata'].pop('cytokit')
-        assert sources(copy) == sources(make_edition(LESSONS[0], edition)) and signed['edition'] == edition
-    assert cytokit('new', 'lesson', 'thresholds').returncode == 0
-    assert cytokit('lessons', 'own', '--lesson', 'thresholds.ipynb').returncode == 0
-    marks = cytokit('grade', 'own', '--lesson', 'thresholds.ipynb')
-    assert (marks.returncode, marks.stderr) == (0, '') and '0 of 1' in marks.stdout, marks.stderr
 
 def test_links_of_the_editions_lead_to_pages_of_the_site():
     pages = {path.relative_to(ROOT/'nbs').as_posix() for path in (ROOT/'nbs').rglob('*.ipynb')}

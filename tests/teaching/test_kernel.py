@@ -1,37 +1,40 @@
 "Progress in a log and in a notebook that is saved; figures in a live kernel."
-import os, subprocess, sys
+import os
 from pathlib import Path
 import nbclient, nbformat, pytest
+from cytokit_process import COMMAND, start
 
 
-def begin(*args, folder, log='log'):
-    "The command as a user starts it, with its messages in the file `log`."
+def begin(*args, folder):
+    "The command, with what it prints in files of this folder."
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}
-    with open(folder/log, 'w') as f:
-        return subprocess.Popen([Path(sys.executable).with_name('cytokit'), *args], cwd=folder, env=env,
-                                stdout=subprocess.DEVNULL, stderr=f)
+    return start(COMMAND, *args, cwd=folder, env=env, output=folder)
 
-def cytokit(*args, folder):
+def log(process, folder):
     "What is in the log of a command that went well."
-    assert begin(*args, folder=folder).wait() == 0
-    return (folder/'log').read_text()
+    process.join()
+    assert process.exitcode == 0
+    return (folder/'err').read_text()
 
 
 @pytest.fixture(scope='module')
 def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp('progress')
-    assert cytokit('sample', 'mri', 'scans', '--n', '40', folder=folder) == ''  # short work leaves no line
-    return folder
+    short = begin('sample', 'mri', 'scans', '--n', '40', folder=folder)
+    assert log(short, folder) == ''  # short work leaves no line
+    return folder/'scans'
 
-LONG = 'train', 'scans', '--size', '32', '--seconds', '20'
-
-def test_a_log_does_not_stay_empty(scans):
-    quiet = begin('--quiet', *LONG, '--out', 'quiet', folder=scans, log='nothing')  # beside it
-    lines = cytokit(*LONG, folder=scans).splitlines()
+def test_a_log_does_not_stay_empty(scans, tmp_path):
+    "A line is due when 10 seconds have passed."
+    loud, quiet = tmp_path/'loud', tmp_path/'quiet'
+    for folder in (loud, quiet): folder.mkdir()
+    train = 'train', scans, '--size', 32, '--seconds', 14, '--out', 'run'
+    beside = begin('--quiet', *train, folder=quiet)
+    lines = log(begin(*train, folder=loud), loud).splitlines()
     assert lines, 'nothing was written in a whole training'
     for line in lines: assert line.startswith('scans, small') and ' of ' in line and '%' in line and '\r' not in line
     assert '(100 %)' in lines[-1]
-    assert quiet.wait() == 0 and (scans/'nothing').read_text() == ''
+    assert log(beside, quiet) == ''
 
 
 CELLS = ['''

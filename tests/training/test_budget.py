@@ -7,8 +7,11 @@ import cytokit_process
 COMMAND = str(Path(sys.executable).with_name('cytokit'))
 
 def cytokit(home, *args, **env):
-    "The command, with variables that are read when it starts."
-    if not env: return cytokit_process.cytokit(*args, cwd=home)
+    "The command, with these variables set."
+    return cytokit_process.cytokit(*args, cwd=home, env={**os.environ, **env})
+
+def from_a_shell(home, *args, **env):
+    "The command as an interpreter of its own, which reads these variables when it starts."
     return subprocess.run([COMMAND, *map(str, args)], cwd=home, capture_output=True, text=True,
                           env={**os.environ, **env})
 
@@ -24,10 +27,10 @@ def home(tmp_path_factory):
 def test_every_method_gets_the_same_seconds(home):
     "The plan decides: what is recorded ends by the clock; there is no conclusion exactly where the seconds differ."
     r = cytokit(home, 'compare', 'textures', '--methods', 'small,frozen,finetune', '--size', 32, '--seconds', 3,
-                '--seeds', 2, '--out', 'timed')
+                '--seeds', 1, '--out', 'timed')
     assert r.returncode == 0, r.stderr
     got = result(home, 'timed')
-    assert got['budget_seconds'] == 3 and len(got['replay']) == 6
+    assert got['budget_seconds'] == 3 and len(got['replay']) == 3
     for name, o in got['replay'].items():
         assert o['plan'] or o['seconds'] > 3, name  # steps were planned, or not even one epoch fitted
     used = {a['name']: a['train_seconds'] for a in got['methods']}
@@ -52,7 +55,7 @@ def test_rerun_with_other_threads_and_of_a_rerun(home):
                 OMP_NUM_THREADS='1')
     assert r.returncode == 0, r.stderr
     assert json.loads((home/'one/run.json').read_text())['threads'] == 1
-    r = cytokit(home, 'rerun', 'one', '--out', 'two', OMP_NUM_THREADS='2')
+    r = from_a_shell(home, 'rerun', 'one', '--out', 'two', OMP_NUM_THREADS='2')
     assert r.returncode == 0 and 'Every figure is the same.' in r.stdout, r.stdout + r.stderr
     r = cytokit(home, 'rerun', 'two', '--out', 'three', OMP_NUM_THREADS='2')  # was: repeats given twice, TypeError
     assert r.returncode == 0 and 'Every figure is the same.' in r.stdout, r.stdout + r.stderr
