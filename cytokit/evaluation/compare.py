@@ -30,7 +30,8 @@ from ..training.fit import Settings, check_loss, fit, method_preprocessing, netw
 from ..training.fit import replay_of, start_training, weights_digest
 from ..training.loaders import load_arrays
 from ..training.models import n_parameters
-from ..training.runs import RunResult, make, need_task, new_run, prediction_table, read_run, reading, resume, target_values
+from ..training.runs import (
+    RunResult, make, need_task, new_run, prediction_table, read_run, reading, resume, target_values)
 from ..training.targets import measures_of, predictions
 
 # %% ../../nbs/evaluation/02_compare.ipynb #46812e46
@@ -453,7 +454,8 @@ def _number_facts(work, best, every, judge):
     for name in best:
         if name == simple: continue
         d = judge.difference(every.scores[1., name], every.scores[1., simple])
-        facts['differences'].append(dict(name=name, **asdict(d), conclusion=conclusion(d, name, simple, '', lower=judge.lower)))
+        said = conclusion(d, name, simple, '', lower=judge.lower)
+        facts['differences'].append(dict(name=name, **asdict(d), conclusion=said))
     return facts | dict(simple=simple)
 
 # %% ../../nbs/evaluation/02_compare.ipynb #e4d1579b

@@ -233,7 +233,7 @@ def _timed_part(make, *arguments):
 # %% ../../nbs/evaluation/11_interpret.ipynb #2f0f4928
 def interpret(
     run, # A finished run of `train`, `compare` or `segment`: its folder, or the object
-    challenge:str|Path|list|dict|None=None, # Sets outside the table: a folder or CSV, a list, or a dict: name -> folder or CSV
+    challenge:str|Path|list|dict|None=None, # Sets from elsewhere: a folder or CSV, several, or a dict of them by name
     html:str|Path|None=None, # Write one self-contained page here
     method:str|None=None, # Of a comparison: whose predictions; None: of its best method
     more:str|Path|None=None, # A CSV with a column image and further columns, for slices (scanner, plate …)

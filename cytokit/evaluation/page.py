@@ -88,7 +88,8 @@ ol.first{font-size:1.05rem;padding-left:1.3rem;max-width:62rem}ol.first li{margi
 _TEMPLATE = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{{ name }}: what the run says</title><style>{{ style|safe }}</style></head><body>
-<h1>{{ name }}</h1><p class="lead">{{ method }}, trained on {{ data }}; {{ n }} images were held out. What was found, and what to do next:</p>
+<h1>{{ name }}</h1><p class="lead">{{ method }}, trained on {{ data }}; {{ n }} images were held out.
+What was found, and what to do next:</p>
 <ol class="first">{% for c in first %}<li>{{ c.found }}{% if c.do %} <span class="do">{{ c.do }}</span>{% endif %}</li>
 {% endfor %}</ol>
 <nav aria-label="Parts">{% for s in sections %}<a href="#{{ s.name }}">{{ s.title }}</a>{% endfor %}</nav>

@@ -352,13 +352,14 @@ def check_loss(
     task:str, # 'class' or 'number'
 ):
     "Refuse a loss of numbers for classes."
-    remedy = "leave it out, or say that the targets are numbers (--task number, in Python read_table with task='number')"
+    remedy = ('leave it out, or say that the targets are numbers '
+              "(--task number, in Python read_table with task='number')")
     if s.loss and task == 'class':
         raise InputError(f'loss={s.loss} is for numbers, and the targets are classes; {remedy}')
 
 # %% ../../nbs/training/09_fit.ipynb #0a36db28
 def _plan_training(source, preprocessing, valid, s):
-    "Table, preprocessing and settings of a training, and the rest of its config, all checked before anything is written."
+    "Table, preprocessing, settings and the rest of the config of a training, checked before anything is written."
     s = pin(s)
     table, names, preprocessing = prepare(source, preprocessing, valid, s.seed, numbers=True)
     task = table_attrs(table)['task']

@@ -236,7 +236,8 @@ def target_values(
     if config['task'] == 'class': return class_numbers(table, config['classes'], source)
     if table_attrs(table)['task'] != 'number':
         split = Path(source).with_name('split.csv')
-        raise InputError(f'{shown(split)}: targets must be numbers, as {shown(source)} says; one of the two was changed')
+        was = f'as {shown(source)} says; one of the two was changed'
+        raise InputError(f'{shown(split)}: targets must be numbers, {was}')
     _check_parts(table, source)
     return table['target'].to_numpy(float)
 
