@@ -12,8 +12,9 @@ def no_log(monkeypatch):
     monkeypatch.setattr(core, '_last_line', math.inf)
 
 # Longest first; what is not named follows
-LONG = ['test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_pipeline', 'test_project', 'test_kernel',
-        'test_editions', 'test_projects', 'test_faults', 'test_models', 'test_findings', 'test_instances']
+LONG = ['test_lessons', 'test_readme', 'test_fit', 'test_project', 'test_pipeline', 'test_budget', 'test_kernel',
+        'test_faults', 'test_editions', 'test_projects', 'test_wheel', 'test_models', 'test_findings', 'test_instances',
+        'test_interpret', 'test_numbers']
 WHOLE = {'test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel', 'test_editions'}
 
 def pytest_collection_modifyitems(items):

@@ -4,18 +4,24 @@ Where a process matters (its encoding, its memory, its signals, its disk), the c
 """
 import contextlib, json, os, resource, shutil, signal, subprocess, sys, time, zipfile
 from pathlib import Path
-import pandas as pd, pytest
+import cytokit_process, pandas as pd, pytest
 from cytokit.cli import main
 from test_bad_input import one_line, save, two_classes
 
 COMMAND = [str(Path(sys.executable).parent/'cytokit')]
 TINY = ['--epochs', '1', '--size', '16', '--lr', '0.001', '--precision', 'float32']
 
-def run(*args, cwd, timeout=240, limits=(), **env):
-    "The command as a process in the folder `cwd`; `limits` are pairs for `resource.setrlimit`."
-    def limit():
-        for what, n in limits: resource.setrlimit(what, (n, n))
-    return subprocess.run([*COMMAND, *map(os.fsencode, args)], cwd=cwd, capture_output=True, timeout=timeout, preexec_fn=limit if limits else None, env=os.environ | env)
+def run(*args, cwd, timeout=240, **env):
+    "The command as a process in the folder `cwd`."
+    return subprocess.run([*COMMAND, *map(os.fsencode, args)], cwd=cwd, capture_output=True, timeout=timeout,
+                          env=os.environ | env)
+
+def forked(*args, cwd, first='', **env):
+    "The same, forked from a server that holds torch; `first` is code that runs before the command."
+    code = first + cytokit_process.COMMAND
+    done = cytokit_process.process(code, *args, cwd=cwd, env=os.environ | env)
+    done.stdout, done.stderr = done.stdout.encode(), done.stderr.encode()
+    return done
 
 def refused(done, code=2):
     "The one line that a refusal is."
@@ -135,7 +141,7 @@ def test_names_that_are_not_utf8(runs, capsys, monkeypatch):
     strange(runs/'s')
     done = run('check', 's', '--html', 'a.html', '--json', 'a.json', '--plan', 'plan.csv', '--parquet', 'a.parquet', cwd=runs)
     assert done.returncode == 0 and not done.stderr, done.stderr.decode()
-    done = run('predict', 'train', 's', '--csv', 'p.csv', cwd=runs)
+    done = forked('predict', 'train', 's', '--csv', 'p.csv', cwd=runs)
     assert done.returncode == 0, done.stderr.decode()
     d = pd.read_csv(runs/'p.csv')
     assert len(d) == 12 and d['image'].str.contains('udce9t').sum() == 2
@@ -183,7 +189,7 @@ def test_run_that_was_killed_as_it_began(tmp_path, capsys, monkeypatch):
     code = ('import os, sys, cytokit.core as core, cytokit.training.runs as t\nfrom cytokit.cli import main\n'
             't.write_json = lambda *a: os._exit(9)\nmain(sys.argv[1:])')
     args = ['train', 'x', *TINY, '--out', 'run']
-    assert subprocess.run([sys.executable, '-c', code, *args], cwd=tmp_path, capture_output=True).returncode == 9
+    assert cytokit_process.process(code, *args, cwd=tmp_path).returncode == 9
     monkeypatch.chdir(tmp_path)
     assert 'no run.json' in one_line(capsys, main(['resume', 'run'])) and main(args) == 0
 
@@ -198,7 +204,9 @@ def test_an_empty_folder_may_be_given(tmp_path, capsys):
 def test_disk_full_in_train(kib, tmp_path):
     "As a full disk: no file may grow beyond so many KiB (a checkpoint has more)."
     two_classes(tmp_path/'x')
-    err = refused(run('train', 'x', *TINY, '--out', 'run', cwd=tmp_path, limits=[(resource.RLIMIT_FSIZE, kib << 10)], CYTOKIT_CACHE=str(tmp_path/'cache')))
+    first = f'import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({kib << 10}, {kib << 10}))\n'
+    cache = str(tmp_path/'cache')
+    err = refused(forked('train', 'x', *TINY, '--out', 'run', cwd=tmp_path, first=first, CYTOKIT_CACHE=cache))
     assert 'run' in err and 'space' in err
     assert not [p for p in tmp_path.rglob('.tmp-*')]
 
@@ -304,7 +312,7 @@ def test_images_that_no_memory_holds(tmp_path):
     "A batch of 400 images of 8192 pixels a side takes 1.7 TB and more: said before any is made."
     for c in 'ab':
         for i in range(200): save(tmp_path/'x'/c/f'{i}.png', 1000*ord(c) + i)
-    err = refused(run('train', 'x', '--size', '8192', '--batch-size', '400', '--out', 'run', cwd=tmp_path))
+    err = refused(forked('train', 'x', '--size', '8192', '--batch-size', '400', '--out', 'run', cwd=tmp_path))
     assert 'size' in err and 'GB' in err and not (tmp_path/'run').exists()
 
 # ---- odd contents of small files

@@ -1,7 +1,7 @@
 "`cytokit new project` from the outside: a process in an empty folder, and then the project that it made."
 import json, os, shutil, subprocess, sys
 from pathlib import Path
-import pytest
+import cytokit_process, pytest
 
 COMMAND = [sys.executable, '-c', 'from cytokit.cli import entry; entry()']
 NOTEBOOKS = ['1_data.ipynb', '2_training.ipynb', '3_errors.ipynb']
@@ -17,7 +17,7 @@ def process(command, folder, **env):
 
 def new(folder, *args, **env):
     "`cytokit new project` with these arguments, in this folder."
-    return process([*COMMAND, 'new', 'project', *args], folder, **env)
+    return cytokit_process.cytokit('new', 'project', *args, cwd=folder, env={**os.environ, **env})
 
 
 def refused(done, *words):
@@ -96,21 +96,26 @@ def test_own_tests_of_the_project_can_fail(made, tmp_path):
 
 @pytest.mark.whole
 def test_notebooks_run_one_after_the_other(made, tmp_path):
+    "With fewer and smaller images than the project begins with."
     folder = shutil.copytree(made[0], tmp_path/'copy')
-    for name in NOTEBOOKS:
-        command = [sys.executable, '-m', 'nbconvert', '--to', 'notebook', '--execute', '--inplace', name]
-        done = process(command, folder)
-        assert done.returncode == 0, done.stderr[-2000:]
+    settings = (folder/'settings.toml').read_text(encoding='utf-8')
+    smaller = {'n = 240': 'n = 120', 'size = 48 ': 'size = 32 ', 'epochs = 6': 'epochs = 2', 'seeds = 2': 'seeds = 1'}
+    for text, other in smaller.items():
+        assert text in settings
+        settings = settings.replace(text, other)
+    (folder/'settings.toml').write_text(settings, encoding='utf-8')
+    command = [sys.executable, '-m', 'nbconvert', '--to', 'notebook', '--execute', '--inplace']
+    done = process([*command, *NOTEBOOKS], folder)
+    assert done.returncode == 0, done.stderr[-2000:]
     told = (folder/'3_errors.ipynb').read_text(encoding='utf-8')
     assert 'validation images are wrong' in told and 'still closed' in told
     assert len(list((folder/'runs').glob('*/result.json'))) == 2
     assert git(folder, 'status', '--porcelain', '--ignored').count('!!') >= 2, 'data and runs are not for git'
-    settings = (folder/'settings.toml').read_text(encoding='utf-8').replace('open_test = false', 'open_test = true')
-    (folder/'settings.toml').write_text(settings, encoding='utf-8')
-    done = process([*command[:-1], '3_errors.ipynb'], folder)
+    (folder/'settings.toml').write_text(settings.replace('open_test = false', 'open_test = true'), encoding='utf-8')
+    done = process([*command, '3_errors.ipynb'], folder)
     assert done.returncode == 0, done.stderr[-2000:]
     told = (folder/'3_errors.ipynb').read_text(encoding='utf-8')
-    assert 'Test: auc' in told and '48 images' in told
+    assert 'Test: auc' in told and '24 images' in told
 
 
 def test_git_shows_readable_differences(made, tmp_path):
@@ -213,7 +218,8 @@ def test_strange_questions_and_metrics_are_refused(tmp_path):
 def test_missing_copier_is_one_line(tmp_path):
     (tmp_path/'copier.py').write_text('raise ImportError("No module named copier")')
     path = os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')])
-    refused(new(tmp_path, 'cells', PYTHONPATH=path), 'pip install "cytokit-nb[project]"')
+    done = process([*COMMAND, 'new', 'project', 'cells'], tmp_path, PYTHONPATH=path)
+    refused(done, 'pip install "cytokit-nb[project]"')
     assert not (tmp_path/'cells').exists()
 
 
