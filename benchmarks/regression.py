@@ -57,7 +57,7 @@ if __name__ == '__main__':
     p.add_argument('--methods', default=','.join(METHODS))
     p.add_argument('--seeds', type=int, default=3)
     p.add_argument('--epochs', type=int, default=8)
-    p.add_argument('--augment', default='flips', help='light also zooms and shifts, which changes sizes and counts')
+    p.add_argument('--augment', default='flips', help='of light, numbers take mirrors, contrast and brightness')
     a = p.parse_args()
     a.runs.mkdir(parents=True, exist_ok=True)
     for name in a.names:
