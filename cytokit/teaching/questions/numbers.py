@@ -48,16 +48,17 @@ def _r2_again(rng):
     shy = truth.mean() + rng.uniform(.5, .8)*(truth - truth.mean())
     return dict(truth=truth, said=(shy + rng.normal(2, 3, 6)).round())
 
-# %% ../../../nbs/teaching/questions/10_numbers.ipynb #f30558b6
+# %% ../../../nbs/teaching/questions/10_numbers.ipynb #ac11811c
 @Question('number-shrink', 'a number of cells', [
-    'First the residual. On the line it is `slope` times the distance from the mean.',
-    'The distance from the mean is `cells - mean`. The residual is predicted less true.',
-    'So the prediction is the true number plus the residual: `cells + slope*(cells - mean)`.'], """
-    residual = slope*(cells - mean)
+    'First the residual. On the line it is `residual_slope` times the distance from the mean.',
+    'The distance from the mean is `cells - training_mean`. The residual is predicted less true.',
+    'So the prediction is the true number plus the residual: `cells + residual_slope*(cells - training_mean)`.'], """
+    residual = residual_slope*(cells - training_mean)
     answer = cells + residual
-    check_answer('number-shrink', answer, cells=cells, mean=mean, slope=slope)""")
-def _shrink(answer, cells, mean, slope):
+    check_answer('number-shrink', answer, cells=cells, training_mean=training_mean, residual_slope=residual_slope)""")
+def _shrink(answer, cells, training_mean, residual_slope):
     "Pulled back to the mean, and the more the further away the truth is: the extremes look less extreme."
+    mean, slope = training_mean, residual_slope
     residual = slope*(cells - mean)
     if is_near(answer, cells + residual, .01): return
     if is_near(answer, residual, .01): return 'That is the residual. The prediction is the true number plus that.'
@@ -71,15 +72,16 @@ def _shrink(answer, cells, mean, slope):
     if is_near(answer, cells, .01): return 'That would be a model without error. Here the line through the residuals leans.'
     return 'True number, plus slope times its distance from the mean.'
 
-# %% ../../../nbs/teaching/questions/10_numbers.ipynb #466878ab
+# %% ../../../nbs/teaching/questions/10_numbers.ipynb #2dee10ef
 @twin('number-shrink')
 def _shrink_again(rng):
-    """Another model: the mean of its training targets is `again['mean']`, and the line through its residuals (predicted
-    less true) is 0 at the mean and has the slope `again['slope']`. What does it predict on average for images with
+    """Another model: the mean of its training targets is `again['training_mean']`, and the line through its residuals (predicted
+    less true) is 0 at the mean and has the slope `again['residual_slope']`. What does it predict on average for images with
     `again['cells']` cells?"""
     mean = float(rng.integers(20, 60))
     away = int(rng.choice([-1, 1]))*int(rng.integers(8, 18))
-    return dict(cells=int(mean) + away, mean=mean, slope=-round(float(rng.uniform(.2, .6)), 2))
+    slope = -round(float(rng.uniform(.2, .6)), 2)
+    return dict(cells=int(mean) + away, training_mean=mean, residual_slope=slope)
 
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #d56c3bc1
 @Question('number-shown', 'a list of names of methods', [
