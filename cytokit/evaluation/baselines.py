@@ -82,6 +82,14 @@ def _table_of_features(x):
     "Simple features of images (N, C, H, W); features (N, F) as they are."
     return simple_features(x) if x.ndim == 4 else x.numpy()
 
+# %% ../../nbs/evaluation/00_baselines.ipynb #fda30670
+def _standardiser(table):
+    "A function from features (M, F) to standardised ones, cut at five standard deviations of these (N, F)."
+    from sklearn.preprocessing import StandardScaler
+    scaler = StandardScaler().fit(table)
+    def standardise(table): return scaler.transform(table).clip(-5, 5)
+    return standardise
+
 # %% ../../nbs/evaluation/00_baselines.ipynb #a3d52544
 def fit_ridge(
     x:torch.Tensor, # (N, C, H, W) float32, or features (N, F)
@@ -90,14 +98,12 @@ def fit_ridge(
 )->tuple: # A function from images (M, C, H, W), or features (M, F), to numbers (M,), and the number of fitted values
     "Ridge regression on standardised features; its strength by leave-one-out on the training images."
     from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
-    regression = RidgeCV(np.logspace(-1, 6, 15))
-    with threadpool_limits(1):  # the same sums on any number of cores
-        model = make_pipeline(StandardScaler(), regression).fit(_table_of_features(x), y)
+    regression, table = RidgeCV(np.logspace(-1, 6, 15)), _table_of_features(x)
+    standardise = _standardiser(table)
+    with threadpool_limits(1): regression.fit(standardise(table), y)  # the same sums on any number of cores
     def predict(x):
-        with threadpool_limits(1): return model.predict(_table_of_features(x))
+        with threadpool_limits(1): return regression.predict(standardise(_table_of_features(x)))
     return predict, regression.coef_.size + 1
 
 # %% ../../nbs/evaluation/00_baselines.ipynb #61a5771e

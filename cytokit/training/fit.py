@@ -76,7 +76,7 @@ class Settings:
     seed:int=0                 # Decides weights, order and augmentation
     loss:str|None=None         # For numbers: 'huber', 'mse', or 'bins' (ordinal); None: huber. Classes: cross-entropy
     bins:int=10                # Of the loss 'bins': parts of the training images, ordered by their number
-    augment:str='light'        # One of `AUGMENTATIONS`
+    augment:str='light'        # One of `AUGMENTATIONS`; numbers take only what changes no count and no size
     balance:bool=True          # Weigh each class by the inverse of its frequency; not for numbers
     patience:int|None=None     # Stop after so many epochs without a lower validation loss, and go back to the best
     weights:str|None=None      # File or folder, 'imagenet', 'textures' or 'hub'; None: CYTOKIT_WEIGHTS, else imagenet
@@ -175,15 +175,16 @@ def _fit_network(model, dls, s, target, path=None, desc='', only_rate=False, clo
 # %% ../../nbs/training/09_fit.ipynb #57b01bfe
 _VIEWS = 4  # The image, and three augmented views of it
 
-def _head_inputs(model, x, y, train, s):
+def _head_inputs(model, x, y, train, s, target):
     "Features and targets of all images and then of the views, and the rows to train on."
     f, targets, index = [features(model, x)], [y], list(train)
+    augment = target.augment(s.augment)
     if s.augment != 'none':
         rows = torch.as_tensor(train)
         for v in range(1, _VIEWS):
             first = sum(len(o) for o in f)
             index += range(first, first + len(train))
-            views = [augment_batch(b, s.augment, f'{s.seed}/view{v}/{i}') for i, b in enumerate(x[rows].split(64))]
+            views = [augment_batch(b, augment, f'{s.seed}/view{v}/{i}') for i, b in enumerate(x[rows].split(64))]
             f.append(torch.cat([features(model, b) for b in views]))
             targets.append(y[rows])
     return torch.cat(f), torch.cat(targets), index
@@ -192,7 +193,7 @@ def _head_inputs(model, x, y, train, s):
 def _fit_head(model, x, y, train, valid, s, target, path=None, desc='', only_rate=False, clock=None, replay=None):
     "Train the head of `model` in place; returns its state. Or only find the rate."
     fused = fuse_conv_bn(model, x[:2].to(next(model.parameters()).device))
-    f, targets, index = _head_inputs(fused, x, torch.tensor(y), train, s)
+    f, targets, index = _head_inputs(fused, x, torch.tensor(y), train, s, target)
     mean, std = f[index].mean(0), f[index].std(0)
     std = std.clamp(min=.1*std.mean())  # a feature silent in training must not shout later
     seed_all(s.seed)
@@ -228,7 +229,8 @@ def start_training(
     model = make_model(s, x.shape[1], target.n_out).to(device, memory_format=torch.channels_last)
     if not n_out: model.spec['target'] = asdict(target)
     model.precision = best_precision(s.precision, model.body, x.shape[1:])
-    return model, loaders(x, target.encode(y), train, valid, s.batch_size, s.augment, s.seed)
+    augment = target.augment(s.augment)
+    return model, loaders(x, target.encode(y), train, valid, s.batch_size, augment, s.seed)
 
 # %% ../../nbs/training/09_fit.ipynb #a0b74316
 def _fit_all(model, dls, x, y, train, valid, s, target, path, desc, only_rate, clock, replay, step):

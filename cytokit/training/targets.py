@@ -10,7 +10,7 @@ __all__ = ['LOSSES', 'class_weights', 'Classes', 'Numbers', 'fit_numbers', 'Numb
 
 # %% ../../nbs/training/07_targets.ipynb #ee2449d2
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 import numpy as np
 from fastcore.basics import patch
 import torch
@@ -19,6 +19,7 @@ from torch.nn import functional
 from ..core import check_choice, check_number, require
 from ..metrics import classification, regression
 from .epochs import EpochRecorder
+from .loaders import as_augment
 from .models import fuse_conv_bn
 
 # %% ../../nbs/training/07_targets.ipynb #0babd22b
@@ -46,6 +47,9 @@ class Classes:
     )->nn.Module: # From outputs (N, K) and class numbers (N,) to a number
         "Cross-entropy."
         return nn.CrossEntropyLoss(weight=class_weights(y, self.n_out) if balance else None)
+    def augment(self, kind):
+        "A name in `AUGMENTATIONS`, as it is."
+        return kind
     def recorder(self, *args): return EpochRecorder(*args)
 
 # %% ../../nbs/training/07_targets.ipynb #dd8b2f26
@@ -131,6 +135,15 @@ class NumberLoss(nn.Module):
         if self.kind == 'huber': return functional.huber_loss(out[:, 0], y)
         more = (y[:, None] > self.thresholds.to(y.device)).float()
         return functional.binary_cross_entropy_with_logits(out, more)
+
+# %% ../../nbs/training/07_targets.ipynb #b162933c
+@patch
+def augment(self:Numbers,
+    kind, # A name in `AUGMENTATIONS`, or an `Augment`
+): # An `Augment`; None: no change
+    "The part of an augmentation that changes no count and no size."
+    a = as_augment(kind)
+    return a and replace(a, rotate=0., zoom=0., shift=0., elastic=0., cutout=0.)
 
 # %% ../../nbs/training/07_targets.ipynb #921bdcc7
 class NumberRecorder(EpochRecorder):

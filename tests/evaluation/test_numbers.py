@@ -27,6 +27,24 @@ def run_all(lines, cwd):
 QUICK = ['--size', 32, '--epochs', 1, '--lr', .003, '--batch-size', 16]
 SIMPLE = ['--methods', 'mean,ridge', '--size', 32]
 
+NUMBER = ['--task', 'number']
+# A command line that is refused, and words of the one line that says why
+REFUSED = [
+    (['train', 'counts/text.csv', *NUMBER], "'many'"), (['compare', 'counts/empty.csv', *NUMBER], 'no target'),
+    (['train', 'counts/infinite.csv', *NUMBER], 'NaN or infinite'),
+    (['lr', 'counts/constant.csv'], 'nothing to predict'),
+    (['compare', 'counts/single.csv', *NUMBER], 'too few for 2 parts'),
+    (['compare', 'counts', '--metric', 'auc'], 'metric must be one of mae'),
+    (['compare', 'counts/grades.csv', '--metric', 'mae'], 'metric must be one of accuracy'),
+    (['compare', 'counts', '--methods', 'logistic'], 'ridge-cnn'),
+    (['compare', 'counts', '--loss', 'bins'], 'small-bins'),
+    (['train', 'counts/grades.csv', '--loss', 'mse'], 'loss=mse is for numbers'),
+    (['train', 'counts', '--loss', 'l1'], 'loss must be one of huber'),
+    (['train', 'counts', '--bins', 1], 'bins must be a whole number'),
+    (['train', 'counts', '--task', 'picture'], '--task must be one of class, number'),
+    (['train', 'counts/images', *NUMBER], '--task number needs a CSV'),
+    (['predict', 'compare', 'counts/images', '--csv', 'p.csv'], 'a run of `compare`')]
+
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
     "A sample whose targets are counts, and tables with faults."
@@ -48,7 +66,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def done(home):
-    "What was done with the sample, by name of the run."
+    "What was done with the sample, by name of the run; `refused` holds what came of each line of `REFUSED`."
     lines = dict(train=['train', 'counts', '--out', 'train', *QUICK, '--loss', 'bins', '--bins', 4],
                  compare=['compare', 'counts', '--out', 'compare', *SIMPLE],
                  ages=['compare', 'counts/ages.csv', '--target', 'target', '--metric', 'r2', '--out', 'ages', *SIMPLE],
@@ -57,10 +75,11 @@ def done(home):
                  check=['check', 'counts/grades.csv', '--task', 'number', '--json', 'check.json'],
                  predict=['predict', 'train', 'counts/images', '--csv', 'predicted.csv'],
                  rerun=['rerun', 'train'])
-    return dict(zip(lines, run_all(lines.values(), home)))
+    came = run_all([*lines.values(), *(line for line, _ in REFUSED)], home)
+    return dict(zip(lines, came)) | dict(refused=came[len(lines):])
 
 def test_verbs_work_with_numbers(home, done):
-    assert {name: (code, err) for name, (code, _, err) in done.items() if code} == {}
+    assert {name: done[name] for name in done if name != 'refused' and done[name][0]} == {}
     config, result = (json.loads((home/'train'/f'{o}.json').read_text()) for o in ('run', 'result'))
     assert (config['task'], config['classes']) == ('number', [])
     assert result['mean_predictor']['mae']['mean'] > 0 and result['mae']['low'] is not None
@@ -91,22 +110,7 @@ def test_few_whole_numbers_are_asked_about(home, done):
     assert 'number_class' in [f['check'] for f in found]
 
 def test_one_line_for_what_is_wrong(home, done):
-    number = ['--task', 'number']
-    cases = [(['train', 'counts/text.csv', *number], "'many'"), (['compare', 'counts/empty.csv', *number], 'no target'),
-             (['train', 'counts/infinite.csv', *number], 'NaN or infinite'),
-             (['lr', 'counts/constant.csv'], 'nothing to predict'),
-             (['compare', 'counts/single.csv', *number], 'too few for 2 parts'),
-             (['compare', 'counts', '--metric', 'auc'], 'metric must be one of mae'),
-             (['compare', 'counts/grades.csv', '--metric', 'mae'], 'metric must be one of accuracy'),
-             (['compare', 'counts', '--methods', 'logistic'], 'ridge-cnn'),
-             (['compare', 'counts', '--loss', 'bins'], 'small-bins'),
-             (['train', 'counts/grades.csv', '--loss', 'mse'], 'loss=mse is for numbers'),
-             (['train', 'counts', '--loss', 'l1'], 'loss must be one of huber'),
-             (['train', 'counts', '--bins', 1], 'bins must be a whole number'),
-             (['train', 'counts', '--task', 'picture'], '--task must be one of class, number'),
-             (['train', 'counts/images', *number], '--task number needs a CSV'),
-             (['predict', 'compare', 'counts/images', '--csv', 'p.csv'], 'a run of `compare`')]
-    for (line, words), (code, _, err) in zip(cases, run_all([line for line, _ in cases], home)):
+    for (line, words), (code, _, err) in zip(REFUSED, done['refused']):
         said = [o for o in err.splitlines() if 'taken as' not in o]   # the question, where there is one
         assert (code, len(said)) == (2, 1) and words in err, (line, err)
     assert not (home/'runs').exists()   # nothing half-written
@@ -149,6 +153,21 @@ def test_killed_training_of_numbers_resumes(tmp_path):
     resumed, again = fit(x, y, *rows, s, None, tmp_path/'cut.safetensors')
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()): assert a.equal(b)
     assert [h['mae'] for h in info['history']] == [h['mae'] for h in again['history']]
+
+@pytest.mark.parametrize('augment', ['light', 'strong'])
+def test_training_images_keep_their_number(augment):
+    "What a training on numbers sees has as many bright pixels as the image; one on classes does not."
+    import torch
+    from cytokit.training.fit import Settings, start_training
+    x = torch.zeros(8, 1, 24, 24)
+    x[:, :, 5:12, 3:9] = 1
+    def areas(y, n_out):
+        s = Settings(augment=augment, batch_size=8)
+        _, dls = start_training(x, y, np.arange(8), np.arange(8), s, n_out)
+        batch = next(iter(dls.train))[0].cpu()
+        return (batch > batch.mean((2, 3), keepdim=True) + batch.std((2, 3), keepdim=True)).sum((1, 2, 3)).tolist()
+    assert areas(np.arange(8.), None) == [42]*8
+    assert areas(np.arange(8) % 2, 2) != [42]*8
 
 def test_check_finds_planted_faults(tmp_path):
     "A slipped decimal point, a copy with another number, and numbers that the order of names tells."
