@@ -4,7 +4,7 @@ import pandas as pd, pytest
 from cytokit_process import COMMAND, cytokit, process, start
 from safetensors.torch import load_file
 
-KILL_IN_EPOCH = 2  # counted from 0: two epochs are complete
+KILL_IN_EPOCH = 1  # counted from 0: one epoch is complete
 CODE = '''
 import sys, os, signal, torch
 from cytokit.training import fit as training
@@ -13,7 +13,7 @@ data, out, method, kill = sys.argv[1:5]
 class Kill(training.Callback):
     order = 90
     def after_batch(self):
-        whole = self.n_epoch == 4 and len(self.opt.all_params()) > 2  # not the head before fine-tuning
+        whole = self.n_epoch == 3 and len(self.opt.all_params()) > 2  # not the head before fine-tuning
         if kill == 'yes' and self.training and self.epoch == %d and self.iter == 1 and whole:
             os.kill(os.getpid(), signal.SIGKILL)
 make = training._learner
@@ -25,7 +25,7 @@ training._learner = learner
 if kill == 'resume': training.resume(out)
 else:
     lr = None if method == 'small' else .001
-    training.train(data, method, out, Preprocessing(size=32), epochs=4, batch_size=16, seed=5, lr=lr)
+    training.train(data, method, out, Preprocessing(size=32), epochs=3, batch_size=16, seed=5, lr=lr)
 ''' % KILL_IN_EPOCH
 
 STOP = '''
