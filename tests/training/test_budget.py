@@ -37,7 +37,8 @@ def test_every_method_gets_the_same_seconds(home):
     unequal = max(used.values()) > 1.25*min(used.values()) + .5
     assert got['conclusion'].startswith('No conclusion') == unequal
     epochs = {a['name']: a['epochs'] for a in got['methods']}
-    assert epochs['frozen'] > epochs['finetune']  # a head's epochs are the shorter ones
+    # a head's epochs are the shorter ones; one is the least, on a machine that is busy with other things
+    assert epochs['frozen'] > epochs['finetune'] or epochs['finetune'] == 1
 
 def test_a_comparison_with_a_budget_is_repeated_by_its_plan(home):
     if not (home/'timed').exists(): pytest.skip('needs the run of the test before')
