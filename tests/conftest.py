@@ -20,20 +20,20 @@ WHOLE = {'test_lessons', 'test_readme', 'test_fit', 'test_budget', 'test_kernel'
 def pytest_collection_modifyitems(items):
     "The long ones first, so that at the end no process waits for another; and what `make quick` leaves out is marked."
     place = {stem: i for i, stem in enumerate(LONG)}
-    items.sort(key=lambda item: (place.get(item.path.stem, len(LONG)), second_part(item.nodeid)))
+    items.sort(key=lambda item: (place.get(item.path.stem, len(LONG)), lesson_part(item.nodeid)))
     for item in items:
         needs_all = {'pages', 'wheel'} & set(item.fixturenames)
         if needs_all or item.path.stem in WHOLE: item.add_marker('whole')
 
-def second_part(nodeid):
-    "Whether a test is a lesson with an odd number: these go to another process, with a JupyterLab of its own."
+def lesson_part(nodeid):
+    "Which third of the lessons a test belongs to: each goes to another process, with a JupyterLab of its own."
     lesson = re.search(r'test_lesson\[(\d+)_', nodeid)
-    return bool(lesson) and int(lesson[1]) % 2 == 1
+    return int(lesson[1]) % 3 if lesson else 0
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    "A process takes a whole file, so that what its tests need is made once; only the lessons are in two parts."
+    "A process takes a whole file, so that what its tests need is made once; only the lessons are in three parts."
     from xdist.scheduler import LoadFileScheduling
     class ByFile(LoadFileScheduling):
-        def _split_scope(self, nodeid): return f'{super()._split_scope(nodeid)}{", second part"*second_part(nodeid)}'
+        def _split_scope(self, nodeid): return f'{super()._split_scope(nodeid)}, part {lesson_part(nodeid)}'
     return ByFile(config, log)
