@@ -22,9 +22,9 @@ from ..exercises import as_function, as_names, is_near, Question, twin
     ),
     'Pick it with `value_counts()` on the targets of the training rows.',
     'Then ask how many targets of the *validation* rows equal that class: the mean of a comparison is a share.'], """
-    train, valid = clinic[clinic.split == 'train'], clinic[clinic.split == 'valid']
-    commonest = train.target.value_counts().index[0]
-    answer = (valid.target == commonest).mean()
+    for_training, for_validation = clinic[clinic.split == 'train'], clinic[clinic.split == 'valid']
+    commonest = for_training.target.value_counts().index[0]
+    answer = (for_validation.target == commonest).mean()
     check_answer('baseline-majority', answer, table=clinic)""")
 def _majority(answer, table):
     "This is the score that a network must beat before anyone is impressed: it took no image to reach it."
