@@ -67,14 +67,14 @@ def compositions(
 # %% ../../nbs/evaluation/13_watch.ipynb #5239496d
 def reached(
     loss:torch.Tensor, # With its graph
-)->set: # Their `id`
+)->dict: # `id` to the tensor
     "The parameters that get a gradient from this loss."
-    found, seen, waiting = set(), set(), [loss.grad_fn]
+    found, seen, waiting = {}, set(), [loss.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen: continue
         seen.add(node)
-        if hasattr(node, 'variable'): found.add(id(node.variable))
+        if hasattr(node, 'variable'): found[id(node.variable)] = node.variable
         waiting += [n for n, _ in node.next_functions]
     return found
 
@@ -95,6 +95,7 @@ class OptimiserStep:
     norm:float # Of all gradients, at the step
     before:float # The same when `backward` had ended
     params:int # Parameters with a gradient
+    by:int = 0 # Which optimiser, as they came
 
 @dataclass
 class Watched:
@@ -107,7 +108,7 @@ class Watched:
     pairs:list = field(default_factory=list) # (inputs, target, shape) that network and loss were given
     valid:list = field(default_factory=list) # Inputs of passes without gradient
     made:list|None = None # `compositions` of the first loss
-    reached:set|None = None # `id` of the parameters that it reaches
+    reached:dict|None = None # `id` of the parameters that it reaches, and the parameters
     arguments:dict = field(default_factory=dict) # What the loss was given: output first, target needs gradient
     moved:float|None = None # Largest change of a weight
     raised:str = '' # What the loop raised
@@ -115,6 +116,8 @@ class Watched:
     before:float|None = None # Loss on fixed batches, before
     after:float|None = None # And after the loop
     given:list = field(default_factory=list) # Targets that the loader gave
+    passes:list = field(default_factory=list) # [batches taken, whether to the end] of each pass over the loader
+    optimisers:list = field(default_factory=list) # That made a step, each once
 
 # %% ../../nbs/evaluation/13_watch.ipynb #63540fac
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
@@ -247,8 +250,11 @@ def before_step(self:watch, optimizer, args, kwargs):
     "Note the learning rate and the gradients as they are at the step."
     grads = [q.grad for q in self.parameters if q.grad is not None]
     inner = getattr(optimizer, 'param_groups', None) or getattr(optimizer, 'hypers', None) or [{}]
-    self.seen.steps.append(OptimiserStep(float(inner[-1].get('lr', math.nan)), total_norm(grads), self.norm,
-                                         len(grads)))
+    made = self.seen.optimisers
+    by = next((i for i, other in enumerate(made) if other is optimizer), len(made))
+    if by == len(made): made.append(optimizer)
+    rate = float(inner[-1].get('lr', math.nan))
+    self.seen.steps.append(OptimiserStep(rate, total_norm(grads), self.norm, len(grads), by))
     self.seen.order.append('step')
     self.fresh, self.norm = True, math.nan
     groups = [g['params'] for g in inner if 'params' in g] or getattr(optimizer, 'param_lists', [])
