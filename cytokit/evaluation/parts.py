@@ -231,7 +231,7 @@ def _twins(x):
 # %% ../../nbs/evaluation/18_parts.ipynb #3427c8af
 @symptom(0.7, 'Do copies of an image have the same target?',
          'look for images that stand in several classes; keep the right one, drop the others',
-         needs='inputs_finite inputs_vary targets_finite targets_vary')
+         needs='inputs_finite inputs_vary inputs_detail targets_finite targets_vary')
 def targets_agree(p):
     "Two copies with different classes pull the network to and fro; it can learn neither."
     g = loaded(p)
