@@ -35,6 +35,7 @@ def _kept_share(x):
         if total > 1e-12: shares.append(float(1 - within/total))
     return float(np.median(shares)) if shares else math.nan
 
+# %% ../../nbs/evaluation/21_design.ipynb #a33806b3
 @symptom(0.38, 'Does augmentation leave what is to be learned?',
          'look at a sheet of augmented images: can you still tell the classes? make it weaker',
          needs='inputs_finite inputs_vary')
@@ -71,6 +72,7 @@ def _edges(x):
     return {k: F.adaptive_avg_pool2d(v, (min(v.shape[-2], 16), min(v.shape[-1], 16))).flatten(1) for k,
             v in parts.items()}
 
+# %% ../../nbs/evaluation/21_design.ipynb #716f9c4f
 # Each edge, and the strip inside that runs the same way
 _INSIDE = {'top edge': 'middle', 'bottom edge': 'middle', 'left edge': 'centre', 'right edge': 'centre'}
 
@@ -85,6 +87,7 @@ def _told_by(a, y, seed):
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
     return balanced_accuracy_score(y, cross_val_predict(model, a, y, cv=folds))
 
+# %% ../../nbs/evaluation/21_design.ipynb #f6aae2d3
 @symptom(0.78, 'Must a network look at the object to tell the classes?',
          'crop or cover what the edge shows, and judge on images without it',
          needs='inputs_finite inputs_vary targets_vary inputs_scale shuffled_order')
@@ -108,6 +111,7 @@ def _n_training(p):
     if hasattr(data, '__len__'): return len(data), True
     return len(given(p).x), p.sample().ended
 
+# %% ../../nbs/evaluation/21_design.ipynb #822e843c
 @symptom(4.1, 'Is the batch a part of the data?',
          'batches of 16 to 64',
          needs='loader_reads')
@@ -178,6 +182,7 @@ def dropout_mild(p):
 def _evaluated(p, x):
     with torch.no_grad(): return main_tensor(p.model(to_device(x, p.device))).float().cpu()
 
+# %% ../../nbs/evaluation/21_design.ipynb #e3a4c06b
 @symptom(3.9, 'Is a prediction always the same, and of its own image only?',
          'dropout as a layer, or with training=self.training; keep axis 0 for the images',
          needs='step_runs inputs_finite')

@@ -111,12 +111,14 @@ def _patient(thing, loss, optimizer, train_loader, valid_loader, settings):
     if train_loader is None: raise InputError('train_loader is missing: doctor(model, loss, optimizer, train_loader)')
     return Patient(thing, loss, optimizer, train_loader, valid_loader, **settings)
 
+# %% ../../nbs/evaluation/25_doctor.ipynb #d11e3c50
 def _patient_of_path(path, settings):
     "A run folder, or images."
     if not path.exists(): raise InputError(f'{shown(path)}: no such folder')
     settings = {k: v for k, v in settings.items() if k == 'seconds'}
     return patient_of_run(path, **settings) if (path/'run.json').exists() else patient_of_images(path, **settings)
 
+# %% ../../nbs/evaluation/25_doctor.ipynb #f8866bde
 def _validation_of(learner):
     "The validation loader of a learner; None where it is empty."
     try: return learner.dls.valid if len(learner.dls.valid) else None

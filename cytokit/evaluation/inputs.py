@@ -27,12 +27,14 @@ class Given:
     y:torch.Tensor|None # (N, …)
     sizes:list # Of the batches
 
+# %% ../../nbs/evaluation/15_inputs.ipynb #5ef246b9
 def _together(tensors):
     "One tensor, or an error that says why not."
     tensors = [t.detach().cpu() for t in tensors]
     if len({t.shape[1:] for t in tensors}) > 1: raise ValueError('the tensors of its batches have several shapes')
     return torch.cat(tensors)
 
+# %% ../../nbs/evaluation/15_inputs.ipynb #d6cb88ff
 def given(
     p:'Patient', # The training
     part:str='train', # Or 'valid'
@@ -99,6 +101,7 @@ def takes_class_numbers(
 # %% ../../nbs/evaluation/15_inputs.ipynb #975f34b1
 def _is_whole(y): return not y.dtype.is_floating_point or bool((y == y.round()).all())
 
+# %% ../../nbs/evaluation/15_inputs.ipynb #72129c95
 def task(
     p:'Patient', # The training
 )->str: # 'classes', 'one-hot', 'binary', 'labels', 'number', 'mask', 'mask classes', 'image' or 'none'
@@ -119,6 +122,7 @@ def task(
     if yes_no: return 'binary'
     return 'binary' if not y.dtype.is_floating_point and len(values) <= 2 else 'number'
 
+# %% ../../nbs/evaluation/15_inputs.ipynb #121c7218
 def _task_of_pixels(y, n_out, values):
     if not y.dtype.is_floating_point and (y.ndim == 3 or y.ndim == 4 and y.shape[1] == 1) and n_out > 1:
         return 'mask classes'
@@ -133,6 +137,7 @@ def n_outputs(
     out = first_output(p)
     return out.shape[1] if out.ndim > 1 else 1
 
+# %% ../../nbs/evaluation/15_inputs.ipynb #281732ba
 def class_targets(
     p:'Patient', # The training
     part:str='train', # Or 'valid'
@@ -199,6 +204,7 @@ def inputs_finite(p):
         return failed('the validation inputs hold NaN or infinity')
     return passed(f'{len(x)} inputs')
 
+# %% ../../nbs/evaluation/15_inputs.ipynb #2259d5ca
 def _valid(p):
     "The validation part; None where it cannot be read."
     try: return given(p, 'valid')
@@ -262,6 +268,7 @@ def inputs_scale(p):
     if x.ndim == 2 and x.shape[1] > 1 and len(x) > 3: return _features_alike(x, said)
     return passed(said)
 
+# %% ../../nbs/evaluation/15_inputs.ipynb #5f7f3ebf
 def _features_alike(x, said):
     "Columns of a table with very different units: the largest decides alone."
     std = x.std(0)
@@ -287,6 +294,7 @@ def inputs_layout(p):
                       'were mixed into columns')
     return passed(f'shape {tuple(x.shape[1:])}; neighbours differ by {near:.2g}, pixels {n} apart by {far:.2g}')
 
+# %% ../../nbs/evaluation/15_inputs.ipynb #d33db8ed
 def _step_size(x, k): return float((x[..., k:] - x[..., :-k]).abs().mean())
 
 # %% ../../nbs/evaluation/15_inputs.ipynb #56db0e61

@@ -64,6 +64,7 @@ class _Noted:
             if taken[0] >= self.most: break
         taken[1] = True
 
+# %% ../../nbs/evaluation/14_loops.ipynb #e88bd306
 @contextlib.contextmanager
 def _silent():
     "Nothing is printed, warned of or saved."
@@ -76,9 +77,10 @@ def _silent():
             yield
     finally: torch.save = save
 
+# %% ../../nbs/evaluation/14_loops.ipynb #f91ec804
 def _save_nothing(*args, **kwargs): return None
 
-# %% ../../nbs/evaluation/14_loops.ipynb #e88bd306
+# %% ../../nbs/evaluation/14_loops.ipynb #4fccd3e0
 def _measured(p, batches):
     "Mean loss over fixed batches, in evaluation mode; None where it cannot be computed."
     modes = [(m, m.training) for m in p.model.modules()]
@@ -90,6 +92,7 @@ def _measured(p, batches):
     finally:
         for m, training in modes: m.training = training
 
+# %% ../../nbs/evaluation/14_loops.ipynb #89489872
 def _watched_loss(loss, watcher):
     "The user's loss, noted; a module is noted by its hook."
     if loss is None or isinstance(loss, nn.Module): return loss
@@ -99,7 +102,7 @@ def _watched_loss(loss, watcher):
         return value
     return noted
 
-# %% ../../nbs/evaluation/14_loops.ipynb #f91ec804
+# %% ../../nbs/evaluation/14_loops.ipynb #3817cd6c
 def watch_loop(
     p:'Patient', # With `train`
     most:int=60, # Passes through the network
@@ -127,6 +130,7 @@ def watch_loop(
         seen.before, seen.after = before, _measured(p, fixed)
     return seen
 
+# %% ../../nbs/evaluation/14_loops.ipynb #b0b4d4b5
 def loop(
     p:'Patient', # The training
 )->'Watched|None': # None where there is no loop to watch
@@ -270,6 +274,7 @@ def _watch_validation(p):
             except Exception as e: seen.raised = f'{type(e).__name__}: {shown(e, 200)}'
     return seen
 
+# %% ../../nbs/evaluation/14_loops.ipynb #087a4864
 @symptom(1.5, 'Is the network in evaluation mode while it is judged?',
          'call model.eval() before validation, model.train() after')
 def valid_mode(p):

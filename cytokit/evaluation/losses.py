@@ -31,11 +31,13 @@ class FirstStep:
     loss:float
     has_graph:bool # Whether the loss depends on anything that learns
 
+# %% ../../nbs/evaluation/19_losses.ipynb #a49566c6
 def _last_operation(output):
     "What made the output; '' for a layer with weights."
     made = compositions(output) if output is not None and output.grad_fn is not None else []
     return made[0][0] if made else ''
 
+# %% ../../nbs/evaluation/19_losses.ipynb #239ac167
 def first_step(
     p:'Patient', # The training
 )->'FirstStep':
@@ -54,6 +56,7 @@ def first_step(
             return FirstStep(made, last, found, grads, float(loss.detach()), True)
     return p.fact('first step', measure)
 
+# %% ../../nbs/evaluation/19_losses.ipynb #463e2ffb
 def made_of(
     p:'Patient', # The training
 )->list: # As `compositions` gives it
@@ -94,9 +97,11 @@ def _outputs(p):
     "Some outputs as the loss gets them, float64."
     return start(p).output.detach().double()
 
+# %% ../../nbs/evaluation/19_losses.ipynb #c56d1965
 def _sums_to_one(out):
     return out.ndim > 1 and out.shape[1] > 1 and bool((out >= 0).all()) and bool(((out.sum(1) - 1).abs() < 1e-3).all())
 
+# %% ../../nbs/evaluation/19_losses.ipynb #00324785
 @symptom(2.2, 'Is each activation applied once?',
          'give the loss what it expects: CrossEntropyLoss and BCEWithLogitsLoss take raw scores',
          needs='step_runs gradient_flows')
@@ -215,6 +220,7 @@ def loss_fits_targets(p):
         return failed('binary cross-entropy after softmax for classes that exclude each other')
     return passed(f'{", ".join(sorted(names)[:3]) or named} for {kind}')
 
+# %% ../../nbs/evaluation/19_losses.ipynb #82292688
 def _like_class_numbers(y):
     "Whether whole numbers run from 0 and are about equally frequent: classes rather than counts."
     if y.dtype.is_floating_point: return False
@@ -222,6 +228,7 @@ def _like_class_numbers(y):
     return 2 < len(values) <= 10 and int(values[0]) == 0 and int(values[-1]) == len(values) - 1 and bool(
         counts.max() < 2*counts.min())
 
+# %% ../../nbs/evaluation/19_losses.ipynb #126ebb7e
 def _few_whole(y): return bool((y == y.round()).all()) and y.unique().numel() <= 20
 
 # %% ../../nbs/evaluation/19_losses.ipynb #6f52c5e7

@@ -64,6 +64,7 @@ def mask_contrast(
     inside, outside = (x*m).flatten(1).sum(1)/n_in, (x*(1 - m)).flatten(1).sum(1)/n_out
     return (inside - outside)/(x.flatten(1).std(1) + 1e-9)
 
+# %% ../../nbs/evaluation/17_masks.ipynb #b8dcad46
 def _foreground(p):
     "Images and masks of the same size, (N, C, H, W) and (N, H, W)."
     g = given(p)
@@ -148,6 +149,7 @@ def _turned(m):
     if m.shape[-1] == m.shape[-2]: views['rows and columns swapped'] = m.transpose(-1, -2)
     return views | {'of the next image': m.roll(1, 0), 'of the image before': m.roll(-1, 0)}
 
+# %% ../../nbs/evaluation/17_masks.ipynb #e0032d56
 @symptom(0.45, 'Do masks lie on what they mark?',
          'draw a mask over its image; sort both lists of files; turn and crop both alike',
          needs='targets_vary mask_values inputs_vary')
@@ -178,6 +180,7 @@ def masks_fit(p):
     if better < 1 and len(x) >= 24 and _masks_differ(m): return failed(said + ': image and mask do not belong together')
     return passed(said) if better > 3 else unknown(said)
 
+# %% ../../nbs/evaluation/17_masks.ipynb #4eb6c873
 def _inverted(own, m):
     "A text where some masks are bright and some dark on large and small areas: foreground and background exchanged."
     up, share = own > 0, m.flatten(1).float().mean(1)
@@ -188,6 +191,7 @@ def _inverted(own, m):
     covers = f'(they cover {a:.0%}, the others {b:.0%})'
     return f'in {float(few.float().mean()):.0%} of the masks foreground and background are exchanged {covers}'
 
+# %% ../../nbs/evaluation/17_masks.ipynb #5953aba9
 def _moved(x, m):
     "A text where masks fit better when all are moved by the same few pixels; '' where they lie best as they are."
     x, m = x.float().mean(1), m.float()

@@ -27,13 +27,16 @@ def _weights(model):
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
     return [(n, m, m.weight) for n, m in layers if isinstance(getattr(m, 'weight', None), torch.Tensor)]
 
+# %% ../../nbs/evaluation/20_network.ipynb #038a7f73
 def _alike(w): return float((w - w[:1]).abs().max()) <= 1e-7*(1 + float(w.abs().max()))
 
+# %% ../../nbs/evaluation/20_network.ipynb #d1741d1f
 def _gain(m, w):
     "Deviation of the weights in units of 1/√inputs: 0.58 as PyTorch begins, 1.4 after He."
     fan = w[0].numel() if not isinstance(m, nn.modules.conv._ConvTransposeNd) else w.numel()//w.shape[1]
     return float(w.detach().float().std())*math.sqrt(fan) if w.numel() > 1 else math.nan
 
+# %% ../../nbs/evaluation/20_network.ipynb #745813d3
 @symptom(3.0, 'Are the weights those of a network that can learn?',
          'leave the initialisation to PyTorch, or use nn.init.kaiming_normal_')
 def initialisation(p):
@@ -69,6 +72,7 @@ def _untrained(name, m):
     kurtosis, edge = float((z**4).mean()), float(w.abs().max())*math.sqrt(m.weight[0].numel())
     return abs(kurtosis - 1.8) < .25 and .85 < edge < 1.02
 
+# %% ../../nbs/evaluation/20_network.ipynb #06a40b1a
 def looks_untrained(
     model:nn.Module, # Any
 )->bool: # False where too few layers can be judged
@@ -76,6 +80,7 @@ def looks_untrained(
     judged = [u for n, m, w in _weights(model) if (u := _untrained(n, m)) is not None]
     return bool(judged) and sum(judged) > len(judged)/2
 
+# %% ../../nbs/evaluation/20_network.ipynb #ac8d6b28
 @symptom(3.1, 'Do all layers learn that should?',
          'freeze only layers that were trained before; unfreeze the others')
 def frozen_layers(p):
@@ -119,12 +124,14 @@ def optimizer_parameters(p):
         return failed(f'it misses {len(missing)} of {len(own)} tensors that learn, such as {missing[0]}')
     return passed(f'it holds {len(held)} of {len(own)} tensors')
 
+# %% ../../nbs/evaluation/20_network.ipynb #fbc123dc
 def own_groups(p):
     "The groups of the optimiser, of a learner as it would be made."
     with p.kept():
         make_optimizer(p)
         return [dict(g) for g in p.groups]
 
+# %% ../../nbs/evaluation/20_network.ipynb #762e2398
 def full_rate(
     group:dict, # Of an optimiser
 )->float: # Its `lr`, or what a schedule that has begun will raise it to
@@ -132,6 +139,7 @@ def full_rate(
     rates = [group.get(k) for k in ('lr', 'initial_lr', 'max_lr')]
     return max((float(r) for r in rates if isinstance(r, (int, float))), default=1.)
 
+# %% ../../nbs/evaluation/20_network.ipynb #2144fdaf
 def make_optimizer(
     p:'Patient', # The training, inside `kept`
 ): # The optimiser; None where there is none
@@ -142,6 +150,7 @@ def make_optimizer(
         p.optimizer.set_hypers(lr=p.learner.lr)
     return p.optimizer
 
+# %% ../../nbs/evaluation/20_network.ipynb #1f8fba74
 def _looks_pretrained(p, missing):
     "Whether what the optimiser leaves out looks trained, and is not the last layer."
     layers = [(n, m) for n, m, w in _weights(p.model) if any(k == f'{n}.weight' for k in missing)]
@@ -169,6 +178,7 @@ def optimizer_settings(p):
                                                                                            (int, float))]
     return passed(', '.join(f'{k} {groups[0][k]:g}' for k in shown_ones))
 
+# %% ../../nbs/evaluation/20_network.ipynb #7b48693c
 def _unusual(g, name, of_fastai):
     "What is wrong with one group of an optimiser; '' where nothing is."
     def number(*keys): return next((float(g[k]) for k in keys if isinstance(g.get(k), (int, float))), 0.)
@@ -201,6 +211,7 @@ class _Rectified(TorchDispatchMode):
             self.at += 1
         return out
 
+# %% ../../nbs/evaluation/20_network.ipynb #382cd353
 def dead_share(p, batches):
     "Share of channels at each ReLU that are zero for all images."
     mode = _Rectified()
@@ -210,6 +221,7 @@ def dead_share(p, batches):
             p.step(b)
     return [float(z.float().mean()) for z in mode.zero]
 
+# %% ../../nbs/evaluation/20_network.ipynb #5c69906e
 @symptom(3.4, 'Are the units alive?',
          'smaller learning rate, biases of 0, LeakyReLU, or a norm before the ReLU',
          needs='inputs_vary inputs_scale step_runs initialisation')

@@ -45,6 +45,7 @@ def traits(
         found['likeness of channels'] = (z[:, 0]*z[:, 1]).mean(1)
     return {k: v.numpy() for k, v in found.items()}
 
+# %% ../../nbs/evaluation/18_parts.ipynb #c1f5a8e6
 def _separation(a, b):
     "Area under the ROC curve of one number, 0.5 to 1."
     area = ranked_above(a, b)[0]

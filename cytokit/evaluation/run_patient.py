@@ -33,6 +33,7 @@ from .patient import Patient, failed, passed, symptom, unknown
 # %% ../../nbs/evaluation/24_run_patient.ipynb #28d61363
 def _rows(table): return [np.flatnonzero(table['split'] == part) for part in ('train', 'valid')]
 
+# %% ../../nbs/evaluation/24_run_patient.ipynb #02df1524
 def patient_of_classes(
     table:pd.DataFrame, # Checked, with its split
     names:list, # Classes
@@ -67,6 +68,7 @@ class MapLoss(nn.Module):
 
     def forward(self, out, y): return self.value(out, y)
 
+# %% ../../nbs/evaluation/24_run_patient.ipynb #82618bbb
 def patient_of_masks(
     table:pd.DataFrame, # Of task 'mask', with its split
     config:dict, # kind and classes of its labels
@@ -93,6 +95,7 @@ def _files_of_run(folder):
     history, result = folder/'history.csv', folder/'result.json'
     return (read_csv(history) if history.exists() else None), (read_json(result) if result.exists() else {})
 
+# %% ../../nbs/evaluation/24_run_patient.ipynb #3055750f
 def patient_of_run(
     folder, # A run folder of `train` or `segment`
     **settings, # Of `Patient`
@@ -136,6 +139,7 @@ def patient_of_images(
     p.facts['quality'] = check(folder).findings, None
     return p
 
+# %% ../../nbs/evaluation/24_run_patient.ipynb #80526dfe
 def _images_with_masks(folder, settings):
     "A training of masks with the usual settings, and its table."
     from cytokit.data.annotations import labels_kind, mask_classes
@@ -160,6 +164,7 @@ def curves(
     find = [next((d[c] for c in d if str(c) in names), pd.Series(dtype=float)) for names in _CURVES]
     return tuple(pd.to_numeric(c, errors='coerce').to_numpy(float) for c in find)
 
+# %% ../../nbs/evaluation/24_run_patient.ipynb #36b3126f
 _CURVES = (('train_loss', 'loss', 'train', 'training_loss'), ('valid_loss', 'val_loss', 'valid', 'validation_loss'))
 
 def _recorded(learner):

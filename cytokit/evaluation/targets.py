@@ -82,11 +82,13 @@ def shapes_match(p):
             return failed(f'output {a} against target {b}: the loss spreads them to {tuple(wide)}')
     return passed(f'output {a}, target {b}')
 
+# %% ../../nbs/evaluation/16_targets.ipynb #00d43c06
 def _broadcasts(a, b):
     try: torch.broadcast_shapes(a, b)
     except RuntimeError: return False
     return True
 
+# %% ../../nbs/evaluation/16_targets.ipynb #9c512c11
 def _spreads(p, s):
     "Whether the loss changes when the target gets the shape of the output: then it was spread."
     with torch.no_grad():
@@ -120,6 +122,7 @@ def _weighted_shares(p, y, n):
     else: return share, False
     return share/share.sum(), True
 
+# %% ../../nbs/evaluation/16_targets.ipynb #d4f98be0
 @symptom(0.72, 'Do all classes count?',
          'weight the loss by 1/share, or sample rare classes more often; judge by balanced accuracy',
          needs='targets_vary targets_finite')
@@ -148,6 +151,7 @@ def class_balance(p):
                       'use Dice or a weighted loss; cut more patches with objects')
     return passed(said)
 
+# %% ../../nbs/evaluation/16_targets.ipynb #cdcbb706
 def _labels_balance(y):
     "Of labels that may be true together: one that is never or nearly never set, or always."
     share = (y > 0).double().mean(0)
@@ -156,12 +160,13 @@ def _labels_balance(y):
     if rare and len(y) >= 40: return failed(f'{said} of the images have label 0, 1, …: label {rare[0]} hardly varies')
     return passed(said)
 
-# %% ../../nbs/evaluation/16_targets.ipynb #d4f98be0
+# %% ../../nbs/evaluation/16_targets.ipynb #ce51316b
 def _class_of_each(p, y, kind):
     "The class of each image, or of each pixel."
     if kind == 'mask': return (y > 0).long().flatten().numpy()
     return y.flatten().numpy() if kind == 'mask classes' else class_targets(p)
 
+# %% ../../nbs/evaluation/16_targets.ipynb #3fecf802
 def _counts_overlap(p):
     "Whether the loss looks at overlap, or at hard pixels, as its name says."
     name = type(p.loss).__name__.lower() + getattr(p.loss, '__name__', '').lower()

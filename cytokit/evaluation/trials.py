@@ -40,13 +40,14 @@ class Trial:
         "Share of the loss that is gone; negative where it grew."
         return (self.before - self.after)/(abs(self.before) + 1e-12)
 
+# %% ../../nbs/evaluation/22_trials.ipynb #aa936831
 def mean_loss(p, batches):
     "Mean loss over batches in training mode, with the same chance each time."
     seed_all(1)
     with torch.no_grad(): values = [float(p.step(b).loss.mean()) for b in batches]
     return sum(values)/len(values)
 
-# %% ../../nbs/evaluation/22_trials.ipynb #aa936831
+# %% ../../nbs/evaluation/22_trials.ipynb #09066152
 def predict(
     p:'Patient', # The training
     x:torch.Tensor, # Inputs
@@ -57,10 +58,12 @@ def predict(
     with torch.no_grad():
         return torch.cat([main_tensor(p.model(to_device(b, p.device))).float().cpu() for b in x.split(size)])
 
+# %% ../../nbs/evaluation/22_trials.ipynb #3e4a23bf
 def _plain_adam(p, rate):
     params = [q for q in p.model.parameters() if q.requires_grad]
     return torch.optim.Adam(params, lr=rate)
 
+# %% ../../nbs/evaluation/22_trials.ipynb #e2608704
 def trial(
     p:'Patient', # The training
     batches:list, # To train on, again and again
@@ -133,6 +136,7 @@ def _chance(p):
     s = start(p)
     with torch.no_grad(): return float(p.loss(torch.zeros_like(s.output), s.target).mean())
 
+# %% ../../nbs/evaluation/22_trials.ipynb #f218cfd9
 def is_trained(
     p:'Patient', # The training
     loss:float, # As it is now
@@ -142,6 +146,7 @@ def is_trained(
     except Exception: return False
     return math.isfinite(chance) and chance > 0 and loss < .35*chance
 
+# %% ../../nbs/evaluation/22_trials.ipynb #80889ea1
 @symptom(3.15, 'Does the loss begin where chance says?',
          'scale inputs and targets; begin with small weights in the last layer; is the loss a mean, not a sum?',
          needs='inputs_finite targets_finite step_runs loss_finite inputs_scale targets_scale mask_values '
@@ -168,6 +173,7 @@ def _heart(p):
     first = trial(p, batch, 60, 1e-2)
     return first if first.fall > .6 else max(first, trial(p, batch, 60, 1e-3), key=lambda t: t.fall)
 
+# %% ../../nbs/evaluation/22_trials.ipynb #fefb8ba9
 @symptom(5.0, 'Can it learn one batch by heart?',
          'a network that cannot learn 16 images by heart will not learn a thousand: simplify until it can',
          needs='inputs_finite targets_finite inputs_vary step_runs loss_finite gradient_flows initialisation '
@@ -195,10 +201,12 @@ def _rates(p):
     if found[.1].fall > found[1.].fall + .02: attempt(.01)
     return found
 
+# %% ../../nbs/evaluation/22_trials.ipynb #101ae618
 def _in_words(rate, t):
     if not math.isfinite(t.after): return f'at {rate:.1g} it is lost'
     return f'at {rate:.1g} the loss {"falls" if t.fall >= 0 else "grows"} by {abs(t.fall):.0%}'
 
+# %% ../../nbs/evaluation/22_trials.ipynb #7612abd1
 def _proposal(p):
     "What the finder says, in words."
     try:
@@ -209,6 +217,7 @@ def _proposal(p):
     except Exception: return ''
     return f'try {r.lr:.1g} (the finder: {r.low:.1g} to {r.high:.1g})' if r.lr else ''
 
+# %% ../../nbs/evaluation/22_trials.ipynb #f30cb01e
 @symptom(4.0, 'Is the learning rate right?',
          'use find_lr; Adam usually begins at 0.001, SGD with momentum at 0.01',
          needs='inputs_finite targets_finite inputs_vary inputs_scale targets_scale step_runs loss_finite '
@@ -312,6 +321,7 @@ class Learned:
     others:torch.Tensor # Targets of `trial.outputs`
     inputs:tuple # (training, others)
 
+# %% ../../nbs/evaluation/22_trials.ipynb #aed5b13c
 def _others(p):
     "Batches to train on, and inputs and targets to judge on: validation, or batches held out."
     batches = given_batches(p).batches
@@ -322,6 +332,7 @@ def _others(p):
     n = sum(given(p).sizes[:len(kept)])
     return kept, given(p).x[n:][:600], given(p).y[n:][:600]
 
+# %% ../../nbs/evaluation/22_trials.ipynb #42fbadc0
 def _learned(p):
     "What a plain Adam learns of the training batches; longer where it learned little and the rest is chance."
     batches, x, y = _others(p)
@@ -369,6 +380,7 @@ def _learned_from_validation(p):
     if score < chance + 3.5*math.sqrt(chance*(1 - chance)/len(classes)): return ''
     return f'{half} validation images teach it better ({score:.0%}): the training targets are wrong'
 
+# %% ../../nbs/evaluation/22_trials.ipynb #6aefa102
 @symptom(4.8, 'Do the targets follow from the images?',
          'look at images with their targets; was one of the two sorted, shuffled or joined by a wrong key?',
          needs='inputs_finite targets_finite inputs_vary targets_vary inputs_scale inputs_detail step_runs loss_finite '
@@ -394,6 +406,7 @@ def targets_follow(p):
                       'with labels drawn by lot')
     return passed(text)
 
+# %% ../../nbs/evaluation/22_trials.ipynb #bdd646be
 def _nothing_follows(p, kind, found, fit, text):
     "What it means that other images are predicted no better than by chance."
     if fit.value > fit.chance + .3: return failed(text)
@@ -405,6 +418,7 @@ def _nothing_follows(p, kind, found, fit, text):
         return failed(f'{text}; trees on the inputs find nothing either ({trees.value:.2f})')
     return unknown(text)
 
+# %% ../../nbs/evaluation/22_trials.ipynb #6522b94f
 def _evenness(said, y, k):
     "How evenly the true classes of wrong answers are spread, given the answer: entropy against the highest possible."
     parts = [(y[said == s], (said == s).sum()) for s in np.unique(said)]

@@ -31,6 +31,7 @@ def operation(
     "The name of the operation that a node belongs to."
     return re.sub(r'(Backward)?\d*$', '', node.name().rsplit('::', 1)[-1].rsplit('.', 1)[-1])
 
+# %% ../../nbs/evaluation/13_watch.ipynb #b5076497
 def sources(
     node, # Of autograd
 )->list: # Nodes
@@ -49,6 +50,7 @@ def _axis(node):
     dim = node._saved_dim
     return dim if dim < 100 else dim - 2**64 + node._saved_result.dim()
 
+# %% ../../nbs/evaluation/13_watch.ipynb #a117018c
 def compositions(
     loss:torch.Tensor, # With its graph
 )->list: # (operation, operations that it is applied to, axis of a softmax)
@@ -88,6 +90,7 @@ class Forward:
     awake:int # Layers that act as in training
     print:tuple # Sums that tell batches apart
 
+# %% ../../nbs/evaluation/13_watch.ipynb #07ef2d02
 @dataclass
 class OptimiserStep:
     "One step of an optimiser."
@@ -97,6 +100,7 @@ class OptimiserStep:
     params:int # Parameters with a gradient
     by:int = 0 # Which optimiser, as they came
 
+# %% ../../nbs/evaluation/13_watch.ipynb #1a7be999
 @dataclass
 class Watched:
     "What was seen of a loop."
@@ -133,11 +137,13 @@ def modal_layers(
         found += [c for c in children if _acts(c) and _may_learn(c, learns)]
     return found
 
+# %% ../../nbs/evaluation/13_watch.ipynb #77077cb7
 def _acts(layer):
     "Whether its mode makes a difference."
     if isinstance(layer, nn.modules.dropout._DropoutNd): return layer.p > 0
     return layer.track_running_stats
 
+# %% ../../nbs/evaluation/13_watch.ipynb #a6b6f20b
 def _may_learn(layer, learns):
     own = list(layer.parameters(recurse=False))
     return any(q.requires_grad for q in own) if own else learns
@@ -146,6 +152,7 @@ def _may_learn(layer, learns):
 class Enough(BaseException):
     "Ends a loop that was watched long enough."
 
+# %% ../../nbs/evaluation/13_watch.ipynb #07089520
 class watch:
     "Note what code does with a network: `with watch(model, optimizer) as seen: …`."
     def __init__(self,
@@ -230,6 +237,7 @@ def total_norm(
     squares = [float(t.detach().float().pow(2).sum()) for t in tensors if t is not None]
     return math.sqrt(sum(squares)) if squares else 0.
 
+# %% ../../nbs/evaluation/13_watch.ipynb #13707a4e
 @patch
 def on_backward(self:watch, tensors, *args, **kwargs):
     "Note the loss and its graph, and whether gradients of the step before are still there."
