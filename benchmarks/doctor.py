@@ -5,7 +5,7 @@
     .venv/bin/python benchmarks/doctor.py --peer lib/      # the same programs for torch-audit, installed in lib/
 
 The programs and faults are those of `tests/evaluation`; what was measured is kept in `--out` and not measured again."""
-import argparse, contextlib, hashlib, importlib, inspect, io, os, random, sys, tempfile, time, warnings
+import argparse, contextlib, hashlib, importlib, io, os, random, sys, tempfile, time, warnings
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from pathlib import Path
 import numpy as np
@@ -59,11 +59,14 @@ ANSWERS = dict(
 
 # %% Faults
 def kinds(files):
-    "All faults of some files of Python, by name."
+    "All faults of some files of Python, by name; their programs and answers are noted."
     found = {}
     for file in files:
         sys.path.insert(0, str(Path(file).resolve().parent))
-        found |= importlib.import_module(Path(file).stem).FAULTS
+        module = importlib.import_module(Path(file).stem)
+        found |= module.FAULTS
+        PROGRAMS.update(getattr(module, 'PROGRAMS', {}))
+        ANSWERS.update({k: f.answers for k, f in module.FAULTS.items() if hasattr(f, 'answers')})
     return found
 
 def spoiled(kind, name, seed, folder, faults):
@@ -120,9 +123,8 @@ def ask_doctor(t, seconds):
     if t.folder: return doctor(t.folder)
     if t.learner: return doctor(t.learner)
     extra = dict(validate=t.validate, epochs=t.program.epochs, seconds=seconds)
-    known = inspect.signature(doctor).parameters
-    extra = {k: v for k, v in extra.items() if k in known}
-    return doctor(t.model, t.loss, t.optimizer, t.train_loader, t.valid_loader, train=t.train, **extra)
+    if t.program.shows_loop: extra['train'] = t.train
+    return doctor(t.model, t.loss, t.optimizer, t.train_loader, t.valid_loader, **extra)
 
 def failed(result):
     "The findings that say that something is wrong, in their order."
@@ -247,8 +249,8 @@ def harm_summary(rows, faults):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('only', nargs='*', help='kinds; none: all')
-    both = [str(HERE.parent/'tests'/'evaluation'/name) for name in ('faults.py', 'held_out.py')]
-    p.add_argument('--faults', nargs='+', default=both)
+    files = [str(HERE.parent/'tests'/'evaluation'/name) for name in ('faults.py', 'held_out.py', 'unseen.py')]
+    p.add_argument('--faults', nargs='+', default=files)
     p.add_argument('--programs', type=int, default=2, help='programs a kind')
     p.add_argument('--begin', type=int, default=0, help='begin with this program of each kind')
     p.add_argument('--healthy', type=int, default=2, help='seeds of the healthy programs')

@@ -140,6 +140,7 @@ def _loaders_single(o):
         vars(o).update(num_workers=0, persistent_workers=False, timeout=0, pin_memory=False, prefetch_factor=None)
         vars(o)['_iterator'] = None
 
+# %% ../../nbs/evaluation/12_patient.ipynb #76013c11
 @patch
 @contextmanager
 def kept(self:Patient):
@@ -172,6 +173,7 @@ class Sample:
     trouble:str='' # Why there are no more; '' where nothing went wrong
     seconds:float=0. # For reading
 
+# %% ../../nbs/evaluation/12_patient.ipynb #ce10aa45
 _BATCHES, _BYTES = 40, 2**28 # Enough for the statistics of the checks; 256 MiB
 
 def n_bytes(
@@ -182,6 +184,7 @@ def n_bytes(
     if isinstance(value, dict): return sum(map(n_bytes, value.values()))
     return sum(map(n_bytes, value)) if isinstance(value, (list, tuple)) else 0
 
+# %% ../../nbs/evaluation/12_patient.ipynb #18a49670
 def read_batches(
     loader, # Anything that gives batches
     most:int=_BATCHES, # Batches
@@ -231,12 +234,14 @@ class Step:
     output:torch.Tensor|None # The main tensor
     loss:torch.Tensor|None # As the loss gave it
 
+# %% ../../nbs/evaluation/12_patient.ipynb #9af1509d
 def _by_module(p, batch):
     got = p.model.training_step(batch, 0)
     inputs, targets = readings(batch)[0]
     with torch.no_grad(): output = main_tensor(p.model(*inputs))
     return Step(inputs, targets[0] if targets else None, output, got['loss'] if isinstance(got, dict) else got)
 
+# %% ../../nbs/evaluation/12_patient.ipynb #7009d32f
 def _by_model(p, batch):
     got = p.model(**batch) if isinstance(batch, dict) else p.model(*batch)
     loss = got.get('loss') if isinstance(got, dict) else getattr(got, 'loss', None)
@@ -244,6 +249,7 @@ def _by_model(p, batch):
     inputs, targets = readings(batch)[0]
     return Step(inputs, targets[0] if targets else None, main_tensor(got), loss)
 
+# %% ../../nbs/evaluation/12_patient.ipynb #b21da868
 def _by_loss(p, batch):
     "Model, then loss, by the first reading of the batch that runs."
     ways, first = readings(batch, p.n_inputs), None
@@ -257,12 +263,13 @@ def _by_loss(p, batch):
         except Exception as e: first = first or e
     raise first
 
-# %% ../../nbs/evaluation/12_patient.ipynb #9af1509d
+# %% ../../nbs/evaluation/12_patient.ipynb #05e05467
 @patch(as_prop=True)
 def n_inputs(self:Patient)->int|None:
     "How many elements of a batch are inputs, where a learner says it."
     return getattr(getattr(self.learner, 'dls', None), 'n_inp', None)
 
+# %% ../../nbs/evaluation/12_patient.ipynb #f0bfabe9
 @patch
 def step(self:Patient,
     batch, # As the loader gives it
@@ -297,6 +304,7 @@ class Symptom:
     check:Callable # Patient → (result, evidence[, advice])
     costly:bool=False # It trains: left out when the budget is spent
 
+# %% ../../nbs/evaluation/12_patient.ipynb #9b0d2012
 SYMPTOMS = {}
 
 def symptom(
@@ -312,13 +320,14 @@ def symptom(
         return f
     return register
 
-# %% ../../nbs/evaluation/12_patient.ipynb #9b0d2012
+# %% ../../nbs/evaluation/12_patient.ipynb #4e926049
 def passed(
     evidence:str, # What was measured
 )->tuple:
     "Nothing wrong."
     return 'pass', evidence
 
+# %% ../../nbs/evaluation/12_patient.ipynb #db48cdb7
 def failed(
     evidence:str, # What was measured
     advice:str='', # Where it is not the usual one
@@ -327,6 +336,7 @@ def failed(
     "Something is wrong."
     return 'fail', evidence, advice, rank
 
+# %% ../../nbs/evaluation/12_patient.ipynb #cb715cc2
 def unknown(
     reason:str, # Why
 )->tuple:

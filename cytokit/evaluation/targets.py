@@ -1,4 +1,4 @@
-"""Check labels, numbers and masks as the loss is given them: range, shape, order, balance, and whether masks lie on what they mark.
+"""Check labels, numbers and masks as the loss is given them: range, shape, order, balance and scale.
 
 Docs: https://cytokit.github.io/cytokit/evaluation/targets.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://cytokit.github.io/cytokit/evaluation/targets.html.md"""
 
 # %% auto #0
 __all__ = ['targets_finite', 'targets_vary', 'classes_counted', 'shapes_match', 'shuffled_order', 'class_balance',
-           'targets_scale', 'mask_values', 'mask_contrast', 'masks_fit']
+           'targets_scale']
 
 # %% ../../nbs/evaluation/16_targets.ipynb #4ca30cff
 import math
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 from .patient import failed, passed, symptom, unknown
-from .inputs import class_targets, given, n_outputs, start, task
+from .inputs import class_targets, given, n_outputs, start, takes_class_numbers, task
 
 # %% ../../nbs/evaluation/16_targets.ipynb #6deaffe6
 @symptom(0.15, 'Are all targets numbers?',
@@ -53,6 +53,10 @@ def classes_counted(p):
     kind, y = task(p), given(p).y
     if kind not in ('classes', 'mask classes'): return passed('the targets are no class numbers')
     n, low, high = n_outputs(p), int(y.min()), int(y.max())
+    if low == 1 and high == n: return failed(f'class numbers {low} to {high}, but outputs 0 to {n - 1}: off by one')
+    if kind == 'classes' and high >= n and takes_class_numbers(p.loss):
+        return failed(f'class numbers {low} to {high}, but {n} outputs',
+                      f'give the last layer {high + 1 - min(low, 0)} outputs')
     y = y[y != getattr(p.loss, 'ignore_index', -100)] if kind == 'mask classes' else y
     seen = y.unique().numel()
     if low < 0 or high >= n: return failed(f'class numbers {low} to {high}, but {n} outputs')
@@ -78,11 +82,13 @@ def shapes_match(p):
             return failed(f'output {a} against target {b}: the loss spreads them to {tuple(wide)}')
     return passed(f'output {a}, target {b}')
 
+# %% ../../nbs/evaluation/16_targets.ipynb #00d43c06
 def _broadcasts(a, b):
     try: torch.broadcast_shapes(a, b)
     except RuntimeError: return False
     return True
 
+# %% ../../nbs/evaluation/16_targets.ipynb #9c512c11
 def _spreads(p, s):
     "Whether the loss changes when the target gets the shape of the output: then it was spread."
     with torch.no_grad():
@@ -116,14 +122,20 @@ def _weighted_shares(p, y, n):
     else: return share, False
     return share/share.sum(), True
 
+# %% ../../nbs/evaluation/16_targets.ipynb #d4f98be0
 @symptom(0.72, 'Do all classes count?',
          'weight the loss by 1/share, or sample rare classes more often; judge by balanced accuracy',
          needs='targets_vary targets_finite')
 def class_balance(p):
     "From about ten to one the frequent class is learned first, and alone. Weights can mend it, or make it worse."
     y, kind = given(p).y, task(p)
+    if kind == 'labels': return _labels_balance(y)
     if y is None or kind not in ('classes', 'binary', 'one-hot', 'mask', 'mask classes'):
         return passed('the targets are no classes')
+    ignored = getattr(p.loss, 'ignore_index', -100)
+    if kind in ('classes', 'mask classes') and 0 <= ignored < n_outputs(p) and (share := float((y == ignored).float().mean())):
+        return failed(f'the loss ignores class {ignored}, which is {share:.1%} of the targets',
+                      'ignore_index is for targets that mean nothing, such as 255; take it away', rank=.56)
     c, pixels = _class_of_each(p, y, kind), kind.startswith('mask')
     n = max(int(c.max()) + 1, 2)
     raw, (share, weighted) = np.bincount(c.clip(min=0), minlength=n)/len(c), _weighted_shares(p, c, n)
@@ -139,11 +151,22 @@ def class_balance(p):
                       'use Dice or a weighted loss; cut more patches with objects')
     return passed(said)
 
+# %% ../../nbs/evaluation/16_targets.ipynb #cdcbb706
+def _labels_balance(y):
+    "Of labels that may be true together: one that is never or nearly never set, or always."
+    share = (y > 0).double().mean(0)
+    said = ', '.join(f'{k}: {v:.1%}' for k, v in list(enumerate(share.tolist()))[:8])
+    rare = [k for k, v in enumerate(share.tolist()) if min(v, 1 - v) < .01]
+    if rare and len(y) >= 40: return failed(f'{said} of the images have label 0, 1, …: label {rare[0]} hardly varies')
+    return passed(said)
+
+# %% ../../nbs/evaluation/16_targets.ipynb #ce51316b
 def _class_of_each(p, y, kind):
     "The class of each image, or of each pixel."
     if kind == 'mask': return (y > 0).long().flatten().numpy()
     return y.flatten().numpy() if kind == 'mask classes' else class_targets(p)
 
+# %% ../../nbs/evaluation/16_targets.ipynb #3fecf802
 def _counts_overlap(p):
     "Whether the loss looks at overlap, or at hard pixels, as its name says."
     name = type(p.loss).__name__.lower() + getattr(p.loss, '__name__', '').lower()
@@ -165,94 +188,3 @@ def targets_scale(p):
     if std > 100 or abs(mean) > 100: return failed(f'mean {mean:.3g}, standard deviation {std:.3g}')
     if 0 < std < 1e-3: return failed(f'their standard deviation is {std:.1g}: the loss begins near 0')
     return passed(f'mean {mean:.3g}, standard deviation {std:.3g}')
-
-# %% ../../nbs/evaluation/16_targets.ipynb #5e38178d
-@symptom(0.25, 'Are mask values what the loss expects?',
-         'read masks as 0 and 1 (mask > 0), classes as 0, 1, 2, …; resize them with nearest neighbour',
-         needs='targets_finite')
-def mask_values(p):
-    "255 for 1, labels of objects instead of classes, and numbers that interpolation made."
-    kind, y = task(p), given(p).y
-    if kind not in ('mask', 'mask classes'): return passed('the targets are no masks')
-    values = y.flatten().unique()
-    said = ', '.join(f'{float(v):.4g}' for v in values[:8]) + (', …' if len(values) > 8 else '')
-    if kind == 'mask' and float(y.max()) > 1: return failed(f'values {said}; a yes-or-no loss needs 0 and 1')
-    if kind == 'mask' and float(y.min()) < 0: return failed(f'values {said}; below 0')
-    between = float(((y > 0) & (y < 1)).float().mean()) if kind == 'mask' else 0.
-    if between > 0 and float(((y == 0) | (y == 1)).float().mean()) > .5:
-        return failed(f'{between:.1%} of the pixels lie between 0 and 1: masks were interpolated')
-    gaps = len(values) > 2 and not bool((values.diff() == 1).all())
-    if kind == 'mask classes' and gaps and int(values.max()) < n_outputs(p):
-        return failed(f'values {said}: a class is missing in between')
-    if kind == 'mask' and 0 < float(y.max()) < .5:
-        return failed(f'values {said}: foreground is not 1; were masks divided by 255 twice?')
-    return passed(f'values {said}')
-
-# %% ../../nbs/evaluation/16_targets.ipynb #eb57041a
-def mask_contrast(
-    x:torch.Tensor, # (N, C, H, W)
-    m:torch.Tensor, # (N, H, W), True: foreground
-)->torch.Tensor: # (N,) difference of the means inside and outside in deviations, signed; NaN for empty and full masks
-    "How a mask sets its image apart."
-    x, m = x.float().mean(1), m.float()
-    n_in, n_out = m.flatten(1).sum(1), (1 - m).flatten(1).sum(1)
-    inside, outside = (x*m).flatten(1).sum(1)/n_in, (x*(1 - m)).flatten(1).sum(1)/n_out
-    return (inside - outside)/(x.flatten(1).std(1) + 1e-9)
-
-def _foreground(p):
-    "Images and masks of the same size, (N, C, H, W) and (N, H, W)."
-    g = given(p)
-    x, y = g.x, g.y
-    if y.ndim == 4: y = y.amax(1) if y.shape[1] == 1 else y[:, 1:].amax(1)
-    if x.ndim != 4 or x.shape[-2:] != y.shape[-2:]: raise ValueError('images and masks have different sizes')
-    return x, y > 0
-
-# %% ../../nbs/evaluation/16_targets.ipynb #b67a7517
-def _turned(m):
-    "The ways in which masks get out of step with their images."
-    views = {'flipped left to right': m.flip(-1), 'flipped upside down': m.flip(-2), 'turned by half': m.flip(-1, -2)}
-    if m.shape[-1] == m.shape[-2]: views['rows and columns swapped'] = m.transpose(-1, -2)
-    return views | {'of the next image': m.roll(1, 0), 'of the image before': m.roll(-1, 0)}
-
-@symptom(0.45, 'Do masks lie on what they mark?',
-         'draw a mask over its image; sort both lists of files; turn and crop both alike',
-         needs='targets_vary mask_values inputs_vary')
-def masks_fit(p):
-    "A mask sets its own image apart better than a turned mask or that of another image does."
-    if task(p) not in ('mask', 'mask classes'): return passed('the targets are no masks')
-    x, m = _foreground(p)
-    used = (m.flatten(1).any(1)) & (~m.flatten(1).all(1))
-    x, m = x[used], m[used]
-    if len(x) < 12: return unknown(f'{len(x)} masks with foreground and background are too few')
-    own = mask_contrast(x, m)
-    half = _inverted(own, m)
-    if half: return failed(half, 'make one of the two the foreground in all masks')
-    strength = own.abs()
-    for name, turned in _turned(m).items():
-        other = mask_contrast(x, turned).abs()
-        gain = other - strength
-        z = float(gain.mean()/(gain.std()/math.sqrt(len(gain)) + 1e-9))
-        if z > 4 and float(other.median()) > 1.5*float(strength.median()):
-            return failed(f'masks fit better {name}: contrast {float(other.median()):.2f} instead of '
-                          f'{float(strength.median()):.2f}')
-    chance = torch.stack([mask_contrast(x, m.roll(k, 0)).abs() for k in (1, 2, 3, 5)]).nanmean(0)
-    better = float(((strength - chance).mean())/((strength - chance).std()/math.sqrt(len(x)) + 1e-9))
-    said = f'contrast {float(strength.median()):.2f} with its own image, {float(chance.median()):.2f} with others'
-    if better < 1 and len(x) >= 24 and _masks_differ(m): return failed(said + ': image and mask do not belong together')
-    return passed(said) if better > 3 else unknown(said)
-
-def _inverted(own, m):
-    "A text where some masks are bright and some dark on large and small areas: foreground and background exchanged."
-    up, share = own > 0, m.flatten(1).float().mean(1)
-    few = up if up.float().mean() < .5 else ~up
-    if few.float().mean() < .08 or float(own.abs().median()) < .5: return ''
-    a, b = float(share[few].median()), float(share[~few].median())
-    if abs(a - (1 - b)) > .2 or abs(a - b) < .25: return ''
-    covers = f'(they cover {a:.0%}, the others {b:.0%})'
-    return f'in {float(few.float().mean()):.0%} of the masks foreground and background are exchanged {covers}'
-
-def _masks_differ(m):
-    "Whether masks lie in different places; where all look alike, any mask fits any image."
-    m = m.float().flatten(1)
-    a, b = m, m.roll(1, 0)
-    return float((2*(a*b).sum(1)/(a.sum(1) + b.sum(1) + 1e-9)).mean()) < .6

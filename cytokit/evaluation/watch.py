@@ -31,6 +31,7 @@ def operation(
     "The name of the operation that a node belongs to."
     return re.sub(r'(Backward)?\d*$', '', node.name().rsplit('::', 1)[-1].rsplit('.', 1)[-1])
 
+# %% ../../nbs/evaluation/13_watch.ipynb #b5076497
 def sources(
     node, # Of autograd
 )->list: # Nodes
@@ -49,6 +50,7 @@ def _axis(node):
     dim = node._saved_dim
     return dim if dim < 100 else dim - 2**64 + node._saved_result.dim()
 
+# %% ../../nbs/evaluation/13_watch.ipynb #a117018c
 def compositions(
     loss:torch.Tensor, # With its graph
 )->list: # (operation, operations that it is applied to, axis of a softmax)
@@ -67,14 +69,14 @@ def compositions(
 # %% ../../nbs/evaluation/13_watch.ipynb #5239496d
 def reached(
     loss:torch.Tensor, # With its graph
-)->set: # Their `id`
+)->dict: # `id` to the tensor
     "The parameters that get a gradient from this loss."
-    found, seen, waiting = set(), set(), [loss.grad_fn]
+    found, seen, waiting = {}, set(), [loss.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen: continue
         seen.add(node)
-        if hasattr(node, 'variable'): found.add(id(node.variable))
+        if hasattr(node, 'variable'): found[id(node.variable)] = node.variable
         waiting += [n for n, _ in node.next_functions]
     return found
 
@@ -88,6 +90,7 @@ class Forward:
     awake:int # Layers that act as in training
     print:tuple # Sums that tell batches apart
 
+# %% ../../nbs/evaluation/13_watch.ipynb #07ef2d02
 @dataclass
 class OptimiserStep:
     "One step of an optimiser."
@@ -95,7 +98,9 @@ class OptimiserStep:
     norm:float # Of all gradients, at the step
     before:float # The same when `backward` had ended
     params:int # Parameters with a gradient
+    by:int = 0 # Which optimiser, as they came
 
+# %% ../../nbs/evaluation/13_watch.ipynb #1a7be999
 @dataclass
 class Watched:
     "What was seen of a loop."
@@ -107,7 +112,7 @@ class Watched:
     pairs:list = field(default_factory=list) # (inputs, target, shape) that network and loss were given
     valid:list = field(default_factory=list) # Inputs of passes without gradient
     made:list|None = None # `compositions` of the first loss
-    reached:set|None = None # `id` of the parameters that it reaches
+    reached:dict|None = None # `id` of the parameters that it reaches, and the parameters
     arguments:dict = field(default_factory=dict) # What the loss was given: output first, target needs gradient
     moved:float|None = None # Largest change of a weight
     raised:str = '' # What the loop raised
@@ -115,6 +120,8 @@ class Watched:
     before:float|None = None # Loss on fixed batches, before
     after:float|None = None # And after the loop
     given:list = field(default_factory=list) # Targets that the loader gave
+    passes:list = field(default_factory=list) # [batches taken, whether to the end] of each pass over the loader
+    optimisers:list = field(default_factory=list) # That made a step, each once
 
 # %% ../../nbs/evaluation/13_watch.ipynb #63540fac
 _MODAL = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
@@ -130,11 +137,13 @@ def modal_layers(
         found += [c for c in children if _acts(c) and _may_learn(c, learns)]
     return found
 
+# %% ../../nbs/evaluation/13_watch.ipynb #77077cb7
 def _acts(layer):
     "Whether its mode makes a difference."
     if isinstance(layer, nn.modules.dropout._DropoutNd): return layer.p > 0
     return layer.track_running_stats
 
+# %% ../../nbs/evaluation/13_watch.ipynb #a6b6f20b
 def _may_learn(layer, learns):
     own = list(layer.parameters(recurse=False))
     return any(q.requires_grad for q in own) if own else learns
@@ -143,6 +152,7 @@ def _may_learn(layer, learns):
 class Enough(BaseException):
     "Ends a loop that was watched long enough."
 
+# %% ../../nbs/evaluation/13_watch.ipynb #07089520
 class watch:
     "Note what code does with a network: `with watch(model, optimizer) as seen: …`."
     def __init__(self,
@@ -227,6 +237,7 @@ def total_norm(
     squares = [float(t.detach().float().pow(2).sum()) for t in tensors if t is not None]
     return math.sqrt(sum(squares)) if squares else 0.
 
+# %% ../../nbs/evaluation/13_watch.ipynb #13707a4e
 @patch
 def on_backward(self:watch, tensors, *args, **kwargs):
     "Note the loss and its graph, and whether gradients of the step before are still there."
@@ -247,8 +258,11 @@ def before_step(self:watch, optimizer, args, kwargs):
     "Note the learning rate and the gradients as they are at the step."
     grads = [q.grad for q in self.parameters if q.grad is not None]
     inner = getattr(optimizer, 'param_groups', None) or getattr(optimizer, 'hypers', None) or [{}]
-    self.seen.steps.append(OptimiserStep(float(inner[-1].get('lr', math.nan)), total_norm(grads), self.norm,
-                                         len(grads)))
+    made = self.seen.optimisers
+    by = next((i for i, other in enumerate(made) if other is optimizer), len(made))
+    if by == len(made): made.append(optimizer)
+    rate = float(inner[-1].get('lr', math.nan))
+    self.seen.steps.append(OptimiserStep(rate, total_norm(grads), self.norm, len(grads), by))
     self.seen.order.append('step')
     self.fresh, self.norm = True, math.nan
     groups = [g['params'] for g in inner if 'params' in g] or getattr(optimizer, 'param_lists', [])

@@ -37,9 +37,11 @@ class Program:
     judge:object = None # Validation function (model, loader, loss); None: `valid_epoch`
     parameters:object = None # Model to what the optimiser is given; None: all that need a gradient
     train_loader:object = None # Function of the program; None: a plain `DataLoader`
+    valid_loader:object = None # Function without arguments; None: a plain `DataLoader`
     has_validation:bool = True
     kind:str = 'torch' # 'torch', 'fastai' or 'run'
     settings:dict = field(default_factory=dict) # For 'run'
+    shows_loop:bool = True # Whether the doctor is given the loop, or only the parts
 
 class Pictures(Dataset):
     "Images and targets in memory, one by one, as a student's data set gives them."
@@ -81,7 +83,8 @@ def build(p, folder=None):
     x, y = p.data['train']
     if p.train_loader: train_loader = p.train_loader(p)
     else: train_loader = DataLoader(Pictures(x, y, p.augment, on_mask), p.batch_size, shuffle=p.shuffle)
-    valid_loader = DataLoader(Pictures(*p.data['valid']), 64) if p.has_validation else None
+    if p.valid_loader: valid_loader = p.valid_loader()
+    else: valid_loader = DataLoader(Pictures(*p.data['valid']), 64) if p.has_validation else None
     t = SimpleNamespace(program=p, model=p.model, loss=p.loss, train_loader=train_loader, valid_loader=valid_loader,
                         learner=None, folder=None, train=p.loop or train_epoch, validate=p.judge or valid_epoch)
     if p.kind == 'fastai': return build_learner(p, t)
