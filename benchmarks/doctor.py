@@ -132,6 +132,7 @@ def failed(result):
 
 def examined(kind, name, seed, faults, seconds, before=0):
     "One program before the doctor: what was named, in which order, how long it took, what was changed."
+    importlib.import_module('cytokit.evaluation.doctor')  # imports draw random numbers; they are not the doctor's
     with tempfile.TemporaryDirectory() as d, hushed():
         t = spoiled(kind, name, seed, Path(d), faults)
         if before: learn(t, before)

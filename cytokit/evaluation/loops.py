@@ -57,7 +57,7 @@ class _Noted:
         self.seen.passes.append(taken)
         for batch in self.loader:
             targets = readings(batch)[0][1]
-            if targets and isinstance(targets[0], torch.Tensor) and len(self.seen.given) < 40:
+            if targets and isinstance(targets[0], torch.Tensor) and len(self.seen.given) < 80:
                 self.seen.given.append(copied(targets[0]))
             taken[0] += 1
             yield batch
@@ -311,9 +311,11 @@ def loss_arguments(seen, p):
 @of_loop
 def targets_kept(seen, p):
     "Shapes and types may change; values and order may not."
-    if abs(len(seen.pairs) - len(seen.given)) > 1: return unknown('the loss is not called once for each batch')
+    n = len(seen.pairs)
+    twice = n > 2 and abs(2*n - len(seen.given)) <= 2  # two passes side by side: the images are of the first
+    if abs(n - len(seen.given)) > 1 and not twice: return unknown('the loss is not called once for each batch')
     changed, permuted, n = 0, 0, 0
-    for (_, target, _), given in zip(seen.pairs, seen.given):
+    for (_, target, _), given in zip(seen.pairs, seen.given[::2] if twice else seen.given):
         a, b = target.detach().cpu().flatten().double(), given.flatten().double()
         if len(a) != len(b): continue
         n += 1
