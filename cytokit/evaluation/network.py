@@ -290,9 +290,9 @@ def width(p):
     return passed(f'at least {least} units')
 
 # %% ../../nbs/evaluation/20_network.ipynb #80d205c2
-@symptom(3.03, 'Do the outputs depend on the whole input?',
+@symptom(3.45, 'Do the outputs depend on the whole input?',
          'take the last time step (out[:, -1]) or a mean over all; look at crops and strides',
-         needs='step_runs inputs_finite inputs_vary inputs_scale gradient_flows initialisation')
+         needs='step_runs inputs_finite inputs_vary inputs_scale gradient_flows initialisation units_alive')
 def inputs_used(p):
     "Where the gradient is 0 for every image the input cannot change any output."
     x = given(p).x[:64]
