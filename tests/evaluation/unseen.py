@@ -183,7 +183,8 @@ def tags(seed=0):
                         nn.BatchNorm2d(24), nn.LeakyReLU(.1), nn.Conv2d(24, 32, 3, 2, 1), nn.LeakyReLU(.1),
                         nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(32, 3))
     def criterion(logits, target): return F.binary_cross_entropy_with_logits(logits, target)
-    return Program('tags', 'labels', data, net, criterion, with_adam, epochs=8, augment=flipped, **varied(seed, 16, 3e-3))
+    return Program('tags', 'labels', data, net, criterion, with_adam, epochs=8, augment=flipped,
+                   **varied(seed, 16, 3e-3))
 
 # %% Masks, images, numbers
 class DoubleConv(nn.Sequential):
@@ -382,7 +383,8 @@ def head_group_rate_zero(p):
     p.make_optimizer = make
 
 # %% Architecture
-@fault('architecture', 'F.dropout without training=: it is always on.', 'resnet tags prices', 'prediction_stable valid_mode')
+@fault('architecture', 'F.dropout without training=: it is always on.', 'resnet tags prices',
+       'prediction_stable valid_mode')
 def dropout_always_on(p):
     class Head(nn.Module):
         def __init__(self, inner):
@@ -409,7 +411,8 @@ def norm_momentum_of_tensorflow(p):
     for m in p.model.modules():
         if isinstance(m, nn.BatchNorm2d): m.momentum = .99
 
-@fault('architecture', 'The body runs in no_grad, though it was never trained.', 'resnet', 'gradient_flows frozen_layers')
+@fault('architecture', 'The body runs in no_grad, though it was never trained.', 'resnet',
+       'gradient_flows frozen_layers')
 def body_without_gradient(p):
     class Cut(nn.Module):
         def __init__(self, net):
@@ -434,7 +437,8 @@ def squared_error_of_class_numbers(p):
     replace_layer(p.model, head, nn.Linear(head.in_features, 1))
     p.loss = lambda out, y: F.mse_loss(out[:, 0], y.float())
 
-@fault('loss', 'ignore_index names a class that matters.', 'layers learner', 'class_balance loss_fits_targets classes_counted')
+@fault('loss', 'ignore_index names a class that matters.', 'layers learner',
+       'class_balance loss_fits_targets classes_counted')
 def ignored_class(p): p.loss = nn.CrossEntropyLoss(ignore_index=1)
 
 @fault('loss', 'The loss is a sum over pixels or images, with the learning rate of a mean.', 'layers resnet',
