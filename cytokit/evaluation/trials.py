@@ -316,7 +316,7 @@ def agreement(
 @dataclass
 class Learned:
     "A plain Adam on the training batches, and outputs for others."
-    trial:Trial
+    trial:'Trial'
     own:torch.Tensor # Targets of `trial.fitted`
     others:torch.Tensor # Targets of `trial.outputs`
     inputs:tuple # (training, others)
