@@ -79,21 +79,17 @@ def _tell_quality(quality, against):
         print(f'Against {shown(against)}: {gone} findings are gone, {new} new, {quality.against["same"]} remain')
 
 # %% ../../nbs/cli/01_images.ipynb #7b4c4ab4
-def _read_old_plan(path):
-    "The plan that is there; what is none is refused, before the images are read."
+def _old_plan(path):
+    "The plan at `path`; None where there is none; `InputError` where there is something else."
+    if path is None or not path.exists(): return None
     from cytokit.quality.plans import PlanFile
     return PlanFile(path)
 
-def _write_plan(quality, path):
-    "Write a plan; to one that is there only lines are added, for it may hold decisions of a person."
-    if not path.exists():
-        quality.to_plan(path)
-        print(f'{shown(path)} written')
-        return
-    plan, proposed = _read_old_plan(path), quality.plan()
-    n_old = len(plan.lines)
+def _add_to_plan(quality, plan):
+    "Add lines for images that a plan does not hold; the others may be decisions of a person."
+    n_old, proposed = len(plan.lines), quality.plan()
     added = plan.propose(proposed.assign(image=[os.path.abspath(p) for p in proposed['image']]))
-    print(f'{shown(path)}: {added} lines added, {n_old} that were there kept')
+    print(f'{shown(plan.path)}: {added} lines added, {n_old} that were there kept')
 
 # %% ../../nbs/cli/01_images.ipynb #e4fc0673
 @app.command()
@@ -121,7 +117,7 @@ def check(
 ):
     "Find what is wrong with images, masks, labels and splits."
     for path in (html, json, parquet, plan): check_writable(path)
-    if plan and plan.exists(): _read_old_plan(plan)
+    old_plan = _old_plan(plan)
     severities = {None: [], 'error': ['error'], 'warning': ['error', 'warning']}
     if fail_on not in severities: raise InputError(f'--fail-on {shown(fail_on)}: give error or warning')
     from cytokit.quality.check import check as run
@@ -129,11 +125,13 @@ def check(
     with _workers(executor) as pool:
         quality = run(source, masks, table, against, silence=silence, executor=pool, keep=not fresh)
     _tell_quality(quality, against)
-    for path, write in ((html, quality.to_html), (json, quality.to_json), (parquet, quality.to_parquet)):
+    writers = [(html, quality.to_html), (json, quality.to_json), (parquet, quality.to_parquet)]
+    if old_plan is None: writers.append((plan, quality.to_plan))
+    for path, write in writers:
         if path:
             write(path)
             print(f'{shown(path)} written')
-    if plan: _write_plan(quality, plan)
+    if old_plan is not None: _add_to_plan(quality, old_plan)
     if quality.findings['severity'].isin(severities[fail_on]).any(): raise typer.Exit(1)
 
 # %% ../../nbs/cli/01_images.ipynb #4bc7c97a

@@ -176,14 +176,14 @@ def _labels_part(r):
 
 # %% ../../nbs/evaluation/11_interpret.ipynb #730109a6
 _NAMES = dict(leak='The price of a leak', labels='The price of suspect labels', region='The price of the border')
-_CURE = dict(leak='Split by patient, plate or object: give a column group.',
-             labels='Correct these labels first; more images come after that.',
-             region='Cover the border, or take images without it, and train again.')
+_FIX = dict(leak='Split by patient, plate or object: give a column group.',
+            labels='Correct these labels first; more images come after that.',
+            region='Cover the border, or take images without it, and train again.')
 
-def _cure(fault, r):
+def _fix(fault, r):
     "What to do about a fault that costs something."
     if fault == 'leak' and r.groups is not None: return 'The split of this run keeps groups apart: leave it so.'
-    return _CURE[fault]
+    return _FIX[fault]
 
 # %% ../../nbs/evaluation/11_interpret.ipynb #4bfa3401
 def _price_part(r, faults):
@@ -191,8 +191,9 @@ def _price_part(r, faults):
     found, without = prices(r.run.folder, faults)
     said = []
     for p in found:
-        shows = p.difference.low > 0
-        said.append(Conclusion('price' if shows else 'no fault', f'{_NAMES[p.fault]}. {p}', _cure(p.fault, r)*shows))
+        found_words = f'{_NAMES[p.fault]}. {p}'
+        if p.difference.low > 0: said.append(Conclusion('price', found_words, _fix(p.fault, r)))
+        else: said.append(Conclusion('no fault', found_words))
     said += [Conclusion('activation', f'{_NAMES[fault]} is not known: {shown(why, 200)}') for fault, why in without]
     table = pd.concat([p.table.assign(fault=p.fault) for p in found]) if found else pd.DataFrame()
     dearest = max(found, key=lambda p: p.difference.mean, default=None)

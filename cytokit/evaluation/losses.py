@@ -91,8 +91,6 @@ def gradient_flows(p):
     return passed(f'the loss reaches {len(wanted) - len(missing)} of {len(wanted)} parameter tensors')
 
 # %% ../../nbs/evaluation/19_losses.ipynb #65a7cbfd
-_SOFT = {'Softmax', 'Sigmoid', 'LogSoftmax', 'Tanh', 'Relu', 'Threshold', 'Hardtanh', 'Clamp', 'LogSigmoid'}
-
 def _outputs(p):
     "Some outputs as the loss gets them, float64."
     return start(p).output.detach().double()
@@ -109,7 +107,7 @@ def activation_once(p):
     "Softmax or sigmoid before a loss that has its own: the gradient becomes small and scores can never be sure."
     for name, inner, _ in made_of(p):
         for behind in inner:
-            if name == 'LogSoftmax' and behind in ('Softmax', 'Sigmoid', 'LogSoftmax') and not (behind == 'LogSoftmax'):
+            if name == 'LogSoftmax' and behind in ('Softmax', 'Sigmoid'):
                 return failed(f'log-softmax (of the cross-entropy) is applied to a {behind.lower()}')
             if name == 'Softmax' and behind in ('Softmax', 'Sigmoid'):
                 return failed(f'softmax is applied to a {behind.lower()}')
@@ -146,11 +144,12 @@ def loss_input(p):
          needs='step_runs gradient_flows')
 def softmax_axis(p):
     "Over the batch, images compete with each other."
+    shape = tuple(_outputs(p).shape)
     for name, _, axis in made_of(p):
-        if name in ('Softmax', 'LogSoftmax') and axis is not None and axis != 1 and _outputs(p).ndim in (2, 4):
-            if _outputs(p).ndim == 4 and task(p) not in ('mask classes',): continue
-            if _outputs(p).ndim == 4 and axis == 3: continue  # channels were moved last, as for a flat loss
-            return failed(f'it runs over axis {axis} of outputs {tuple(_outputs(p).shape)}')
+        if name not in ('Softmax', 'LogSoftmax') or axis in (None, 1) or len(shape) not in (2, 4): continue
+        if len(shape) == 4 and task(p) != 'mask classes': continue
+        if len(shape) == 4 and axis == 3: continue  # channels were moved last, as for a flat loss
+        return failed(f'it runs over axis {axis} of outputs {shape}')
     return passed('no softmax over another axis')
 
 # %% ../../nbs/evaluation/19_losses.ipynb #32544c95

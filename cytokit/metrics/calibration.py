@@ -131,7 +131,7 @@ def calibrate(
                        right, pd.DataFrame(rows).T, float(chance.mean()), float(np.quantile(chance, .95)))
 
 # %% ../../nbs/metrics/04_calibration.ipynb #07445827
-HOTTEST = 19 # From this temperature on, the best thing to say is the same of every class
+HOTTEST = 19 # From this temperature on each class gets nearly the same probability
 
 @patch(as_prop=True)
 def conclusion(self:Calibration)->str:

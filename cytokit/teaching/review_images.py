@@ -46,12 +46,18 @@ def default_plan(
     source = Path(source)
     return (source if source.is_dir() else source.parent)/'cytokit_plan.csv'
 
+# %% ../../nbs/teaching/08_review_images.ipynb #807b66cc
+def _mask_files(source):
+    "The mask file of each image of a folder; none where it holds no pairs."
+    try: t = pairs(source)
+    except InputError: return {}
+    return dict(zip(t['image'], t['target']))
+
 # %% ../../nbs/teaching/08_review_images.ipynb #d844c2b0
 def _has_masks(source, names):
     "Whether class folders of such names are images and their masks."
     if len(names) <= 36 and not any(is_mask_name(f'a_{name}') for name in names): return False
-    try: return len(pairs(source)) > 0
-    except InputError: return False
+    return bool(_mask_files(source))
 
 def _targets(source, table):
     "The table of classes of a folder or CSV; None where it has none."
@@ -89,13 +95,6 @@ def _in_order(plan, images, everything):
         named = set(found['image'])
         rows += [(path, '') for key, path in path_of.items() if key not in named]
     return pd.DataFrame(rows, columns=['image', 'words'])
-
-# %% ../../nbs/teaching/08_review_images.ipynb #807b66cc
-def _mask_files(source):
-    "The mask file of each image of a folder; none where it holds no pairs."
-    try: t = pairs(source)
-    except InputError: return {}
-    return dict(zip(t['image'], t['target']))
 
 # %% ../../nbs/teaching/08_review_images.ipynb #1fec1e02
 def _subject(source, d, plan, table):
