@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from ..core import rng, seed_all
-from .patient import Patient, failed, main_tensor, passed, symptom, to_device, unknown
-from .inputs import class_targets, given, n_outputs, task
+from .patient import failed, main_tensor, passed, symptom, to_device, unknown
+from .inputs import class_targets, given, task
 from .masks import items_again
 from .parts import traits
 from .network import looks_untrained

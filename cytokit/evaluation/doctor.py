@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Callable
 import pandas as pd
 from torch import nn
-from fastcore.basics import patch
 from ..core import InputError, progress, shown
 from ..training.keeping import chance_kept
 from .patient import RESULTS, SYMPTOMS, Finding, Patient, Stopwatch, examine

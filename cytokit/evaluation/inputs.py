@@ -10,7 +10,6 @@ __all__ = ['Given', 'given', 'loaded', 'start', 'first_output', 'takes_class_num
            'lost_by_shrinking', 'wraps_around', 'inputs_detail']
 
 # %% ../../nbs/evaluation/15_inputs.ipynb #9b7b2ecd
-import math
 from dataclasses import dataclass
 import numpy as np
 import torch
@@ -337,7 +336,8 @@ def inputs_detail(p):
     for size in (2, 4, min(x.shape[-2:])//8):
         lost = float(lost_by_shrinking(x, size).median())
         if lost < .003:
-            return failed(f'{size} × {size} pixels hold {1 - lost:.1%} of what images of {x.shape[-2]} × {x.shape[-1]} show')
+            whole = f'{x.shape[-2]} × {x.shape[-1]}'
+            return failed(f'{size} × {size} pixels hold {1 - lost:.1%} of what images of {whole} show')
     if wraps_around(x) > 1.5:
         return failed('bright and dark meet without anything between: grey values seem to have overflowed',
                       'convert images to float32 before you multiply or add')

@@ -9,10 +9,10 @@ __all__ = ['RANKS', 'Conclusion', 'Part', 'Interpretation', 'interpret']
 
 # %% ../../nbs/evaluation/11_interpret.ipynb #0b17714a
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-import numpy as np, pandas as pd
+import pandas as pd
 from fastcore.basics import patch
 from ..core import InputError, check_choice, check_whole, shown, write_json
 from ..metrics.calibration import calibrate

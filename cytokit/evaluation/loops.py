@@ -10,7 +10,7 @@ __all__ = ['arguments_for', 'watch_loop', 'loop', 'batches_in_pass', 'of_loop', 
            'targets_kept', 'gradient_clipped', 'fresh_batches', 'batches_used', 'schedule', 'given_batches']
 
 # %% ../../nbs/evaluation/14_loops.ipynb #bcba7d04
-import contextlib, inspect, io, math, time, warnings
+import contextlib, inspect, io, math, warnings
 from statistics import median
 import torch
 from torch import nn
@@ -184,7 +184,8 @@ def backward_called(seen, p):
     if not seen.losses: return failed(f'{n} passes with gradient, no backward')
     said = f'{len(seen.losses)} backward for {n} passes through the network'
     if _once_an_epoch(n/len(seen.losses), p):
-        return failed(f'{said}: once for all batches', 'move backward, and the step after it, into the loop over batches')
+        return failed(f'{said}: once for all batches',
+                      'move backward, and the step after it, into the loop over batches')
     return passed(said)
 
 # %% ../../nbs/evaluation/14_loops.ipynb #b2b280e1
@@ -366,7 +367,8 @@ def batches_used(seen, p):
     if not passes or n < 4: return unknown('fewer than four batches, or the loop has a loader of its own')
     taken = median(k for k, _ in passes)
     if not any(ended for _, ended in passes) and taken <= n/2:
-        return failed(f'{len(passes)} passes over the loader were left after {taken:.0f} of {batches_in_pass(p)} batches')
+        of = batches_in_pass(p)
+        return failed(f'{len(passes)} passes over the loader were left after {taken:.0f} of {of} batches')
     return passed(f'{taken:.0f} batches in a pass')
 
 # %% ../../nbs/evaluation/14_loops.ipynb #c7731067
@@ -392,7 +394,7 @@ def schedule(seen, p):
 
 # %% ../../nbs/evaluation/14_loops.ipynb #bdaaf867
 def _rate_at_the_end(p, rates):
-    "Of a rate that rises: where it wants to go, and where it gets. Of one that falls: 0, and that of the first quarter."
+    "Of a rate that rises: where it wants to go, and where it gets. Of one that falls: 0, and the first quarter's."
     groups = [g for g in p.groups if isinstance(g.get('initial_lr'), (int, float))]
     planned = (p.epochs or 0)*batches_in_pass(p)
     if not groups or planned < 4*len(rates): return None, math.nan

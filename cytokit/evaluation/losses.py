@@ -12,7 +12,6 @@ __all__ = ['FirstStep', 'first_step', 'made_of', 'gradient_flows', 'activation_o
 import math
 from dataclasses import dataclass
 import torch
-from torch import nn
 from torch.nn import functional as F
 from ..core import seed_all
 from .patient import Patient, failed, passed, symptom, unknown
@@ -234,7 +233,7 @@ def _few_whole(y): return bool((y == y.round()).all()) and y.unique().numel() <=
 def made_up_outputs(
     p:'Patient', # The training
 )->tuple|None: # (right, wrong) outputs for the first batch; None where the task does not say what is right
-    "Outputs that agree with the targets of the first batch, and outputs that do not, in the form that the network gives."
+    "Outputs that agree with the targets of the first batch, and outputs that do not, as the network would give them."
     s, kind, last = start(p), task(p), first_step(p).last
     out, y = s.output.detach(), s.target
     if not isinstance(y, torch.Tensor): return None
@@ -269,6 +268,7 @@ def loss_sign(p):
     said = f'{right:.3g} for right outputs, {wrong:.3g} for wrong ones, {nothing:.3g} for zeros'
     if not all(map(math.isfinite, (right, wrong))): return unknown(said)
     margin = 1e-3*(abs(right) + abs(wrong))
-    scores = first_step(p).last not in ('Softmax', 'Sigmoid', 'LogSoftmax', 'LogSigmoid') and task(p) not in ('number', 'image')
+    squashed = first_step(p).last in ('Softmax', 'Sigmoid', 'LogSoftmax', 'LogSigmoid')
+    scores = not squashed and task(p) not in ('number', 'image')
     if right > wrong + margin or scores and right > nothing + .02*abs(nothing): return failed(said)
     return passed(said)

@@ -11,7 +11,6 @@ __all__ = ['interpolated_rims', 'mask_values', 'mask_contrast', 'items_again', '
 import math
 import numpy as np
 import torch
-from torch.nn import functional as F
 from ..core import seed_all
 from .patient import Patient, failed, main_tensor, passed, readings, symptom, unknown
 from .inputs import given, n_outputs, task
@@ -44,8 +43,8 @@ def mask_values(p):
     if between > 0 and float(((y == 0) | (y == 1)).float().mean()) > .5:
         return failed(f'{between:.1%} of the pixels lie between 0 and 1: masks were interpolated')
     if kind == 'mask classes' and (rims := interpolated_rims(y)) > .4:
-        return failed(f'{rims:.0%} of the borders of class 2 and above run through one or two pixels of a class between: '
-                      'masks of classes were interpolated')
+        return failed(f'{rims:.0%} of the borders of class 2 and above run through one or two pixels of a class '
+                      'between: masks of classes were interpolated')
     gaps = len(values) > 2 and not bool((values.diff() == 1).all())
     if kind == 'mask classes' and gaps and int(values.max()) < n_outputs(p):
         return failed(f'values {said}: a class is missing in between')
@@ -163,7 +162,8 @@ def masks_fit(p):
     own = mask_contrast(x, m)
     half = _inverted(own, m)
     if half: return failed(half, 'make one of the two the foreground in all masks')
-    if (text := _apart_by_augmentation(p)): return failed(text, 'flip, turn and crop image and mask by the same random numbers')
+    if text := _apart_by_augmentation(p):
+        return failed(text, 'flip, turn and crop image and mask by the same random numbers')
     strength = own.abs()
     moved = _moved(x, m)
     if moved: return failed(moved, 'crop, pad and resize images and masks alike')

@@ -11,7 +11,7 @@ __all__ = ['draw_edges', 'page_text', 'write_page']
 from pathlib import Path
 import numpy as np, pandas as pd
 from .. import __version__
-from ..core import InputError, atomic, shown
+from ..core import atomic, shown
 from ..data.preprocess import normalise, Preprocessing, to_rgb8
 from ..quality.pages import PAGE_STYLE, figure_data, thumbnail
 from .results import show_pixels

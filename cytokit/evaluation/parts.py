@@ -82,7 +82,8 @@ def _classes_apart(p, ta, tb):
         up = [k for k, (auc, z) in moves.items() if auc > .85 and z > 4]
         down = [k for k, (auc, z) in moves.items() if auc < .15 and z < -4]
         if up and down:
-            return f'{name} is higher in validation in class {up[0]} and lower in class {down[0]}: are channels or classes in another order?'
+            return (f'{name} is higher in validation in class {up[0]} and lower in class {down[0]}: are channels or '
+                    'classes in another order?')
     return ''
 
 # %% ../../nbs/evaluation/18_parts.ipynb #704a23ad
@@ -146,7 +147,7 @@ def _marks(x, scale):
 def signature(
     x:torch.Tensor, # (N, C, H, W) or (N, H, W), 12 pixels or more
 )->torch.Tensor: # (N, D), float32
-    "Numbers of an image that stay when it is mirrored, turned by a quarter, moved around, brighter or of more contrast."
+    "Numbers of an image that stay when it is mirrored, turned by a quarter, moved, brighter or of more contrast."
     x = x.float() if x.ndim == 4 else x.float()[:, None]
     x = F.adaptive_avg_pool2d(x, min(32, *x.shape[-2:]))
     size = torch.fft.fft2(x - x.mean((2, 3), keepdim=True)).abs()

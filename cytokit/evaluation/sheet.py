@@ -54,7 +54,8 @@ def sheet(
     times:int=3, # Each is read, one a row
 )->Figure: # Masks as orange outlines, other targets as titles
     "Draw images as the network gets them, each read several times."
-    p = training if isinstance(training, Patient) else Patient(torch.nn.Identity(), loader=training, valid_loader=training)
+    is_loader = not isinstance(training, Patient)
+    p = Patient(torch.nn.Identity(), loader=training, valid_loader=training) if is_loader else training
     x, y = _readings_to_show(p, part, items, times)
     if x.ndim < 4: raise InputError(f'a sheet shows images (N, C, H, W), got inputs of shape {tuple(x.shape[2:])}')
     low, high = (float(v) for v in np.nanpercentile(x.numpy(), [1, 99]))

@@ -12,7 +12,6 @@ __all__ = ['targets_finite', 'targets_vary', 'classes_counted', 'shapes_match', 
 import math
 import numpy as np
 import torch
-from torch.nn import functional as F
 from .patient import failed, passed, symptom, unknown
 from .inputs import class_targets, given, n_outputs, start, takes_class_numbers, task
 
@@ -127,14 +126,16 @@ def _weighted_shares(p, y, n):
          'weight the loss by 1/share, or sample rare classes more often; judge by balanced accuracy',
          needs='targets_vary targets_finite')
 def class_balance(p):
-    "From about ten to one the frequent class is learned first, and alone. Weights can mend it, or make it worse."
+    "From about ten to one the frequent class is learned first, and alone. Weights can fix it, or make it worse."
     y, kind = given(p).y, task(p)
     if kind == 'labels': return _labels_balance(y)
     if y is None or kind not in ('classes', 'binary', 'one-hot', 'mask', 'mask classes'):
         return passed('the targets are no classes')
     ignored = getattr(p.loss, 'ignore_index', -100)
-    if kind in ('classes', 'mask classes') and 0 <= ignored < n_outputs(p) and (share := float((y == ignored).float().mean())):
-        return failed(f'the loss ignores class {ignored}, which is {share:.1%} of the targets',
+    may_ignore = kind in ('classes', 'mask classes') and 0 <= ignored < n_outputs(p)
+    left_out = float((y == ignored).float().mean()) if may_ignore else 0.
+    if left_out:
+        return failed(f'the loss ignores class {ignored}, which is {left_out:.1%} of the targets',
                       'ignore_index is for targets that mean nothing, such as 255; take it away', rank=.56)
     c, pixels = _class_of_each(p, y, kind), kind.startswith('mask')
     n = max(int(c.max()) + 1, 2)

@@ -13,9 +13,8 @@ import math
 from dataclasses import dataclass
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
-from ..core import InputError, seed_all
+from ..core import seed_all
 from ..training.lr_finder import find_lr
 from .patient import Patient, Stopwatch, failed, main_tensor, passed, readings, symptom, to_device
 from .patient import unknown
@@ -389,7 +388,8 @@ def _learned_from_validation(p):
 def targets_follow(p):
     "By heart in training, chance on other images: targets have little to do with images, or the parts differ."
     kind = task(p)
-    if kind not in ('classes', 'binary', 'one-hot', 'labels', 'number'): return unknown('only asked of classes and numbers')
+    if kind not in ('classes', 'binary', 'one-hot', 'labels', 'number'):
+        return unknown('only asked of classes and numbers')
     found = p.fact('learned', _learned)
     if found.trial.outputs is None or len(found.others) < 30: return unknown('too few images held out')
     fit = agreement(kind, found.trial.fitted, found.own[:len(found.trial.fitted)])
@@ -410,7 +410,8 @@ def targets_follow(p):
 def _nothing_follows(p, kind, found, fit, text):
     "What it means that other images are predicted no better than by chance."
     if fit.value > fit.chance + .3: return failed(text)
-    other = p.fact('learned from validation', _learned_from_validation) if kind in ('classes', 'binary', 'one-hot') else ''
+    exclusive = kind in ('classes', 'binary', 'one-hot')
+    other = p.fact('learned from validation', _learned_from_validation) if exclusive else ''
     if other: return failed(f'{text}; {other}')
     trees = _by_trees(kind, found)
     alone = trees is not None and trees.value < trees.chance + 2*trees.noise

@@ -86,8 +86,10 @@ def _fault_of_loop(seen, n):
     if not all(forward.training for forward in passes):
         return 'The network comes from a validation. In which mode does it learn here?'
     moves = [what for what in seen.order if what != 'forward']
-    if moves != ['backward', 'step']*n: return 'A step uses the gradients of its own batch: mind the order of the lines.'
-    if any(step.norm == 0 for step in seen.steps): return 'At the step there are no gradients: they are cleared too late.'
+    if moves != ['backward', 'step']*n:
+        return 'A step uses the gradients of its own batch: mind the order of the lines.'
+    if any(step.norm == 0 for step in seen.steps):
+        return 'At the step there are no gradients: they are cleared too late.'
     if any(seen.stale): return 'In a step the gradients of the batch before are still there. What forgets them?'
 
 # %% ../../../nbs/teaching/questions/11_clinic.ipynb #8114375d

@@ -69,7 +69,8 @@ def _shrink(answer, cells, training_mean, residual_slope):
     if is_near(answer, mean + residual, .01) or is_near(answer, mean - residual, .01):
         return 'You began at the mean. Begin at the true number, and add the residual.'
     if is_near(answer, mean, .01): return 'Only a model that knows nothing says the mean.'
-    if is_near(answer, cells, .01): return 'That would be a model without error. Here the line through the residuals leans.'
+    if is_near(answer, cells, .01):
+        return 'That would be a model without error. Here the line through the residuals leans.'
     return 'True number, plus slope times its distance from the mean.'
 
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #2dee10ef
