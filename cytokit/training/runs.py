@@ -172,8 +172,8 @@ def resume(
 
 # %% ../../nbs/training/05_runs.ipynb #6653eb02
 def recorded(
-    run:'RunResult', # A run that has just been finished
-)->'RunResult': # The same
+    run, # A `RunResult` that has just been finished
+): # The same
     "Add a finished run to the diary of the folder that holds it."
     return import_module(_DIARY).record(run)
 
