@@ -8,6 +8,7 @@ Docs: https://cytokit.github.io/cytokit/cli/diary.html.md"""
 __all__ = ['Runs', 'plan', 'diary', 'note', 'diff']
 
 # %% ../../nbs/cli/12_diary.ipynb #5b5ccfa3
+import sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -48,11 +49,13 @@ def diary(
     check_writable(markdown)
     check_writable(json)
     from cytokit.sharing.diary import collect_runs, diary as read_diary, filter_rows
-    if collect: print(f'{len(collect_runs(runs))} lines added')
+    if collect:
+        n = len(collect_runs(runs))
+        print(f'{n} line{"s"*(n != 1)} added')
     found = read_diary(runs)
     rows = filter_rows(found.table, find, by)
     print(_as_text(rows.drop(columns='mean')))
-    for line in found.bad: print(f'cytokit: {shown(runs)}: {line}; it was left out')
+    for line in found.bad: print(f'cytokit: {shown(runs)}: {line}; it was left out', file=sys.stderr)
     if markdown:
         with atomic(markdown) as t: t.write_text(found.markdown(), encoding='utf-8', errors='backslashreplace')
     if json: write_json(json, rows.to_dict('records'))

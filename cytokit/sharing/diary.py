@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from fastcore.basics import patch
 from filelock import FileLock, Timeout
-from ..core import InputError, digest, read_bytes, require, shown, to_json
+from ..core import InputError, check_choice, digest, read_bytes, require, shown, to_json
 from ..parameters import read_parameters
 from ..metrics.regression import NAMES
 
@@ -72,12 +72,13 @@ def read_lines(
 
 # %% ../../nbs/sharing/00_diary.ipynb #2c9bf44e
 _DECLARED = dict(train=('training.fit', 'Settings'), segment=('segmentation.fit', 'SegmentSettings'))
-_LEFT_OUT = ('mean', 'std', 'precision')  # found by the verb, not asked
+# Mostly found by the verb, not asked
+_LEFT_OUT = ('mean', 'std', 'precision', 'channels', 'low', 'high')
 
 def _unlike_defaults(values, module, name):
     "The values that are not the defaults of a dataclass, as 'name=value'."
     declared = read_parameters(module, name)
-    kept = {k: v for k, v in values.items() if k in declared and k not in _LEFT_OUT}
+    kept = {k: v for k, v in values.items() if k in declared and k not in _LEFT_OUT and v != 'imagenet'}
     return [f'{k}={v}' for k, v in kept.items() if v != declared[k].default]
 
 # %% ../../nbs/sharing/00_diary.ipynb #33285fb6
@@ -226,9 +227,10 @@ def filter_rows(
     descending:bool=True, # The largest, or the newest, first
 )->pd.DataFrame:
     "The rows of a diary that hold all words, sorted."
-    whole = table.astype(str).agg(' '.join, axis=1).str.lower() if len(table) else pd.Series(dtype=str)
-    for word in words.lower().split(): table = table[whole.loc[table.index].str.contains(word, regex=False)]
-    return table.sort_values(by, ascending=not descending, kind='stable', na_position='last')
+    check_choice('--by', by, list(table.columns))
+    texts = [' '.join(map(str, row)).lower() for row in table.itertuples(index=False)]
+    holds_all = [all(word in text for word in words.lower().split()) for text in texts]
+    return table[holds_all].sort_values(by, ascending=not descending, kind='stable', na_position='last')
 
 # %% ../../nbs/sharing/00_diary.ipynb #6a3fb96a
 @patch

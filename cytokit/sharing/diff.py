@@ -29,7 +29,7 @@ def flat(
     return found
 
 # %% ../../nbs/sharing/10_diff.ipynb #88bcec60
-_OF_ANY_RUN = ('created', 'why', 'repeats', 'replay', 'data')
+_OF_ANY_RUN = ('created', 'why', 'repeats', 'replay', 'data', 'goal')
 
 def _config_changes(a, b):
     "A row for each value of two run.json that is not the same."
