@@ -29,5 +29,6 @@ from .evaluation.interpret import interpret as interpret
 from .evaluation.robustness import severity_curve as severity_curve
 from .evaluation.doctor import doctor as doctor
 from .evaluation.watch import watch as watch
+from .sharing.report import report as report
 
 __version__: str
