@@ -37,8 +37,8 @@ from .models import (backbone, fuse_conv_bn, load_model, n_parameters, param_gro
 from .budget import Clock, check_memory, estimate
 from .epochs import EpochRecorder, batch_norms, fit_epochs
 from .rate import DEFAULT_LR, Rate, decide_rate
-from .runs import RunResult, expect, make, new_run, prediction_table, read_run, reading, resume
-from .runs import target_values
+from .runs import RunResult, expect, goal_of, judged, make, new_run, prediction_table, read_run, reading
+from .runs import recorded, resume, target_values
 from .targets import LOSSES, features, make_target, measures_of, numbers_of, predictions, scores
 
 # %% ../../nbs/training/09_fit.ipynb #8add3fac
@@ -379,13 +379,16 @@ def train(
     out:str|Path|None=None, # The run folder to make; None: `runs/DATE_train_NAME`
     preprocessing:Preprocessing|None=None, # How an image is read
     valid:float=.25, # Share held out, where the table has no split
+    why:str='', # Why this run, for the diary
+    card:str|Path|None=None, # Project card whose goal is judged, see `cytokit plan`
     **settings, # See `Settings`
 ): # The finished `Run`
     "Train one model and leave a run folder."
     s = Settings(method=method, **settings)
     table, preprocessing, s, facts = _plan_training(source, preprocessing, valid, s)
     config = dict(settings=asdict(s), preprocessing=asdict(preprocessing), **facts, weights_digest=weights_digest(s))
-    return resume(new_run('train', table, out, **config))
+    config |= goal_of(card, _METRICS[facts['task']])
+    return resume(new_run('train', table, out, why=why, card=card, **config))
 
 # %% ../../nbs/training/09_fit.ipynb #e952be5c
 @with_settings(Settings)
@@ -427,10 +430,11 @@ def run_train(
     result = _describe(model, info, s, names, len(train), len(valid))
     result |= _intervals(config['task'], y[valid], p, groups)
     if not n_out: result |= _number_facts(y[train], y[valid], groups)
+    result |= judged(config, result.get)
     save_model(folder, model, classes=names, preprocessing=asdict(preprocessing))
     write_json(folder/'result.json', result)  # the last: from here the run is finished
     checkpoint.unlink(missing_ok=True)
-    return Run(folder)
+    return recorded(Run(folder))
 
 # %% ../../nbs/training/09_fit.ipynb #25d9175e
 def _describe(model, info, s, names, n_train, n_valid):
@@ -484,6 +488,14 @@ def table(self:Run)->pd.DataFrame:
                          for name, score in scores.items()])
 
 def _metric_word(m): return regression.NAMES.get(m, m.replace('_', ' '))
+
+# %% ../../nbs/training/09_fit.ipynb #702a563f
+@patch(as_prop=True)
+def headline(self:Run)->dict:
+    "The method, and the metric that decides, with its interval."
+    metric = _METRICS[self.task][0]
+    score = {k: self.result[metric][k] for k in ('mean', 'low', 'high')}
+    return dict(of=self.result['method'], metric=metric, **score)
 
 # %% ../../nbs/training/09_fit.ipynb #1b894443
 def _draw_loss(ax, h, name):
