@@ -33,5 +33,6 @@ from .sharing.diary import diary as diary
 from .sharing.diary import write_note as write_note
 from .sharing.diff import diff as diff
 from .sharing.project_card import plan as plan
+from .sharing.report import report as report
 
 __version__: str

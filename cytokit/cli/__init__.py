@@ -3,3 +3,4 @@
 from .command import app, captured, entry, main
 from . import images, networks, segment, interpret, doctor, review, course
 from . import diary
+from . import report
