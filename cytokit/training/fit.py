@@ -6,13 +6,14 @@ Docs: https://cytokit.github.io/cytokit/training/fit.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'check_numbers', 'Settings', 'make_model', 'method_preprocessing', 'start_training', 'fit', 'replay_of',
-           'prepare', 'weights_digest', 'pin', 'network_precision', 'check_loss', 'train', 'find_rate', 'run_train',
-           'Run']
+           'prepare', 'weights_digest', 'pin', 'network_precision', 'check_loss', 'plan_training', 'train', 'find_rate',
+           'run_train', 'Run']
 
 # %% ../../nbs/training/09_fit.ipynb #22aa5b6a
 import math, os, sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Callable
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..parameters import with_settings
@@ -44,7 +45,7 @@ from .targets import LOSSES, features, make_target, measures_of, numbers_of, pre
 # %% ../../nbs/training/09_fit.ipynb #8add3fac
 # Whole numbers that JSON keeps exactly: least, most
 _WHOLE = dict(epochs=(1, 10**6), patience=(1, 10**6), steps=(1, 10**6), batch_size=(1, 10**12), bins=(2, 1000),
-              seed=(-2**53, 2**53))
+              seed=(-2**53, 2**53), width=(16, 512))
 _REAL = dict(lr=10, seconds=10**8)  # most
 _TEXT = ('weights', 'arch', 'encoder', 'padding')
 
@@ -79,6 +80,7 @@ class Settings:
     augment:str='light'        # One of `AUGMENTATIONS`; numbers take only what changes no count and no size
     balance:bool=True          # Weigh each class by the inverse of its frequency; not for numbers
     patience:int|None=None     # Stop after so many epochs without a lower validation loss, and go back to the best
+    width:int=16               # Channels of the first block of the small CNN, a multiple of 16
     weights:str|None=None      # File or folder, 'imagenet', 'textures' or 'hub'; None: CYTOKIT_WEIGHTS, else imagenet
     arch:str|None=None         # timm's name of the backbone; None: as the weights say
     mean:float|None=None       # What the backbone expects subtracted, for images from 0 to 1; None: as the weights say
@@ -93,6 +95,7 @@ class Settings:
         check_choice('precision', self.precision, ('auto', *PRECISIONS))
         if self.loss is not None: check_choice('loss', self.loss, LOSSES)
         check_numbers(self)
+        require(self.width % 16 == 0, 'width', 'a multiple of 16', self.width)
 
     @property
     def pretrained(self): return self.method != 'small'
@@ -106,7 +109,7 @@ def make_model(
     n_out:int, # Classes
 ): # An untrained `small`, or a pretrained backbone with a new head
     "The network of a method."
-    if not s.pretrained: return small_cnn(n_in, n_out)
+    if not s.pretrained: return small_cnn(n_in, n_out, s.width)
     return backbone(s.arch, n_in, n_out, weights=s.weights, mean=s.mean, std=s.std, padding=s.padding)
 
 # %% ../../nbs/training/09_fit.ipynb #db9429c7
@@ -257,12 +260,13 @@ def fit(
     tell:bool=False, # Estimate time and memory before the start: adds estimate_seconds, estimate_mb, peak_mb
     only_rate:bool=False, # Return the `Rate`, and do not train
     replay:dict|None=None, # lr, lr_note and plan of an earlier training with a budget: followed instead of the clock
+    told:Callable|None=None, # Called with the row of history of each epoch; where it returns true, the training ends
 ): # (trained `Classifier` in evaluation mode, dict of lr, lr_note, epochs, history, seconds, plan)
     "Train one network on rows of an array. Same input, same result, also when it was interrupted."
     y, train, valid = np.asarray(y), np.asarray(train), np.asarray(valid)
     if len(train) < 2: raise InputError(f'training needs at least 2 images, got {len(train)}')
     s = replace(s, batch_size=min(s.batch_size, len(train)))
-    clock, held = Clock(s.seconds, replay and replay['plan']), held_memory()
+    clock, held = Clock(s.seconds, replay and replay['plan'], told), held_memory()
     begun, frozen = path and Path(path).exists(), s.method.startswith('frozen')
     may_sweep = s.seconds and not (s.lr or replay or begun)  # then the finder must know what a step takes
     cost, step = {}, None
@@ -360,7 +364,12 @@ def check_loss(
         raise InputError(f'loss={s.loss} is for numbers, and the targets are classes; {remedy}')
 
 # %% ../../nbs/training/09_fit.ipynb #0a36db28
-def _plan_training(source, preprocessing, valid, s):
+def plan_training(
+    source, # Folder of class folders, CSV, or a table
+    preprocessing:Preprocessing|None, # How an image is read
+    valid:float, # Share held out, where the table has no split
+    s:'Settings', # What is asked
+)->tuple: # (table with split, preprocessing, settings, dict of task and classes)
     "Table, preprocessing, settings and the rest of the config of a training, checked before anything is written."
     s = pin(s)
     table, names, preprocessing = prepare(source, preprocessing, valid, s.seed, numbers=True)
@@ -385,7 +394,7 @@ def train(
 ): # The finished `Run`
     "Train one model and leave a run folder."
     s = Settings(method=method, **settings)
-    table, preprocessing, s, facts = _plan_training(source, preprocessing, valid, s)
+    table, preprocessing, s, facts = plan_training(source, preprocessing, valid, s)
     config = dict(settings=asdict(s), preprocessing=asdict(preprocessing), **facts, weights_digest=weights_digest(s))
     config |= goal_of(card, _METRICS[facts['task']])
     return resume(new_run('train', table, out, why=why, card=card, **config))
@@ -401,7 +410,7 @@ def find_rate(
 )->'Rate':
     "The learning rate for the training that `train` would be with the same arguments; nothing is trained or written."
     s = Settings(method=method, **settings)
-    table, preprocessing, s, facts = _plan_training(source, preprocessing, valid, s)
+    table, preprocessing, s, facts = plan_training(source, preprocessing, valid, s)
     y, n_out = target_values(table, facts, 'split.csv'), len(facts['classes']) or None
     x = load_arrays(table, preprocessing)
     with computing(usual_threads()): return fit(x, y, *_rows_of(table), s, n_out, only_rate=True)
