@@ -61,6 +61,7 @@ def make(
 
 # %% ../../nbs/training/05_runs.ipynb #6d2febbb
 VERBS = {'train': 'cytokit.training.fit',
+         'distill': 'cytokit.training.distill',
          'compare': 'cytokit.evaluation.compare',
          'segment': 'cytokit.segmentation.pipeline'}
 
@@ -68,6 +69,8 @@ VERBS = {'train': 'cytokit.training.fit',
 _IN_EVERY_CONFIG = dict(name=str, settings=dict, preprocessing=dict, versions=dict, data=str)
 _IN_CONFIG = dict(
     train=dict(classes=list),
+    distill=dict(classes=list, task=str, teachers=list, unlabelled=list, seeds=int, temperature=(int, float),
+                 share=(int, float), match=str, notes=list),
     compare=dict(classes=list, methods=list, seeds=int, fractions=list, folds=(int, type(None)), metric=str),
     segment=dict(classes=(list, type(None)), kind=str))
 
@@ -92,7 +95,7 @@ def read_run(
 
 # %% ../../nbs/training/05_runs.ipynb #c09905b8
 def new_run(
-    verb:str, # 'train', 'compare' or 'segment'
+    verb:str, # One of `VERBS`
     table:pd.DataFrame, # Checked, with its split
     out:str|Path|None=None, # Folder to make; None: `runs/DATE_VERB_NAME`
     threads:int|None=None, # That torch computes with; None: as usual, see `cytokit.hardware.usual_threads`
