@@ -63,6 +63,7 @@ def make(
 
 # %% ../../nbs/training/05_runs.ipynb #6d2febbb
 VERBS = {'train': 'cytokit.training.fit',
+         'distill': 'cytokit.training.distill',
          'compare': 'cytokit.evaluation.compare',
          'segment': 'cytokit.segmentation.pipeline',
          'tune': 'cytokit.training.tuning'}
@@ -71,6 +72,8 @@ VERBS = {'train': 'cytokit.training.fit',
 _IN_EVERY_CONFIG = dict(name=str, settings=dict, preprocessing=dict, versions=dict, data=str)
 _IN_CONFIG = dict(
     train=dict(classes=list),
+    distill=dict(classes=list, task=str, teachers=list, unlabelled=list, seeds=int, temperature=(int, float),
+                 share=(int, float), match=str, notes=list),
     compare=dict(classes=list, methods=list, seeds=int, fractions=list, folds=(int, type(None)), metric=str),
     segment=dict(classes=(list, type(None)), kind=str),
     tune=dict(classes=list, task=str, minutes=(int, float), seeds=int, valid=float, only=list))
