@@ -1,12 +1,16 @@
 """Many teachers, one student, on real images: `python benchmarks/distill.py [NAME ...]` (all cases if none is named).
 
-Needs ../shared/data. Each case trains its teachers and then runs the same function as `cytokit distill`, with the defaults of the command but for
-`--epochs`; nothing was tuned on the validation images. Run folders go to --runs, figures to benchmarks/results/distill.json. What was cut short goes on.
+Needs ../shared/data. Each case trains its teachers and then runs the same function as `cytokit distill`, with the
+defaults of the command but for `--epochs`; nothing was tuned on the validation images. Run folders go to --runs,
+figures to benchmarks/results/distill.json. What was cut short goes on.
 
-photos_few    ten kinds of clothing; one label in ten is there. Both teachers are pretrained networks that learnt from these few labels alone, so the
-              student's images without a label bring what ImageNet knew, and no hidden label.
-photos_all    the same few labels for the student; the teacher was trained elsewhere, on all labels. It hands on what they taught it, not the labels.
-blood         white blood cells; one label in four is there. Two specialists know three of four classes each, and had all labels of these.
+photos_few    ten kinds of clothing; one label in ten is there. Both teachers are pretrained networks that learnt from
+              these few labels alone, so the student's images without a label bring what ImageNet knew, and no hidden
+              label.
+photos_all    the same few labels for the student; the teacher was trained elsewhere, on all labels. It hands on what
+              they taught it, not the labels.
+blood         white blood cells; one label in four is there. Two specialists know three of four classes each, and had
+              all labels of these.
 blood_features  the same, matching the teachers' features.
 """
 import argparse
@@ -67,7 +71,8 @@ def blood(runs):
     table = part(table, table['target'] != 'basophil')  # one image: nothing can be learned or measured
     table = split_table(table, valid=.4, seed=0)
     known = dict(granules=['neutrophil', 'eosinophil', 'monocyte'], round=['lymphocyte', 'monocyte', 'neutrophil'])
-    specialists = [teacher(part(table, table['target'].isin(names)), runs/f'blood_{name}', size, method='finetune', epochs=8)
+    specialists = [teacher(part(table, table['target'].isin(names)), runs/f'blood_{name}', size, method='finetune',
+                           epochs=8)
                    for (name, names), size in zip(known.items(), (64, 96))]
     return dict(teachers=specialists, data=hide(table, .25))
 
@@ -78,8 +83,8 @@ STUDENT = dict(photos_few=15, photos_all=15, blood=30, blood_features=30)  # epo
 
 def summary(result):
     "What is kept of a run."
-    names = ('models', 'difference', 'from_teachers', 'kept', 'conclusion', 'note', 'n_train', 'n_unlabelled', 'n_valid',
-             'temperature', 'share', 'match', 'seeds', 'epochs', 'train_seconds')
+    names = ('models', 'difference', 'from_teachers', 'kept', 'conclusion', 'note', 'n_train', 'n_unlabelled',
+             'n_valid', 'temperature', 'share', 'match', 'seeds', 'epochs', 'train_seconds')
     return {name: result[name] for name in names}
 
 if __name__ == '__main__':
