@@ -7,18 +7,18 @@ Docs: https://cytokit.github.io/cytokit/cli/report.html.md"""
 # %% auto #0
 __all__ = ['report']
 
-# %% ../../nbs/cli/11_report.ipynb #adb812d6
+# %% ../../nbs/cli/11_report.ipynb #9cbe3671
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .command import app, declare
+from .command import Card, app, declare
 
-# %% ../../nbs/cli/11_report.ipynb #2507efde
+# %% ../../nbs/cli/11_report.ipynb #fa2c9a18
 @app.command()
 def report(
     run:Annotated[Path, typer.Argument(help='Folder of a finished run.')],
     out:declare(Optional[Path], '--out', 'Folder to write into; default: the run folder.') = None,
-    card:declare(Optional[Path], '--card', 'A project card, see `cytokit plan`; default: card.yml of the run folder.') = None,
+    card:Card = None,
     template:declare(Optional[Path], '--template', (
         'A notebook to execute instead of the default one: a changed copy of a report.ipynb.')) = None,
     challenge:declare(Optional[list[Path]], '--challenge', (

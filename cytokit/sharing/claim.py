@@ -7,17 +7,17 @@ Docs: https://cytokit.github.io/cytokit/sharing/claim.html.md"""
 # %% auto #0
 __all__ = ['ITEMS', 'Item', 'Claim', 'claim', 'claim_text']
 
-# %% ../../nbs/sharing/04_claim.ipynb #271db108
+# %% ../../nbs/sharing/04_claim.ipynb #2146aeb2
 from collections.abc import Callable
 from dataclasses import dataclass
 import pandas as pd
 from ..evaluation.charts import metric_word
 from ..evaluation.compare import Comparison
-from .facts import Facts, split_counts
+from .facts import Facts, score_words, split_counts
 from .model_card import plain_markdown
 from ..core import shown
 
-# %% ../../nbs/sharing/04_claim.ipynb #7256b6f5
+# %% ../../nbs/sharing/04_claim.ipynb #c2e75db4
 @dataclass(frozen=True)
 class Item:
     "One item of the checklist."
@@ -28,7 +28,7 @@ class Item:
     answer:Callable|None=None # From `Facts` to a text, '' where it is not known; None: no run can know
     where:str='' # The file, or the section of the report, that holds the evidence
 
-# %% ../../nbs/sharing/04_claim.ipynb #a0d0bc34
+# %% ../../nbs/sharing/04_claim.ipynb #1af52167
 def _technology(f):
     "What kind of network, and how it learned."
     settings, verb = f.run.config['settings'], f.run.config['verb']
@@ -38,14 +38,12 @@ def _technology(f):
 
 def _title(f): return f'{f.name}. {_technology(f)}.'
 
-# %% ../../nbs/sharing/04_claim.ipynb #9732604d
+# %% ../../nbs/sharing/04_claim.ipynb #70a6a8ad
 def _main_score(f):
     "The first score of the run's own, in words; '' where it has none."
     own = [s for s in f.scores if not s.baseline]
     if not own: return ''
-    s = own[0]
-    ends = '' if s.low is None else f' (95 % interval {s.low:.3f} to {s.high:.3f})'
-    return f'{metric_word(s.metric)} of {s.method} {s.mean:.3f}{ends}'
+    return f'{metric_word(own[0].metric)} of {own[0].method} {score_words(own[0])}'
 
 def _abstract(f):
     "A structured summary; it needs the purpose, which only a card can say."
@@ -56,7 +54,7 @@ def _abstract(f):
     return (f'Purpose: {shown(f.card.problem, 400)} Methods: {_technology(f)}; retrospective; images: {parts}. '
             f'Results: {_main_score(f)}. {end}').strip()
 
-# %% ../../nbs/sharing/04_claim.ipynb #328c2a89
+# %% ../../nbs/sharing/04_claim.ipynb #7a5bf552
 def _background(f):
     "The problem and who is helped, both from the card."
     if not (f.card and f.card.problem and f.card.who_is_helped): return ''
@@ -69,7 +67,7 @@ def _aims(f):
     beat = f'; to beat: {shown(b.name, 80)} {b.value:g}' if b.value is not None else ''
     return f'{metric_word(goal.metric)} of {goal.good_enough:g} or better{beat}.'
 
-# %% ../../nbs/sharing/04_claim.ipynb #fc4bf2e9
+# %% ../../nbs/sharing/04_claim.ipynb #ed87a90e
 def _retrospective(f):
     return f'Retrospective: images and targets (fingerprint {f.run.config["data"]}) were there before the training.'
 
@@ -81,7 +79,7 @@ def _study_goal(f):
     task = f' for {len(classes)} classes: {shown(", ".join(map(str, classes)), 200)}' if classes else ''
     return f'Exploratory, {_STUDY.get(verb, verb)}{task}.'
 
-# %% ../../nbs/sharing/04_claim.ipynb #2720a517
+# %% ../../nbs/sharing/04_claim.ipynb #5b7d3119
 def _preprocessing(f):
     steps = ', '.join(f'{name} {value}' for name, value in f.run.config['preprocessing'].items())
     return f'The same for training and prediction: {steps}.'
@@ -94,7 +92,7 @@ def _subsets(f):
     some = f' Parts of the training images ({fractions}) only for the curve over their number.' if fractions else ''
     return f'None: all {len(f.table)} images of split.csv, each as a whole.{some}'
 
-# %% ../../nbs/sharing/04_claim.ipynb #75f68b22
+# %% ../../nbs/sharing/04_claim.ipynb #3fe602fa
 def _missing_data(f):
     "What was incomplete: unreadable images, rows without a group."
     if f.quality is None: return ''
@@ -103,7 +101,7 @@ def _missing_data(f):
     return (f'{unreadable} of {len(f.quality.rows)} files cannot be read; every image has a target (a table without one is '
             f'refused); {no_group} have no group and count as their own. Nothing was imputed.')
 
-# %% ../../nbs/sharing/04_claim.ipynb #141a46ab
+# %% ../../nbs/sharing/04_claim.ipynb #732e26bc
 def _partitions(f):
     "How many images each part has, and how they got there."
     rows = split_counts(f.table, f.run.task).to_dict('records')
@@ -122,16 +120,16 @@ def _disjoint(f):
     found = f'`check` found {", ".join(leaks)}' if leaks else '`check` found no image that is in two parts'
     return f'Disjoint by {level}; {found}.'
 
-# %% ../../nbs/sharing/04_claim.ipynb #744ecb83
+# %% ../../nbs/sharing/04_claim.ipynb #cd15fb13
 def _sample_size(f):
     "The size of the test set, and that it was not calculated; the interval says what it can resolve."
-    held = [s for s in f.scores if not s.baseline and s.low is not None]
+    held = [s for s in f.scores if not s.baseline and None not in (s.low, s.high)]
     n = f.run.result.get('n_valid') or (f.run.result.get('dataset') or {}).get('n_valid')
     if not held or not n: return ''
     return (f'{n} images, a share of those that there were; no power calculation was made. This size gives a 95 % '
             f'interval from {held[0].low:.3f} to {held[0].high:.3f} of {metric_word(held[0].metric)}.')
 
-# %% ../../nbs/sharing/04_claim.ipynb #52841343
+# %% ../../nbs/sharing/04_claim.ipynb #d0ed9337
 def _model(f):
     "Network, input, output, size."
     result, config = f.run.result, f.run.config
@@ -144,7 +142,7 @@ def _model(f):
 def _software(f):
     return ', '.join(f'{name} {version}' for name, version in f.run.config['versions'].items() if version)
 
-# %% ../../nbs/sharing/04_claim.ipynb #89967eed
+# %% ../../nbs/sharing/04_claim.ipynb #e4ee60ba
 def _initial(f):
     "Where the weights began."
     settings = f.run.config['settings']
@@ -163,7 +161,7 @@ def _training(f):
     rate = rates or result.get('learning_rate')
     return f'{asked}; Adam, one-cycle schedule, highest learning rate {rate}; every epoch stands in history.csv.'
 
-# %% ../../nbs/sharing/04_claim.ipynb #9463707d
+# %% ../../nbs/sharing/04_claim.ipynb #b7ecfd14
 def _selection(f):
     "How the final network was chosen."
     if f.run.config['settings'].get('patience'): return 'The epoch with the lowest validation loss.'
@@ -176,7 +174,7 @@ def _ensemble(f):
     if isinstance(f.run, Comparison): return 'No ensemble is scored: each seed is scored by itself, then the scores averaged.'
     return 'No ensemble: one network.'
 
-# %% ../../nbs/sharing/04_claim.ipynb #bccda55a
+# %% ../../nbs/sharing/04_claim.ipynb #aa4d16ea
 def _metrics(f):
     "Which metrics, and what they are compared with."
     own = list(dict.fromkeys(metric_word(s.metric) for s in f.scores if not s.baseline))
@@ -185,11 +183,11 @@ def _metrics(f):
     return f'{", ".join(own)}; compared with: {", ".join(against) or "nothing"}.'
 
 def _uncertainty(f):
-    if not any(s.low is not None for s in f.scores): return ''
+    if all(s.low is None and s.high is None for s in f.scores): return ''
     return ('95 % intervals by resampling groups of images (Rao and Wu 1988) and seeds, with Student\'s t; differences '
             'between methods are paired.')
 
-# %% ../../nbs/sharing/04_claim.ipynb #b147f279
+# %% ../../nbs/sharing/04_claim.ipynb #d568a8e5
 def _part(f, name):
     "What one part of the interpretation found; '' where there is none."
     if f.found is None or name not in f.found.parts: return ''
@@ -200,7 +198,7 @@ def _explained(f):
     if f.found is None: return ''
     return _part(f, 'activation') or 'None was used.'
 
-# %% ../../nbs/sharing/04_claim.ipynb #4cb0afb9
+# %% ../../nbs/sharing/04_claim.ipynb #3fd25bc6
 def _internal(f):
     "The score on held-out images, next to the losses."
     score = _main_score(f)
@@ -212,7 +210,7 @@ def _internal(f):
 
 def _external(f): return _part(f, 'challenge')
 
-# %% ../../nbs/sharing/04_claim.ipynb #d0ebc44a
+# %% ../../nbs/sharing/04_claim.ipynb #3de0cf32
 def _flow(f):
     "How many images went in, and where they went."
     counts = ', '.join(f'{row.images} {row.part}' for row in split_counts(f.table, '').itertuples())
@@ -233,19 +231,19 @@ def _traits(f):
         said.append(f'{column}: ' + ', '.join(f'{part} {value}' for part, value in by.items()))
     return shown('; '.join(said), 600)
 
-# %% ../../nbs/sharing/04_claim.ipynb #efe9c77a
+# %% ../../nbs/sharing/04_claim.ipynb #d4d1e3af
 def _by_part(f):
     score, slices = _main_score(f), _part(f, 'slices')
     return f'{score}. {slices}' if score and slices else ''
 
 def _estimates(f):
-    own = [s for s in f.scores if not s.baseline and s.low is not None]
-    return '; '.join(f'{s.method}, {metric_word(s.metric)} {s.mean:.3f} ({s.low:.3f} to {s.high:.3f})' for s in own[:8])
+    own = [s for s in f.scores if not s.baseline and (s.low is not None or s.high is not None)]
+    return '; '.join(f'{s.method}, {metric_word(s.metric)} {score_words(s)}' for s in own[:8])
 
 def _failures(f):
     return ' '.join(text for text in (_part(f, 'worst'), _part(f, 'confusion')) if text)
 
-# %% ../../nbs/sharing/04_claim.ipynb #fb53bd3b
+# %% ../../nbs/sharing/04_claim.ipynb #48a6e391
 def _limits(f):
     "The risks of the card, and what limits the trust in the scores."
     if not (f.card and f.card.risks): return ''
@@ -258,7 +256,7 @@ def _implications(f):
     return (f'{shown(f.card.who_is_helped, 300)} Impact {f.card.impact} of 5, cost of a wrong answer {g.cost_of_wrong} of 5; '
             f'to be given up when: {shown(f.card.stop_rule, 200)}')
 
-# %% ../../nbs/sharing/04_claim.ipynb #ca95cda0
+# %% ../../nbs/sharing/04_claim.ipynb #83e1b484
 def _protocol(f): return 'run.json holds all that was asked; `cytokit rerun RUN` repeats it and compares every figure.'
 
 def _availability(f):
@@ -266,7 +264,7 @@ def _availability(f):
     return (f'Software: cytokit {f.run.config["versions"].get("cytokit")}, Apache-2.0. Model: {shown(f.card.licence, 80)}. '
             f'Data: {shown(f.card.data_licence, 80)}.')
 
-# %% ../../nbs/sharing/04_claim.ipynb #c4aa4774
+# %% ../../nbs/sharing/04_claim.ipynb #2d104af9
 _FRONT = (
     Item(1, 'Title', 'AI named in the title', 'Name the kind of AI in your title.', _title, 'run.json: verb, settings'),
     Item(2, 'Title', 'Structured abstract', 'Say in a few sentences: purpose, methods, results, conclusion.', _abstract,
@@ -286,7 +284,7 @@ _FRONT = (
          'report.html: Data and their quality'),
     Item(13, 'Methods: data', 'Acquisition', 'Which scanner or microscope, which protocol, stain, resolution?'))
 
-# %% ../../nbs/sharing/04_claim.ipynb #614cec9a
+# %% ../../nbs/sharing/04_claim.ipynb #6ee5cb57
 _STANDARD = (
     Item(14, 'Methods: reference', 'Definition of the reference', 'By what rule did an image get its target?'),
     Item(15, 'Methods: reference', 'Why this reference', 'Why this one? What else could have been the truth?'),
@@ -298,7 +296,7 @@ _STANDARD = (
          'split.csv; report.html: Data and their quality'),
     Item(21, 'Methods: testing', 'Size of the test set', 'Which size was intended, and why?', _sample_size, 'result.json'))
 
-# %% ../../nbs/sharing/04_claim.ipynb #a94e8fff
+# %% ../../nbs/sharing/04_claim.ipynb #0a24e9ba
 _MODEL = (
     Item(22, 'Methods: model', 'The model', 'Describe the network.', _model, 'model.json; result.json: n_parameters'),
     Item(23, 'Methods: model', 'Software and versions', '', _software, 'run.json: versions'),
@@ -318,7 +316,7 @@ _MODEL = (
          _external, 'report.html: Challenge sets'),
     Item(34, 'Methods: evaluation', 'Registration of a trial', 'If this is a clinical trial: where is it registered?'))
 
-# %% ../../nbs/sharing/04_claim.ipynb #11a77ff5
+# %% ../../nbs/sharing/04_claim.ipynb #26d45e52
 _BACK = (
     Item(35, 'Results: data', 'Flow of cases', 'How many cases were left out before the run?', _flow, 'split.csv'),
     Item(36, 'Results: data', 'Who they are, by part', 'Age, sex, disease, site of the cases in each part.', _traits,
@@ -339,7 +337,7 @@ _BACK = (
 
 ITEMS = (*_FRONT, *_STANDARD, *_MODEL, *_BACK)
 
-# %% ../../nbs/sharing/04_claim.ipynb #eaba75ea
+# %% ../../nbs/sharing/04_claim.ipynb #6bbaaebc
 @dataclass(frozen=True, eq=False)
 class Claim:
     "The checklist of one run."
@@ -350,7 +348,7 @@ class Claim:
         "How many items the run and the card answer."
         return int(self.table['answered'].sum())
 
-# %% ../../nbs/sharing/04_claim.ipynb #f6b2d4fd
+# %% ../../nbs/sharing/04_claim.ipynb #acec8fe0
 def _row(item, facts):
     says = item.answer(facts) if item.answer else ''
     return dict(number=item.number, section=item.section, item=item.name, answered=bool(says),
@@ -362,7 +360,7 @@ def claim(
     "Fill the checklist from a run."
     return Claim(pd.DataFrame([_row(item, facts) for item in ITEMS]))
 
-# %% ../../nbs/sharing/04_claim.ipynb #9cec2ef3
+# %% ../../nbs/sharing/04_claim.ipynb #265199c3
 def claim_text(
     sheet:'Claim', # Of `claim`
     name:str, # Of the study

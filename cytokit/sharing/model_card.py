@@ -7,15 +7,15 @@ Docs: https://cytokit.github.io/cytokit/sharing/model_card.html.md"""
 # %% auto #0
 __all__ = ['plain_markdown', 'markdown_table', 'licence_fields', 'ask', 'model_card_text']
 
-# %% ../../nbs/sharing/03_model_card.ipynb #cd289b37
+# %% ../../nbs/sharing/03_model_card.ipynb #6372d5cf
 import re
 from pathlib import Path
 from .. import __version__
 from ..core import InputError, shown
 from ..evaluation.charts import metric_word
-from .facts import Facts, split_counts
+from .facts import Facts, score_words, split_counts
 
-# %% ../../nbs/sharing/03_model_card.ipynb #53a8ad0a
+# %% ../../nbs/sharing/03_model_card.ipynb #8f09f71a
 def plain_markdown(
     text, # Any text, from a stranger
     limit:int=300, # Longest text returned, in characters
@@ -23,7 +23,7 @@ def plain_markdown(
     "Text as Markdown that shows it and means nothing else."
     return re.sub(r'([\\`*_{}\[\]<>#|&~!])', r'\\\1', shown(text, limit)).replace('\\<', '&lt;').replace('\\&', '&amp;')
 
-# %% ../../nbs/sharing/03_model_card.ipynb #0d671ce5
+# %% ../../nbs/sharing/03_model_card.ipynb #9de3729b
 def markdown_table(
     table, # A data frame
     digits:int=3, # Of its numbers
@@ -36,7 +36,7 @@ def markdown_table(
     rows = [[cell(value) for value in row] for row in table.astype(object).itertuples(index=False)]
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in (head, ['---']*len(head), *rows))
 
-# %% ../../nbs/sharing/03_model_card.ipynb #da827708
+# %% ../../nbs/sharing/03_model_card.ipynb #1ae7ebf9
 _LICENCES = ('apache-2.0', 'mit', 'bsd-3-clause', 'bsd-2-clause', 'gpl-3.0', 'agpl-3.0', 'lgpl-3.0', 'cc0-1.0', 'cc-by-4.0',
              'cc-by-sa-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0', 'cc-by-nd-4.0', 'unlicense')
 
@@ -49,7 +49,7 @@ def licence_fields(
     if key in _LICENCES: return dict(license=key)
     return dict(license='other', license_name=re.sub(r'[^a-z0-9.]+', '-', key).strip('-') or 'other')
 
-# %% ../../nbs/sharing/03_model_card.ipynb #9650428e
+# %% ../../nbs/sharing/03_model_card.ipynb #6c7b7a3b
 _TASKS = {'class': ('image-classification', 'Image classification'),
           'number': ('image-regression', 'A number from an image'),
           '': ('image-segmentation', 'Image segmentation')}
@@ -58,7 +58,7 @@ def _task_of(facts):
     "The hub's name of the task, and its name for people."
     return _TASKS.get(facts.run.task, _TASKS['class'])
 
-# %% ../../nbs/sharing/03_model_card.ipynb #b44d9ea0
+# %% ../../nbs/sharing/03_model_card.ipynb #009b28ed
 def _hub():
     "The names of huggingface_hub that are needed; it is part of the extra `report`."
     try: from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -67,7 +67,7 @@ def _hub():
                          'pip install "cytokit-nb[report]"') from None
     return EvalResult, ModelCard, ModelCardData
 
-# %% ../../nbs/sharing/03_model_card.ipynb #86adc187
+# %% ../../nbs/sharing/03_model_card.ipynb #029b8e17
 def _metadata(facts):
     "The metadata of the hub: task, data, scores, licence."
     EvalResult, _, ModelCardData = _hub()
@@ -84,7 +84,7 @@ def _metadata(facts):
     return ModelCardData(library_name='cytokit', pipeline_tag=tag, tags=tags, datasets=[data], model_name=facts.name,
                          metrics=list(dict.fromkeys(s.metric for s in own)), eval_results=evaluated or None, **licence)
 
-# %% ../../nbs/sharing/03_model_card.ipynb #5273147f
+# %% ../../nbs/sharing/03_model_card.ipynb #8dd6ec32
 def ask(
     what:str, # What to write there
 )->str: # Markdown
@@ -95,7 +95,7 @@ def _said(text, what):
     "Text of the project card, or the mark where it has none."
     return plain_markdown(text, 2000) if text else ask(what)
 
-# %% ../../nbs/sharing/03_model_card.ipynb #a53ad3f6
+# %% ../../nbs/sharing/03_model_card.ipynb #2c7262f2
 def _details(facts):
     config, card = facts.run.config, facts.card
     settings = ', '.join(f'{name} {value}' for name, value in config['settings'].items() if value is not None)
@@ -111,7 +111,7 @@ def _details(facts):
             *([] if card and card.licence else [ask('under which licence others may use it, such as Apache-2.0.'), '']),
             '**How to cite:** ' + (plain_markdown(card.citation) if card and card.citation else '…'), '']
 
-# %% ../../nbs/sharing/03_model_card.ipynb #04fb4001
+# %% ../../nbs/sharing/03_model_card.ipynb #e6d1f38f
 def _use(facts):
     card = facts.card
     return ['## Intended use', '',
@@ -119,17 +119,16 @@ def _use(facts):
             _said(card.who_is_helped if card else '', 'who is helped by a right answer, and how.'), '',
             ask('what it must **not** be used for. It has been tested on images like those below, and on no others.'), '']
 
-# %% ../../nbs/sharing/03_model_card.ipynb #26e24c76
+# %% ../../nbs/sharing/03_model_card.ipynb #f71a0d40
 def _score_lines(facts):
     "A line of Markdown for each score."
-    lines = ['| method | metric | score | 95 % interval | |', '| --- | --- | --- | --- | --- |']
+    lines = ['| method | metric | score | |', '| --- | --- | --- | --- |']
     for s in facts.scores:
-        ends = '' if s.low is None or s.high is None else f'{s.low:.3f} to {s.high:.3f}'
         role = 'baseline' if s.baseline else ''
-        lines.append(f'| {plain_markdown(s.method)} | {metric_word(s.metric)} | {s.mean:.3f} | {ends} | {role} |')
+        lines.append(f'| {plain_markdown(s.method)} | {metric_word(s.metric)} | {score_words(s)} | {role} |')
     return lines
 
-# %% ../../nbs/sharing/03_model_card.ipynb #94e8bb2a
+# %% ../../nbs/sharing/03_model_card.ipynb #63ed7375
 def _scores(facts):
     notes = dict.fromkeys(s.note for s in facts.scores if s.note and not s.baseline)
     goal = [plain_markdown(facts.goal['said'], 600), ''] if facts.goal else []
@@ -138,7 +137,7 @@ def _scores(facts):
             *(_score_lines(facts) if facts.scores else [markdown_table(facts.run.table)]), '', *goal,
             *(f'Note: {plain_markdown(note)}.' for note in notes), '']
 
-# %% ../../nbs/sharing/03_model_card.ipynb #d68161b5
+# %% ../../nbs/sharing/03_model_card.ipynb #ffb4fc7a
 def _factors(facts):
     if facts.found is None: return ['## Factors', '', plain_markdown(facts.missing or 'Not known of this kind of run.'), '']
     part = facts.found.parts['slices']
@@ -146,7 +145,7 @@ def _factors(facts):
     return ['## Factors: where it does worse', '', *said, '',
             ask('which other factors matter (age, sex, scanner, stain, site), if the table has no column for them.'), '']
 
-# %% ../../nbs/sharing/03_model_card.ipynb #6dd953b4
+# %% ../../nbs/sharing/03_model_card.ipynb #9a58aac7
 def _data(facts):
     config, card = facts.run.config, facts.card
     quality = [plain_markdown(facts.quality.headline()) + '.', ''] if facts.quality is not None else []
@@ -158,7 +157,7 @@ def _data(facts):
             '**Licence of the images:** ' + (plain_markdown(card.data_licence) if card and card.data_licence else 'not known.'),
             '', ask('where the images come from, who labelled them and how, and whether people in them agreed.'), '']
 
-# %% ../../nbs/sharing/03_model_card.ipynb #edea2612
+# %% ../../nbs/sharing/03_model_card.ipynb #5e631ba0
 def _limits(facts):
     risks = [f'- {plain_markdown(risk)}' for risk in facts.card.risks] if facts.card else []
     return ['## Ethical considerations, caveats and limits', '', *(risks or [ask('what could go wrong, and whom it '
@@ -167,7 +166,7 @@ def _limits(facts):
             '## How to repeat it', '', '`cytokit rerun RUN` trains it again from this folder and compares every figure. '
             'All figures, the worst cases and the slices stand in `report.html`.', '']
 
-# %% ../../nbs/sharing/03_model_card.ipynb #f9011e17
+# %% ../../nbs/sharing/03_model_card.ipynb #7ad834c9
 def model_card_text(
     facts:Facts, # Of `read_facts`
 )->str: # Markdown with YAML in its head

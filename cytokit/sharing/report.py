@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/sharing/report.html.md"""
 # %% auto #0
 __all__ = ['NAMES', 'template_file', 'read_template', 'page_of', 'edited_files', 'files_with_paths', 'Written', 'report']
 
-# %% ../../nbs/sharing/13_report.ipynb #b6c9a480
+# %% ../../nbs/sharing/13_report.ipynb #26ab5698
 import os, re, shutil, subprocess, tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +21,13 @@ from ..quality.pages import PAGE_STYLE
 from .project_card import read_card
 from ..training.runs import read_run
 
-# %% ../../nbs/sharing/13_report.ipynb #f485bbc8
+# %% ../../nbs/sharing/13_report.ipynb #183d2080
 def template_file(
 )->Path:
     "The default template, in the installed package."
     return Path(find_spec('cytokit.sharing').submodule_search_locations[0])/'report_template.ipynb'
 
-# %% ../../nbs/sharing/13_report.ipynb #2185a5b6
+# %% ../../nbs/sharing/13_report.ipynb #e2c3271f
 def _check_packages():
     "Refuse to begin where a package of the extra `report` is missing."
     wanted = ('nbclient', 'nbconvert', 'ipykernel', 'huggingface_hub', 'rocrate', 'mlcroissant')
@@ -35,7 +35,7 @@ def _check_packages():
     if missing:
         raise InputError(f'{", ".join(missing)} missing; a report needs it: pip install "cytokit-nb[report]"')
 
-# %% ../../nbs/sharing/13_report.ipynb #1e90f62e
+# %% ../../nbs/sharing/13_report.ipynb #5fdfda36
 def _is_parameters(cell):
     "Whether a cell is the one that is filled in."
     return cell['cell_type'] == 'code' and 'parameters' in cell['metadata'].get('tags', [])
@@ -57,7 +57,7 @@ def read_template(
         if cell['cell_type'] == 'code': cell.update(outputs=[], execution_count=None)
     return notebook
 
-# %% ../../nbs/sharing/13_report.ipynb #b9059206
+# %% ../../nbs/sharing/13_report.ipynb #773f37df
 def _fill(notebook, run, card, challenge):
     "Write the parameters into their cell."
     values = [None if value is None else str(value) for value in (run, card)]
@@ -65,7 +65,7 @@ def _fill(notebook, run, card, challenge):
     for cell in notebook.cells:
         if _is_parameters(cell): cell['source'] = f'run, card, challenge = {values[0]!r}, {values[1]!r}, {sets!r}'
 
-# %% ../../nbs/sharing/13_report.ipynb #6c455ccc
+# %% ../../nbs/sharing/13_report.ipynb #c39c715f
 @contextmanager
 def _kernel(notebook)->Iterator:
     "A client of a notebook, its kernel running in an empty folder."
@@ -81,7 +81,7 @@ def _kernel(notebook)->Iterator:
 
 _MOST_SECONDS = 600  # for one cell
 
-# %% ../../nbs/sharing/13_report.ipynb #71377389
+# %% ../../nbs/sharing/13_report.ipynb #89f3e462
 _COLOUR = re.compile(r'\x1b\[[0-9;]*m')
 
 def _failed_line(error):
@@ -91,14 +91,17 @@ def _failed_line(error):
     return pointed[0] if pointed else ''
 
 def _cell_error(template, cell, number, error):
-    "What is said of a cell that failed."
-    says = shown(_COLOUR.sub('', error.get('evalue', '')), 300)
-    if error.get('ename') == 'InputError': return InputError(says)
+    "What is said of a cell that failed: of its code, or of the run where the template is our own."
+    kind, says = error.get('ename'), shown(_COLOUR.sub('', error.get('evalue', '')), 400)
+    if kind == 'InputError': return InputError(says)
+    system = re.match(r'\[Errno (\d+)\]', says)
+    if system: return OSError(int(system[1]), os.strerror(int(system[1])))
+    if template == template_file(): return InputError(f'the run is damaged, or of another version ({kind}: {shown(says, 200)})')
     line = _failed_line(error) or cell['source'].strip().split('\n')[0]
-    return InputError(f'{shown(template)}: code cell {number} failed at `{shown(line, 100)}`: {error.get("ename")}: {says}; '
-                      'correct the template')
+    return InputError(f'{shown(template)}: code cell {number} failed at `{shown(line, 100)}`: {kind}: {says}; correct the '
+                      'template')
 
-# %% ../../nbs/sharing/13_report.ipynb #d64b1848
+# %% ../../nbs/sharing/13_report.ipynb #aa910ddf
 def _run_cell(client, cell, index, template, number):
     "Run one cell of the client's notebook."
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -122,7 +125,7 @@ def _run_all(client, template):
         number += 1
         _run_cell(client, cell, index, template, number)
 
-# %% ../../nbs/sharing/13_report.ipynb #4d48b02e
+# %% ../../nbs/sharing/13_report.ipynb #273bc8c2
 def _is_shown(output):
     "Whether an output is for readers: no progress, no warning."
     if output['output_type'] == 'stream': return output['name'] == 'stdout'
@@ -136,7 +139,7 @@ def _tidy(notebook):
         cell['metadata'].pop('execution', None)
     notebook['metadata'] = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
 
-# %% ../../nbs/sharing/13_report.ipynb #29d7c9c2
+# %% ../../nbs/sharing/13_report.ipynb #75e2dd06
 _STYLE = '''
 h2{margin:1.8rem 0 .3rem;border-top:1px solid var(--line);padding-top:1rem}p{max-width:62rem;overflow-wrap:anywhere}
 ol.first{font-size:1.05rem;padding-left:1.3rem;max-width:62rem}ol.first li{margin:.35rem 0}.do{font-weight:600}
@@ -158,7 +161,7 @@ _PAGE = '''<!doctype html>
 {body}
 </main><footer>cytokit {version}. Intervals are 95 %. A research model, and no medical device.</footer></body></html>'''
 
-# %% ../../nbs/sharing/13_report.ipynb #794c469f
+# %% ../../nbs/sharing/13_report.ipynb #bcfaa011
 _ANCHOR = re.compile(r'<a class="anchor-link"[^>]*>.*?</a>')
 _HEADING = re.compile(r'<h2[^>]*\bid="([^"]+)"[^>]*>(.*?)</h2>', re.S)
 
@@ -177,7 +180,7 @@ def page_of(
     body = _ANCHOR.sub('', exporter.from_notebook_node(notebook)[0])
     return _PAGE.format(name=escape(name), style=PAGE_STYLE + _STYLE, links=_links(body), body=body, version=__version__)
 
-# %% ../../nbs/sharing/13_report.ipynb #a54c02bb
+# %% ../../nbs/sharing/13_report.ipynb #5802058a
 NAMES = ('report.html', 'report.ipynb', 'model_card.md', 'claim.md', 'croissant.json', 'ro-crate-metadata.json')
 
 def _last_digests(folder):
@@ -198,7 +201,7 @@ def edited_files(
     there = [name for name in NAMES[:-1] if (folder/name).is_file()]
     return [name for name in there if before.get(name) != file_digest(folder/name)]
 
-# %% ../../nbs/sharing/13_report.ipynb #28b36891
+# %% ../../nbs/sharing/13_report.ipynb #081f21c5
 def _check_out(out):
     "Refuse a folder that holds files of these names, or that cannot be written."
     check_writable(out/NAMES[0])
@@ -213,8 +216,8 @@ def _check_run(folder, card):
         raise InputError(f'{shown(folder)}: a run of `{verb}` that is not finished; `cytokit resume` it first')
     if card is not None: read_card(card)
 
-# %% ../../nbs/sharing/13_report.ipynb #badf2f88
-_ABSOLUTE = re.compile(r'''(^|["',\s])(/[^/\s"',]+/|[A-Za-z]:\\\\?)''', re.M)
+# %% ../../nbs/sharing/13_report.ipynb #a7042023
+_ABSOLUTE = re.compile(r'''(^|["',\s])(/[^/\s"',]+/|[A-Za-z]:\\\\?|(\.\./){3})''', re.M)
 
 def files_with_paths(
     folder:str|Path, # A run folder
@@ -227,7 +230,7 @@ def files_with_paths(
             if _ABSOLUTE.search(f.read(2**20)): named.append(as_utf8(file.name))
     return named
 
-# %% ../../nbs/sharing/13_report.ipynb #a3b1d7cb
+# %% ../../nbs/sharing/13_report.ipynb #e743fd96
 @dataclass(frozen=True)
 class Written:
     "What a report wrote."
@@ -242,10 +245,12 @@ class Written:
 
     def __repr__(self): return '\n'.join([f'Report: {shown(self.page)}', f'Also: {", ".join(self.files[1:])}', *self.notes])
 
-# %% ../../nbs/sharing/13_report.ipynb #4ff37e4a
+# %% ../../nbs/sharing/13_report.ipynb #4efde6c4
 def _relative(path, folder):
-    "A path as seen from a folder."
-    return None if path is None else Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+    "A path as seen from a folder; of one that lies far away the name alone, which tells nobody where."
+    if path is None: return None
+    seen = Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+    return Path(path).name if seen.startswith('../../..') else seen
 
 def _put(staged, folder):
     "Move files from a folder next to their place; what is on the disk already needs no space."
@@ -253,7 +258,7 @@ def _put(staged, folder):
     for name in files: os.replace(staged/name, folder/name)
     return files
 
-# %% ../../nbs/sharing/13_report.ipynb #3a641c78
+# %% ../../nbs/sharing/13_report.ipynb #07554be8
 _SHEETS = '''from cytokit.sharing.sections import Report, write_sheets
 _report = Report({run!r}, {card!r}, {challenge!r})
 write_sheets(_report, {staged!r}, {kept!r}, {metadata!r})
@@ -279,7 +284,7 @@ def _make(notebook, template, run, card, challenge, out, staged, kept):
     return ''.join(output['text'] for output in last['outputs'] if output['output_type'] == 'stream'
                    and output['name'] == 'stdout').strip()
 
-# %% ../../nbs/sharing/13_report.ipynb #372b1613
+# %% ../../nbs/sharing/13_report.ipynb #d17bb3ec
 def _notes(run, out, kept, missing, size, card):
     "What the author of a report should know."
     notes = [missing] if missing else []
@@ -293,7 +298,7 @@ def _notes(run, out, kept, missing, size, card):
 
 _MOST_BYTES = 5*2**20
 
-# %% ../../nbs/sharing/13_report.ipynb #8849456e
+# %% ../../nbs/sharing/13_report.ipynb #edc22d74
 def report(
     run, # A finished run: its folder, or the object
     out:str|Path|None=None, # Folder to write into; None: the run folder
