@@ -263,7 +263,7 @@ def cut_nodes(
     return g('Slice', maps, np.array([0, 0], _I8), g('Slice', g('Shape', image), *_cut(1, 3, 0)), np.array([2, 3], _I8))
 
 # %% ../../nbs/sharing/07_graph.ipynb #221a06dc
-_OPERATOR = re.compile(r'aten[._:]+(\w+)|torch\.ops\.(\w+\.\w+)|function (\w+)')
+_OPERATOR = re.compile(r'aten[._:]+(\w+)|torch\.ops\.(\w+\.\w+)')
 
 def _refuse_operator(trained, e):
     "One line for a network that ONNX cannot express."
