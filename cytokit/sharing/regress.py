@@ -230,7 +230,7 @@ def conclusion(self:Gate)->str:
     worse = self.failing
     lines = [_sentence(self, row) for row in worse.head(_SHOWN).itertuples()]
     if len(worse) > _SHOWN: lines.append(f'… and {len(worse) - _SHOWN} more slices, which may hold the same images: see the table.')
-    return '\n'.join([f'Not passed: worse by more than {self.margin:g} on {len(worse)} of {seen}.{rest}', *lines])
+    return '\n'.join([f'Not passed: worse by more than {self.margin:g} on {len(worse)} of {len(t)} sets and slices.{rest}', *lines])
 
 # %% ../../nbs/sharing/10_regress.ipynb #d727ecdb
 @patch
