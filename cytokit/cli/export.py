@@ -1,4 +1,4 @@
-"""`cytokit export`, `cytokit regress`: a model for other programs, and a stop for a new model that is worse somewhere.
+"""`cytokit export` writes a model for other programs, `cytokit regress` says whether a new model may replace an old one.
 
 Docs: https://cytokit.github.io/cytokit/cli/export.html.md"""
 
@@ -7,53 +7,56 @@ Docs: https://cytokit.github.io/cytokit/cli/export.html.md"""
 # %% auto #0
 __all__ = ['export', 'regress']
 
-# %% ../../nbs/cli/10_export.ipynb #4c09d614
+# %% ../../nbs/cli/10_export.ipynb #3344b31d
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, shown, write_json
 from .command import Json, app, declare
 
-# %% ../../nbs/cli/10_export.ipynb #f64773d9
+# %% ../../nbs/cli/10_export.ipynb #474e3a6b
 @app.command()
 def export(
-    run:Annotated[Path, typer.Argument(help='Run folder of `train`, `segment train` or `distill`.')],
-    to:declare(str, '--to', 'onnx, bioimageio (of a UNet) or safetensors.') = 'onnx',
-    out:declare(Optional[Path], '--out', 'Folder to make, of bioimageio a .zip; default: in the run folder.') = None,
+    run:Annotated[Path, typer.Argument(help='Folder of a finished run of train, segment or distill.')],
+    to:declare(str, '--to', 'onnx, safetensors, or bioimageio (a UNet).') = 'onnx',
+    out:declare(Optional[Path], '--out', (
+        'Folder to make, of bioimageio a .zip file; default: export_onnx and so on, in the run folder.')) = None,
     author:declare(Optional[str], '--author', 'Of bioimageio: who made the model.') = None,
-    license:declare(Optional[str], '--license', 'Of bioimageio: of the weights, such as CC-BY-4.0.') = None,
+    license:declare(Optional[str], '--license', 'Of bioimageio: of the weights, an SPDX name such as CC-BY-4.0.') = None,
     json:Json = None,
 ):
     "Write a model for other programs, compared with cytokit's own answers."
     check_writable(json)
-    from cytokit.sharing.export import export as write_model
-    exported = write_model(run, to, out, author, license)
+    from cytokit.sharing.export import export as export_run
+    exported = export_run(run, to, out, author, license)
     print(exported)
     if json: write_json(json, exported.record)
 
-# %% ../../nbs/cli/10_export.ipynb #01847643
-def _named_sets(texts):
-    "The sets of `--set NAME=DIR`, by name."
+# %% ../../nbs/cli/10_export.ipynb #f624ff1c
+def _named_sets(given):
+    "A dict out of NAME=DIR."
     sets = {}
-    for text in texts:
-        name, equals, source = text.partition('=')
-        if not (name and equals and source): raise InputError(f'--set {shown(text, 60)}: must be NAME=DIR or NAME=FILE.csv')
-        sets[name] = Path(source)
+    for text in given or []:
+        name, equals, place = text.partition('=')
+        if not (name and equals and place): raise InputError(f'--set {shown(text)}: give NAME=DIR, such as clinic=images/clinic')
+        if name in sets: raise InputError(f'--set {shown(text)}: {shown(name)} is given twice; give another name')
+        sets[name] = Path(place)
     return sets
 
-# %% ../../nbs/cli/10_export.ipynb #c9dd69cc
+# %% ../../nbs/cli/10_export.ipynb #a178fa35
 @app.command()
 def regress(
-    run:Annotated[Path, typer.Argument(help='Run folder of the new model.')],
-    against:Annotated[Path, typer.Option('--against', help='Run folder of the model that it is to replace.')],
+    run:Annotated[Path, typer.Argument(help='Folder of the finished run of the new model.')],
+    against:declare(Path, '--against', 'Folder of the run of the model that it is to replace.'),
     margin:declare(float, '--margin', 'Largest loss that is accepted, in the score; of numbers in their unit.') = .01,
-    sets:declare(list[str], '--set', 'A further set, as NAME=DIR or NAME=FILE.csv; may be given several times.') = [],
+    sets:declare(Optional[list[str]], '--set', (
+        'NAME=DIR: a further set with targets, which both models predict. May be given several times.')) = None,
     json:Json = None,
 ):
-    "Say whether a new model may replace an old one. Exit code 1 where it is worse by more than the margin, and where."
+    "Say whether a new model is worse than an old one on any set or slice. Exit code 1 when it is."
     check_writable(json)
-    from cytokit.sharing.regress import regress as compare_models
-    gate = compare_models(run, against, margin, _named_sets(sets))
+    from cytokit.sharing.regress import regress as compare_runs
+    gate = compare_runs(run, against, margin, _named_sets(sets))
     print(gate)
     if json: write_json(json, gate.record)
     if not gate.passed: raise typer.Exit(1)

@@ -27,11 +27,11 @@ def check_package(
     "Refuse a model that the package cannot describe."
     if trained.task != 'mask':
         what = {'class': 'classes', 'number': 'numbers'}[trained.task]
-        raise InputError(f'{shown(trained.folder)}: a model of {what}; a bioimage.io package here is of a UNet (a run of '
-                         '`segment`), and the programs that open one show maps; use --to onnx')
+        raise InputError(f'{shown(trained.folder)}: a model of {what}; a bioimage.io package here is of a UNet (a run '
+                         'of `segment`), and the programs that open one show maps; use --to onnx')
     if trained.preprocessing.rgb8:
-        raise InputError(f'{shown(trained.folder)}: its preprocessing rgb8 has no operation in the bioimage.io format; use '
-                         '--to onnx')
+        raise InputError(f'{shown(trained.folder)}: its preprocessing rgb8 has no operation in the bioimage.io format; '
+                         'use --to onnx')
     need_export('bioimageio.core')
 
 # %% ../../nbs/sharing/08_bioimageio.ipynb #465fd1a3
@@ -128,7 +128,8 @@ def example_pixels(
 # %% ../../nbs/sharing/08_bioimageio.ipynb #f599492f
 _CITE = [dict(text='Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation (2015)',
               doi='10.1007/978-3-319-24574-4_28')]
-_DATA = 'It was trained on images like its test image. On other stains, scanners or magnifications, look before you believe it.'
+_DATA = ('It was trained on images like its test image. On other stains, scanners or magnifications, look before you '
+         'believe it.')
 
 def map_names(
     trained:TrainedModel,
@@ -168,7 +169,8 @@ def _axes(trained, sides, channels, output):
     axes = [dict(type='batch'), dict(type='channel', channel_names=channels)]
     for axis in ('y', 'x'):
         size = dict(min=sides['least'], step=sides['step'])
-        if output: axes.append(dict(type='space', id=axis, size=dict(tensor_id='input', axis_id=axis), halo=sides['halo']))
+        same = dict(tensor_id='input', axis_id=axis)
+        if output: axes.append(dict(type='space', id=axis, size=same, halo=sides['halo']))
         else: axes.append(dict(type='space', id=axis, size=size))
     return axes
 
@@ -182,13 +184,15 @@ def _describe(trained, folder, name, opset, dtype, author, license):
     known = dict(type='float32')
     inputs = [dict(id='input', axes=_axes(trained, sides, names, False), test_tensor=file('test_input.npy'), data=known,
                    pad=dict(mode='reflect'), preprocessing=preprocessing_steps(trained.preprocessing, dtype))]
-    outputs = [dict(id='output', axes=_axes(trained, sides, maps, True), test_tensor=file('test_output.npy'), data=known)]
+    outputs = [dict(id='output', axes=_axes(trained, sides, maps, True), test_tensor=file('test_output.npy'),
+                    data=known)]
     torch_version = torch.__version__.split('+')[0]
     weights = dict(torchscript=dict(file('weights.pt'), pytorch_version=torch_version),
                    onnx=dict(file('weights.onnx'), opset_version=opset))
     given = dict(license=license) if license else {}
     if author: given['authors'] = [dict(name=author)]
-    return ModelDescr(name=name, description=f'UNet of {name}, trained with cytokit', cite=_CITE, tags=['segmentation', 'unet', 'cytokit'],
+    return ModelDescr(name=name, description=f'UNet of {name}, trained with cytokit', cite=_CITE,
+                      tags=['segmentation', 'unet', 'cytokit'],
                       documentation=file('README.md'), covers=[file('cover.png')], attachments=[file('cytokit.json')],
                       inputs=inputs, outputs=outputs, weights=weights, format_version='0.5.12', type='model', **given)
 
@@ -196,8 +200,8 @@ def _describe(trained, folder, name, opset, dtype, author, license):
 def _refuse_description(trained, e):
     "One line for a description that the format does not take."
     if 'package_file_descr_serializer' in str(e):
-        raise InputError('bioimageio.spec: this version does not work with the installed pydantic; get an older one with: '
-                         'pip install "pydantic<2.14"') from None
+        raise InputError('bioimageio.spec: this version does not work with the installed pydantic; get an older one '
+                         'with: pip install "pydantic<2.14"') from None
     raise InputError(f'{shown(trained.folder)}: bioimage.io refuses its description ({shown(e, 200)})') from None
 
 # %% ../../nbs/sharing/08_bioimageio.ipynb #f78c46f4

@@ -40,7 +40,7 @@ class Exported:
     parameters:int # Of the network
     megabytes:float # Of all files
     seconds:float # That it took
-    own_difference:float|None=None # To the answers in bfloat16, where the run predicts in that; it is theirs, not the file's
+    own_difference:float|None=None # To the answers in bfloat16, where the run predicts in that
     note:str='' # What its user should know
 
 # %% ../../nbs/sharing/09_export.ipynb #219c74e5
@@ -51,7 +51,8 @@ def __repr__(self:Exported):
              f'image{"s" if self.n_images != 1 else ""}; at most {self.tolerance:.1e} is accepted.']
     if self.own_difference is not None:
         lines.append(f'This run predicts in bfloat16, which rounds: to that the difference is {self.own_difference:.1e}.')
-    return '\n'.join(lines + [self.note]*bool(self.note))
+    if self.note: lines.append(self.note)
+    return '\n'.join(lines)
 
 # %% ../../nbs/sharing/09_export.ipynb #5369ad5d
 @patch(as_prop=True)
@@ -109,8 +110,8 @@ def _tolerance(trained): return TOLERANCE*(trained.numbers.std if trained.number
 def _refuse_different(trained, to, difference):
     "Refuse an export whose answers are not those of cytokit."
     if difference <= _tolerance(trained): return
-    raise InputError(f'{shown(trained.folder)}: its {to} export answers differently from cytokit, by up to {difference:.2g} '
-                     f'(at most {_tolerance(trained):.1g} is accepted); it was not kept. Please report this model')
+    raise InputError(f'{shown(trained.folder)}: its {to} export answers differently from cytokit, by up to '
+                     f'{difference:.2g} (at most {_tolerance(trained):.1g} is accepted); it was not kept. Please report this model')
 
 # %% ../../nbs/sharing/09_export.ipynb #e59e0920
 _OUTSIDE = ('reading the file', 'one plane out of a volume')
@@ -118,14 +119,15 @@ _OUTSIDE = ('reading the file', 'one plane out of a volume')
 def _about(trained, form):
     "All that a user of the file must know, JSON-able."
     height = 'any' if trained.task != 'mask' else 'any; continued inside to multiples of the step of the network'
-    given = dict(name='image', type='float32', axes=['batch', 'height', 'width', 'channel'], channels=form.channels, sides=height,
-                 values=f'as in the file ({form.dtype}), not scaled', pixel_height_over_width=form.pixel)
+    given = dict(name='image', type='float32', axes=['batch', 'height', 'width', 'channel'], channels=form.channels,
+                 sides=height, values=f'as in the file ({form.dtype}), not scaled', pixel_height_over_width=form.pixel)
     answer = dict(name=ANSWERS[trained.task], type='float32')
     if trained.task == 'class': answer |= dict(axes=['batch', 'class'], classes=trained.names)
     if trained.task == 'number': answer |= dict(axes=['batch'], unit='that of the targets')
     if trained.task == 'mask':
         answer |= dict(axes=['batch', 'map', 'height', 'width'], kind=trained.kind, classes=trained.names)
-    return dict(made_by='cytokit', task=trained.task, input=given, output=answer, preprocessing=asdict(trained.preprocessing),
+    return dict(made_by='cytokit', task=trained.task, input=given, output=answer,
+                preprocessing=asdict(trained.preprocessing),
                 in_the_graph=['channels', 'intensities', 'size', 'network', 'answer'], outside=list(_OUTSIDE),
                 instance_params=trained.extra.get('instance_params'), versions=versions())
 
@@ -144,8 +146,8 @@ def _readme_onnx(trained, form, compared):
             'number': '(N,), in the unit of the targets',
             'mask': '(N, K, height, width), probability maps from 0 to 1; objects are separated afterwards'}[trained.task]
     return (f'# model.onnx\n\nMade by cytokit from `{shown(trained.folder.name)}`. '
-            f'model.json says the same for programs.\n\n- Input `image`: (N, height, width, {form.channels}) float32, the numbers '
-            f'of the file ({form.dtype}), not scaled. Images of one call have one size.\n- Output `{answer}`: {what}.\n'
+            f'model.json says the same for programs.\n\n- Input `image`: (N, height, width, {form.channels}) float32, the '
+            f'numbers of the file ({form.dtype}), not scaled. Images of one call have one size.\n- Output `{answer}`: {what}.\n'
             f'- Inside: channels, intensities (norm {p.norm}, low {p.low}, high {p.high}), size, network.\n'
             f'- Outside: {", ".join(_OUTSIDE)}.\n- {compared}\n\n{_USE_ONNX.format(channels=form.channels)}\n')
 
@@ -176,7 +178,8 @@ def _write_onnx(trained, folder, path, begun):
 # %% ../../nbs/sharing/09_export.ipynb #31cdae39
 _README_SAFETENSORS = '''# A model of cytokit
 
-The network of `{name}`: weights in model.safetensors (no pickle, nothing runs when it is read), structure, preprocessing and classes in model.json.
+The network of `{name}`: weights in model.safetensors (no pickle, nothing runs when it is read), structure,
+preprocessing and classes in model.json.
 
 ```python
 from cytokit.training.models import load_model
@@ -198,7 +201,8 @@ def _write_safetensors(trained, folder, path, begun):
     answers = [read_trained(folder).answer(image) for image in images]
     difference = _largest(trained, answers, images)
     _refuse_different(trained, 'safetensors', difference)
-    return _finish(trained, folder, path, 'safetensors', begun, difference=difference, n_images=len(images), images=source)
+    return _finish(trained, folder, path, 'safetensors', begun, difference=difference,
+                   n_images=len(images), images=source)
 
 # %% ../../nbs/sharing/09_export.ipynb #d5c51956
 _NO_AUTHOR = 'For the model zoo it needs an author and a license: author= and license= (--author, --license).'
@@ -210,8 +214,9 @@ def _write_bioimageio(trained, folder, path, begun, author, license):
     difference = max(differences.values())
     _refuse_different(trained, 'bioimageio', difference)
     source = 'held out' if trained.held_out(1) else 'synthetic'
-    note = f'{_NO_AUTHOR}' if not (author and license) else ''
-    return _finish(trained, folder, path, 'bioimageio', begun, difference=difference, n_images=1, images=source, note=note)
+    note = '' if author and license else _NO_AUTHOR
+    return _finish(trained, folder, path, 'bioimageio', begun, difference=difference, n_images=1,
+                   images=source, note=note)
 
 # %% ../../nbs/sharing/09_export.ipynb #9a72bb63
 def export(

@@ -29,7 +29,7 @@ def need_export(
 
 # %% ../../nbs/sharing/07_graph.ipynb #1fbc3580
 class Nodes:
-    "Nodes of an ONNX graph; names begin with `prefix`. Inputs are names, or numpy arrays and numbers, which become constants."
+    "Nodes of an ONNX graph. Inputs are names, or numpy arrays and numbers, which become constants."
     def __init__(self,
         prefix:str, # Of all names
     ):
@@ -272,8 +272,8 @@ def _refuse_operator(trained, e):
     found = _OPERATOR.search(text)
     operator = next(o for o in found.groups() if o) if found else 'an operator of it'
     operator = operator.removeprefix('aten_').split('.')[0]
-    raise InputError(f'{shown(trained.folder)}: the network {shown(name)} cannot be written as ONNX, which does not have '
-                     f'its operator {shown(operator)} in this form; train another arch, or export it as safetensors')
+    raise InputError(f'{shown(trained.folder)}: the network {shown(name)} cannot be written as ONNX, which does not '
+                     f'have its operator {shown(operator)} in this form; train another arch, or export it as safetensors')
 
 # %% ../../nbs/sharing/07_graph.ipynb #a1469b3a
 @contextmanager
@@ -304,7 +304,8 @@ def network_proto(
     names = dict(input_names=['input'], output_names=['output'])
     try:
         with silent():
-            program = torch.onnx.export(network, (torch.rand(shape),), dynamo=True, dynamic_shapes=(sides,), verbose=False, **names)
+            program = torch.onnx.export(network, (torch.rand(shape),), dynamo=True, dynamic_shapes=(sides,),
+                                        verbose=False, **names)
     except (MemoryError, OSError): raise
     except Exception as e: _refuse_operator(trained, e)
     return program.model_proto
@@ -359,7 +360,8 @@ def _joined(before, network, after, trained, form, result):
     answer = ANSWERS[trained.task]
     nodes = [*before.nodes, *graph.node, *after.nodes, helper.make_node('Identity', [result], [answer])]
     output = helper.make_tensor_value_info(answer, 1, _output_shape(trained))
-    return helper.make_graph(nodes, 'cytokit', [image], [output], [*before.constants, *graph.initializer, *after.constants])
+    constants = [*before.constants, *graph.initializer, *after.constants]
+    return helper.make_graph(nodes, 'cytokit', [image], [output], constants)
 
 # %% ../../nbs/sharing/07_graph.ipynb #42159239
 def model_graph(

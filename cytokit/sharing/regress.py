@@ -68,7 +68,8 @@ def _refuse_other_targets(new, old, targets):
     if not different.any(): return
     k = int(different.argmax())
     raise InputError(f'{shown(new.run.folder)}: {shown(Path(new.table["image"].iloc[k]).name, 60)} has the target '
-                     f'{shown(mine.iloc[k])}, in {shown(old.run.folder)} it has {shown(targets.iloc[k])}; train both on one table')
+                     f'{shown(mine.iloc[k])}, in {shown(old.run.folder)} it has {shown(targets.iloc[k])}; train both on '
+                     'one table')
 
 # %% ../../nbs/sharing/10_regress.ipynb #664f50ec
 @dataclass(frozen=True, eq=False)
@@ -100,8 +101,8 @@ def _validation_pair(new, old):
         second = old.table[[f'score_{name}' for name in new.classes]].to_numpy(float)
     if new.task == 'number': targets = new.table['target'].to_numpy(float)
     if second is not None: second = second[rows]
-    return _Pair('validation', new.task, new.table['image'].to_numpy(), targets, new.groups, (new.score, old.score[rows]),
-                 (_answers(new), second))
+    scores, answers = (new.score, old.score[rows]), (_answers(new), second)
+    return _Pair('validation', new.task, new.table['image'].to_numpy(), targets, new.groups, scores, answers)
 
 # %% ../../nbs/sharing/10_regress.ipynb #2be168e8
 def _set_pair(new, old, name, source):
@@ -126,7 +127,8 @@ def _gain(pair):
 def _set_row(pair):
     "A row of a named set: scores, difference, ends of its 95 % interval."
     first, second = pair.scores
-    facts = dict(set=pair.name, by='', slice='', images=len(pair.images), groups=len(set(number_groups(pair.groups, len(pair.images)))))
+    n = len(pair.images)
+    facts = dict(set=pair.name, by='', slice='', images=n, groups=len(set(number_groups(pair.groups, n))))
     if pair.task == 'class':
         measures = measures_of(pair.task)
         d = measures.paired_difference(pair.targets, *(p[None] for p in pair.answers), pair.groups)
@@ -215,8 +217,8 @@ def _sentence(gate, row):
     lost = ', '.join(shown(Path(p).name, 40) for p in gate.lost[row.set, row.by, row.slice])
     p = f', p {row.p:.2g}' if row.by else ''
     chance = '' if row.by or row.high < 0 else '; the interval contains 0, so it may be chance: a larger set would tell'
-    return (f'Worse on {shown(_where(row), 90)}: {row.new:.3f}, before {row.old:.3f}, difference {row.difference:+.3f} (95 % interval '
-            f'{row.low:+.3f} to {row.high:+.3f}, {row.images} images{p}){chance}. Lost most: {lost}.').replace('-', '−')
+    return (f'Worse on {shown(_where(row), 90)}: {row.new:.3f}, before {row.old:.3f}, difference {row.difference:+.3f} '
+            f'(95 % interval {row.low:+.3f} to {row.high:+.3f}, {row.images} images{p}){chance}. Lost most: {lost}.').replace('-', '−')
 
 # %% ../../nbs/sharing/10_regress.ipynb #4f3ab054
 @patch(as_prop=True)
@@ -229,7 +231,8 @@ def conclusion(self:Gate)->str:
     if self.passed: return f'Passed: no loss of more than {self.margin:g} shown, on {seen}.{rest}'
     worse = self.failing
     lines = [_sentence(self, row) for row in worse.head(_SHOWN).itertuples()]
-    if len(worse) > _SHOWN: lines.append(f'… and {len(worse) - _SHOWN} more slices, which may hold the same images: see the table.')
+    if len(worse) > _SHOWN:
+        lines.append(f'… and {len(worse) - _SHOWN} more slices, which may hold the same images: see the table.')
     return '\n'.join([f'Not passed: worse by more than {self.margin:g} on {len(worse)} of {len(t)} sets and slices.{rest}', *lines])
 
 # %% ../../nbs/sharing/10_regress.ipynb #d727ecdb
@@ -259,7 +262,7 @@ def _most_lost(pair, inside, n=3):
 def _same_run(run, against):
     "Refuse a run as its own measure."
     a, b = (Path(getattr(r, 'folder', r)).resolve() for r in (run, against))
-    if a == b: raise InputError(f'{shown(a)}: is compared with itself; give the run of the old model with against= (--against)')
+    if a == b: raise InputError(f'{shown(a)}: is compared with itself; give the run of the old model with --against')
 
 # %% ../../nbs/sharing/10_regress.ipynb #454f39ed
 def _judged(rows, members, pairs, margin):

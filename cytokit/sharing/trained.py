@@ -45,8 +45,8 @@ def _refuse_without_model(folder):
     config = read_json(file) if file.exists() else {}
     verb = config.get('verb') if isinstance(config, dict) else None
     if verb == 'compare':
-        raise InputError(f'{shown(folder)}: a comparison keeps no networks; train its best method with `cytokit train`, '
-                         'and hand that run on')
+        raise InputError(f'{shown(folder)}: a comparison keeps no networks; train its best method with '
+                         '`cytokit train`, and hand that run on')
     if verb and not (folder/'result.json').exists():
         raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
     raise InputError(f'{shown(folder)}: holds no model.json; give the folder of a finished run of `train` or `segment`')
@@ -66,7 +66,7 @@ def _check_fit(trained, file):
 def read_trained(
     run, # A folder with model.safetensors and model.json, or a `RunResult`
 )->'TrainedModel':
-    "The trained network in a folder. `InputError` where there is none, where it is damaged, or the run is not finished."
+    "The trained network in a folder; `InputError` where there is none, or it is damaged, or the run is not finished."
     folder = Path(run.folder if isinstance(run, RunResult) else run)
     if not folder.is_dir(): raise InputError(f'{shown(folder)}: no such folder; give the folder of a run')
     file = folder/'model.json'
@@ -142,7 +142,8 @@ def held_out(self:TrainedModel,
     try: table = read_table(self.folder/'split.csv')
     except (InputError, OSError): return []
     files = list(table['image'])
-    if 'split' in table and (table['split'] == 'valid').any(): files = list(table.loc[table['split'] == 'valid', 'image'])
+    if 'split' in table and (table['split'] == 'valid').any():
+        files = list(table.loc[table['split'] == 'valid', 'image'])
     places = np.unique(np.linspace(0, len(files) - 1, min(n, len(files))).round().astype(int))
     return [files[i] for i in places]
 
@@ -180,8 +181,8 @@ def form(self:TrainedModel)->'Form':
     p, files = self.preprocessing, self.held_out()
     if not files:
         if not _depends_on_dtype(p): return Form(channels=p.channels)
-        raise InputError(f'{shown(self.folder)}: its preprocessing depends on the number type of the images, and none of '
-                         'them is there; put them back where split.csv names them')
+        raise InputError(f'{shown(self.folder)}: its preprocessing depends on the number type of the images, and '
+                         'none of them is there; put them back where split.csv names them')
     forms = [form_of(f, p) for f in files]
     dtype = _only([f.dtype for f in forms], 'number type', files, _depends_on_dtype(p))
     squeezed = self.task != 'mask' and p.resize_mode != 'stretch'
