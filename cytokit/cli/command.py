@@ -189,6 +189,7 @@ def _notes(result):
     lines += figures.get('flat', [])
     methods = [method for method in figures.get('methods', []) if method.get('lr_note')]
     lines += [f'{method["name"]}: {method["lr_note"]}' for method in methods]
+    if hasattr(result, 'command'): lines.append(f'To use it: {result.command}')
     return [line for line in lines if line]
 
 # %% ../../nbs/cli/00_command.ipynb #3a3eca28

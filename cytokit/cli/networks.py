@@ -72,10 +72,18 @@ def _counted(predicted):
         return f'Predicted numbers from {low:.4g} to {high:.4g}, median {middle:.4g}'
     return predicted.value_counts().rename_axis('predicted').reset_index(name='images').to_string(index=False)
 
+# %% ../../nbs/cli/02_networks.ipynb #237c72e3
+def _trained(folder):
+    "The finished run of `train` or `distill` in a folder."
+    from cytokit.training.distill import Distillation
+    from cytokit.training.fit import Run
+    from cytokit.training.runs import read_run
+    return (Distillation if read_run(folder)['verb'] == 'distill' else Run)(folder)
+
 # %% ../../nbs/cli/02_networks.ipynb #12395a80
 @app.command()
 def predict(
-    run:Annotated[Path, typer.Argument(help='Run folder of `train`.')],
+    run:Annotated[Path, typer.Argument(help='Run folder of `train` or `distill`.')],
     images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them.')],
     csv:Annotated[Path, typer.Option('--csv', help='Where the predictions go.')],
 ):
@@ -83,10 +91,9 @@ def predict(
     check_writable(csv)
     from cytokit.data.csv_files import write_csv
     from cytokit.data.preprocess import find_images
-    from cytokit.training.fit import Run
     files = [f for p in images for f in (find_images(p) if p.is_dir() else [p])]
     if not files: raise InputError(f'{shown(images[0])}: no image in it')
-    d = Run(run).predict(files)
+    d = _trained(run).predict(files)
     write_csv(csv, d)
     bad = list(d['error'].dropna()) if 'error' in d else []
     print(_counted(d['predicted']))

@@ -203,7 +203,8 @@ def after_epoch(self:EpochRecorder):
     if self.path: self.save()
     score = next(v for k, v in row.items() if k not in ('epoch', 'train_loss', 'valid_loss'))
     self.bar.set_postfix_str(f'loss {row["train_loss"]:.3f}/{row["valid_loss"]:.3f}, {self.word} {score:.3f}')
-    if stops_early(history, self.s.patience): raise CancelFitException
+    ended = self.clock.told is not None and self.clock.told(row)
+    if ended or stops_early(history, self.s.patience): raise CancelFitException
 
 # %% ../../nbs/training/06_epochs.ipynb #bdeb39f3
 @patch

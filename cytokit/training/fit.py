@@ -6,13 +6,14 @@ Docs: https://cytokit.github.io/cytokit/training/fit.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'check_numbers', 'Settings', 'make_model', 'method_preprocessing', 'start_training', 'fit', 'replay_of',
-           'prepare', 'weights_digest', 'pin', 'network_precision', 'check_loss', 'train', 'find_rate', 'run_train',
-           'Run']
+           'prepare', 'weights_digest', 'pin', 'network_precision', 'check_loss', 'plan_training', 'train', 'find_rate',
+           'run_train', 'Run']
 
 # %% ../../nbs/training/09_fit.ipynb #22aa5b6a
 import math, os, sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Callable
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..parameters import with_settings
@@ -44,7 +45,7 @@ from .targets import LOSSES, features, make_target, measures_of, numbers_of, pre
 # %% ../../nbs/training/09_fit.ipynb #8add3fac
 # Whole numbers that JSON keeps exactly: least, most
 _WHOLE = dict(epochs=(1, 10**6), patience=(1, 10**6), steps=(1, 10**6), batch_size=(1, 10**12), bins=(2, 1000),
-              seed=(-2**53, 2**53))
+              seed=(-2**53, 2**53), width=(16, 512))
 _REAL = dict(lr=10, seconds=10**8)  # most
 _TEXT = ('weights', 'arch', 'encoder', 'padding')
 
@@ -69,6 +70,7 @@ METHODS = ('small', 'frozen', 'finetune', 'frozen-rgb8', 'finetune-rgb8')
 class Settings:
     "All that is asked of one training; JSON-able."
     method:str='small'         # One of `METHODS`; `-rgb8`: through 8 bits and three channels, at the backbone's size
+    width:int=16               # Of `small`: channels of its first block, a multiple of 16
     epochs:int=10              # Passes over the training images
     seconds:float|None=None    # Budget instead of `epochs`, from the start of `fit`: see `Clock`; at least one epoch
     lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: found
@@ -93,6 +95,7 @@ class Settings:
         check_choice('precision', self.precision, ('auto', *PRECISIONS))
         if self.loss is not None: check_choice('loss', self.loss, LOSSES)
         check_numbers(self)
+        require(self.width % 16 == 0, 'width', 'a multiple of 16', self.width)
 
     @property
     def pretrained(self): return self.method != 'small'
@@ -106,7 +109,7 @@ def make_model(
     n_out:int, # Classes
 ): # An untrained `small`, or a pretrained backbone with a new head
     "The network of a method."
-    if not s.pretrained: return small_cnn(n_in, n_out)
+    if not s.pretrained: return small_cnn(n_in, n_out, s.width)
     return backbone(s.arch, n_in, n_out, weights=s.weights, mean=s.mean, std=s.std, padding=s.padding)
 
 # %% ../../nbs/training/09_fit.ipynb #db9429c7
@@ -221,11 +224,12 @@ def start_training(
     valid, # Rows to validate on
     s:'Settings', # What is asked
     n_out:int|None, # Classes; None: the targets are numbers
+    target=None, # What the targets are, where `y` alone does not say it; None: `Classes` or `Numbers`
 )->tuple: # Network on its device, fastai DataLoaders
     "What a training begins with, for its seed."
     seed_all(s.seed)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    target = _target(y, train, s, n_out)
+    target = target or _target(y, train, s, n_out)
     model = make_model(s, x.shape[1], target.n_out).to(device, memory_format=torch.channels_last)
     if not n_out: model.spec['target'] = asdict(target)
     model.precision = best_precision(s.precision, model.body, x.shape[1:])
@@ -257,18 +261,20 @@ def fit(
     tell:bool=False, # Estimate time and memory before the start: adds estimate_seconds, estimate_mb, peak_mb
     only_rate:bool=False, # Return the `Rate`, and do not train
     replay:dict|None=None, # lr, lr_note and plan of an earlier training with a budget: followed instead of the clock
+    told:Callable|None=None, # Called with the row of history of each epoch; where it returns true, the training ends
+    target=None, # What the targets are, where `y` alone does not say it (see `SoftTargets`); None: `Classes` or `Numbers`
 ): # (trained `Classifier` in evaluation mode, dict of lr, lr_note, epochs, history, seconds, plan)
     "Train one network on rows of an array. Same input, same result, also when it was interrupted."
     y, train, valid = np.asarray(y), np.asarray(train), np.asarray(valid)
     if len(train) < 2: raise InputError(f'training needs at least 2 images, got {len(train)}')
     s = replace(s, batch_size=min(s.batch_size, len(train)))
-    clock, held = Clock(s.seconds, replay and replay['plan']), held_memory()
+    clock, held = Clock(s.seconds, replay and replay['plan'], told), held_memory()
     begun, frozen = path and Path(path).exists(), s.method.startswith('frozen')
     may_sweep = s.seconds and not (s.lr or replay or begun)  # then the finder must know what a step takes
     cost, step = {}, None
     with keep_allocator_memory():
-        model, dls = start_training(x, y, train, valid, s, n_out)
-        target = _target(y, train, s, n_out)
+        target = target or _target(y, train, s, n_out)
+        model, dls = start_training(x, y, train, valid, s, n_out, target)
         y = target.encode(y)
         if tell or (may_sweep and not frozen):
             cost = estimate(model, dls, s, held)
@@ -360,7 +366,12 @@ def check_loss(
         raise InputError(f'loss={s.loss} is for numbers, and the targets are classes; {remedy}')
 
 # %% ../../nbs/training/09_fit.ipynb #0a36db28
-def _plan_training(source, preprocessing, valid, s):
+def plan_training(
+    source, # Folder of class folders, CSV, or a table
+    preprocessing:Preprocessing|None, # How an image is read
+    valid:float, # Share held out, where the table has no split
+    s:'Settings', # What is asked
+)->tuple: # (table with split, preprocessing, settings, dict of task and classes)
     "Table, preprocessing, settings and the rest of the config of a training, checked before anything is written."
     s = pin(s)
     table, names, preprocessing = prepare(source, preprocessing, valid, s.seed, numbers=True)
@@ -385,7 +396,7 @@ def train(
 ): # The finished `Run`
     "Train one model and leave a run folder."
     s = Settings(method=method, **settings)
-    table, preprocessing, s, facts = _plan_training(source, preprocessing, valid, s)
+    table, preprocessing, s, facts = plan_training(source, preprocessing, valid, s)
     config = dict(settings=asdict(s), preprocessing=asdict(preprocessing), **facts, weights_digest=weights_digest(s))
     config |= goal_of(card, _METRICS[facts['task']])
     return resume(new_run('train', table, out, why=why, card=card, **config))
@@ -401,7 +412,7 @@ def find_rate(
 )->'Rate':
     "The learning rate for the training that `train` would be with the same arguments; nothing is trained or written."
     s = Settings(method=method, **settings)
-    table, preprocessing, s, facts = _plan_training(source, preprocessing, valid, s)
+    table, preprocessing, s, facts = plan_training(source, preprocessing, valid, s)
     y, n_out = target_values(table, facts, 'split.csv'), len(facts['classes']) or None
     x = load_arrays(table, preprocessing)
     with computing(usual_threads()): return fit(x, y, *_rows_of(table), s, n_out, only_rate=True)
@@ -546,7 +557,7 @@ def _load_each(files, preprocessing):
 
 # %% ../../nbs/training/09_fit.ipynb #ea76261e
 @patch
-def _network(self:Run):
+def network(self:Run)->tuple: # `Classifier` in evaluation mode, `Preprocessing`, names of the classes
     "The network, its preprocessing and its classes; refused where they do not fit together."
     model, extra = load_model(self.folder)
     model.precision = self.result['precision']  # as the validation images were predicted
@@ -566,7 +577,7 @@ def predict(self:Run,
     images, # Image files
 )->pd.DataFrame: # image, predicted, score of each class (not of numbers), and `error` for a bad file
     "Predict new files with the preprocessing of the training; a bad file costs no other."
-    model, preprocessing, names = self._network()
+    model, preprocessing, names = self.network()
     good, arrays, errors = _load_each(images, preprocessing)
     table = pd.DataFrame({'image': [], 'predicted': []})
     if good:

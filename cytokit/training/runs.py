@@ -63,15 +63,20 @@ def make(
 
 # %% ../../nbs/training/05_runs.ipynb #6d2febbb
 VERBS = {'train': 'cytokit.training.fit',
+         'distill': 'cytokit.training.distill',
          'compare': 'cytokit.evaluation.compare',
-         'segment': 'cytokit.segmentation.pipeline'}
+         'segment': 'cytokit.segmentation.pipeline',
+         'tune': 'cytokit.training.tuning'}
 
 # %% ../../nbs/training/05_runs.ipynb #171d0a0b
 _IN_EVERY_CONFIG = dict(name=str, settings=dict, preprocessing=dict, versions=dict, data=str)
 _IN_CONFIG = dict(
     train=dict(classes=list),
+    distill=dict(classes=list, task=str, teachers=list, unlabelled=list, seeds=int, temperature=(int, float),
+                 share=(int, float), match=str, notes=list),
     compare=dict(classes=list, methods=list, seeds=int, fractions=list, folds=(int, type(None)), metric=str),
-    segment=dict(classes=(list, type(None)), kind=str))
+    segment=dict(classes=(list, type(None)), kind=str),
+    tune=dict(classes=list, task=str, minutes=(int, float), seeds=int, valid=float, only=list))
 
 def read_run(
     folder, # A run folder
@@ -87,14 +92,14 @@ def read_run(
     if not isinstance(verb, str) or verb not in VERBS:
         raise InputError(f'{shown(file)}: verb must be one of {", ".join(VERBS)}')
     expect(config, file, **_IN_EVERY_CONFIG, **_IN_CONFIG[verb])
-    if verb in ('train', 'compare'):
+    if verb in ('train', 'compare', 'tune'):
         config.setdefault('task', 'class')  # runs from before there were numbers
         with reading(file): check_choice('task', config['task'], ('class', 'number'))
     return config
 
 # %% ../../nbs/training/05_runs.ipynb #c09905b8
 def new_run(
-    verb:str, # 'train', 'compare' or 'segment'
+    verb:str, # One of `VERBS`
     table:pd.DataFrame, # Checked, with its split
     out:str|Path|None=None, # Folder to make; None: `runs/DATE_VERB_NAME`
     threads:int|None=None, # That torch computes with; None: as usual, see `cytokit.hardware.usual_threads`
