@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 import numpy as np, pandas as pd
-from ..core import InputError, check_choice, git_commit, read_json, shown, versions, write_json
+from ..core import InputError, check_choice, git_commit, in_notebook, read_json, shown, versions, write_json
 from ..hardware import computing, n_cores, usual_threads
 from ..metrics.goals import Goal, check_goal, judge_goal, read_goal
 from ..data.datasets import read_table, save_table, table_attrs, table_digest
@@ -129,10 +129,10 @@ def new_run(
 _DIARY = 'cytokit.sharing.diary'
 
 def _say_if_tried(folder, config):
-    "One line on stderr where the diary of a folder holds a run that asked the same; a repeat asks it on purpose."
+    "One line where the diary of a folder holds a run that asked the same; a repeat asks it on purpose."
     if config.get('repeats'): return
     said = import_module(_DIARY).tried_before(folder, config)
-    if said: print(f'cytokit: {said}', file=sys.stderr)
+    if said: print(f'cytokit: {said}', file=sys.stdout if in_notebook() else sys.stderr)
 
 # %% ../../nbs/training/05_runs.ipynb #3f4667bc
 def _begin(folder, table, config, card):

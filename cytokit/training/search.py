@@ -8,8 +8,7 @@ Docs: https://cytokit.github.io/cytokit/training/search.html.md"""
 __all__ = ['inner_rows', 'Task', 'with_params', 'images_of', 'fingerprint', 'check_minutes', 'Budget', 'Watch', 'run_trial',
            'begin_search', 'place', 'run_trials']
 
-# %% ../../nbs/training/13_search.ipynb #9c068a77
-import os, socket
+# %% ../../nbs/training/13_search.ipynb #f2805a4e
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +24,10 @@ from .rate import Rate
 from .runs import expect
 from .space import Space, image_side, read_space, search_space
 from .study import (
-    fail_dead_trials, import_optuna, join_study, open_storage, open_study, storing, without_password)
+    fail_dead_trials, import_optuna, join_study, open_storage, open_study, sign_trial, storing, without_password)
 from .targets import measures_of
 
-# %% ../../nbs/training/13_search.ipynb #6a0bc790
+# %% ../../nbs/training/13_search.ipynb #f8a9226d
 def inner_rows(
     table:pd.DataFrame, # Checked, with its split
     valid:float, # Share of the training part on which the search scores
@@ -42,7 +41,7 @@ def inner_rows(
     position = pd.Series(np.arange(len(table)), table.index)
     return [np.array(position[inner.index[inner['split'] == part]]) for part in ('train', 'valid')]
 
-# %% ../../nbs/training/13_search.ipynb #3db6e9cd
+# %% ../../nbs/training/13_search.ipynb #a361ca31
 @dataclass
 class Task:
     "What the trials of a search, and the comparison after it, have in common."
@@ -64,7 +63,7 @@ class Task:
     @cached_property
     def inner(self)->list: return inner_rows(self.table, self.valid, self.s.seed)
 
-# %% ../../nbs/training/13_search.ipynb #66b4e572
+# %% ../../nbs/training/13_search.ipynb #1ac1ad0c
 def with_params(
     task:'Task', # Gives the defaults
     params:dict, # Name of a knob to its value
@@ -74,7 +73,7 @@ def with_params(
     size = params.get('size', task.preprocessing.size)
     return replace(task.s, **settings), replace(task.preprocessing, size=size)
 
-# %% ../../nbs/training/13_search.ipynb #f7b92fd4
+# %% ../../nbs/training/13_search.ipynb #3a3f3126
 def images_of(
     task:'Task', # Its table
     preprocessing:Preprocessing, # How they are read
@@ -83,7 +82,7 @@ def images_of(
     if preprocessing not in task.loaded: task.loaded[preprocessing] = load_arrays(task.table, preprocessing)
     return task.loaded[preprocessing]
 
-# %% ../../nbs/training/13_search.ipynb #f0a88daa
+# %% ../../nbs/training/13_search.ipynb #6dd3e82c
 _OF_A_MACHINE = ('precision', 'weights', 'compiled')
 
 def fingerprint(
@@ -93,21 +92,21 @@ def fingerprint(
     settings = {name: value for name, value in asdict(task.s).items() if name not in _OF_A_MACHINE}
     return digest([table_digest(task.table), settings, asdict(task.preprocessing), task.valid, list(task.only)])
 
-# %% ../../nbs/training/13_search.ipynb #c43a6547
+# %% ../../nbs/training/13_search.ipynb #1b85c50d
 def check_minutes(
     task:'Task', # Of the search
     minutes:float, # That it may take
-)->float: # Seconds of one training on the inner training part, estimated
+)->float: # Seconds of the first training on the inner training part, with the finder if it is asked; estimated
     "Refuse a budget that is too short for one training."
     s = replace(task.s, batch_size=min(task.s.batch_size, len(task.inner[0])))
     model, dls = start_training(images_of(task, task.preprocessing), task.y, *task.inner, s, task.n_out)
-    seconds = estimate(model, dls, replace(s, lr=s.lr or 1.))['estimate_seconds']
+    seconds = estimate(model, dls, s)['estimate_seconds']
     if 60*minutes >= seconds: return seconds
     enough = max(.01, round(10*seconds/60, 2))
     raise InputError(f'minutes={minutes:g}: one training of {s.epochs} epochs takes about {seconds:.1f} s, so no trial would '
                      f'be finished; give {enough:g} for about ten trials, or fewer epochs')
 
-# %% ../../nbs/training/13_search.ipynb #c4c098f1
+# %% ../../nbs/training/13_search.ipynb #97293970
 class Budget:
     "The minutes of a search, and what of them was used before it was interrupted."
     def __init__(self,
@@ -130,7 +129,7 @@ class Budget:
         "Write down what was used."
         if self.keep: write_json(self.file, dict(seconds=self.clock.spent))
 
-# %% ../../nbs/training/13_search.ipynb #aa66de59
+# %% ../../nbs/training/13_search.ipynb #50417cd7
 class Watch:
     "Reports the epochs of a trial, and says when to end it."
     def __init__(self,
@@ -156,18 +155,12 @@ class Watch:
         if row['seconds'] > self.budget.left: return 'cut'
         return 'stopped early' if self.trial.should_prune() else ''
 
-# %% ../../nbs/training/13_search.ipynb #169c8b6e
+# %% ../../nbs/training/13_search.ipynb #56ba7ef1
 def _final_score(history, task):
     rows = sorted(history, key=lambda row: row['valid_loss']) if task.s.patience else history[::-1]
     return rows[0][task.metric]
 
-# %% ../../nbs/training/13_search.ipynb #3f32ac49
-def _sign(trial):
-    "Say which process has begun a trial."
-    trial.set_user_attr('host', socket.gethostname())
-    trial.set_user_attr('process', os.getpid())
-
-# %% ../../nbs/training/13_search.ipynb #3fadcca7
+# %% ../../nbs/training/13_search.ipynb #1403e9fc
 def _tell(study, trial, watch, score):
     "Say how a trial ended."
     from optuna.trial import TrialState
@@ -177,7 +170,7 @@ def _tell(study, trial, watch, score):
     elif watch.ended: study.tell(trial, state=TrialState.PRUNED)
     else: study.tell(trial, score)
 
-# %% ../../nbs/training/13_search.ipynb #9573c018
+# %% ../../nbs/training/13_search.ipynb #8cb38761
 def run_trial(
     task:'Task', # What is searched
     study, # Optuna's study
@@ -191,7 +184,7 @@ def run_trial(
     seed = int(rng(task.s.seed, 'trial', n, who).integers(2**31))
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8)
     trial = study.ask(space.distributions())
-    _sign(trial)
+    sign_trial(trial)
     s, preprocessing = with_params(task, trial.params)
     watch, begun = Watch(trial, budget, s.epochs, task.metric), budget.clock.spent
     desc = f'Trial {trial.number}, {max(0, budget.left)/60:.1f} min left'
@@ -204,7 +197,7 @@ def run_trial(
     trial.set_user_attr('at_seconds', budget.clock.spent)
     _tell(study, trial, watch, _final_score(info['history'], task))
 
-# %% ../../nbs/training/13_search.ipynb #0bc6c2de
+# %% ../../nbs/training/13_search.ipynb #b7258dd5
 def begin_search(
     task:'Task', # What is searched
     where, # Path of study.db, or the URL of a database
@@ -230,14 +223,14 @@ def begin_search(
 
 _FOREIGN = '{}: holds another study ({}); move it away and resume, then the search begins again'
 
-# %% ../../nbs/training/13_search.ipynb #67857279
+# %% ../../nbs/training/13_search.ipynb #ba27f294
 def place(
     where, # Path of study.db, or the URL of a database
 ): # The path, or the address without its password
     "Where a study is kept, as it may be shown."
     return where if isinstance(where, Path) else without_password(where)
 
-# %% ../../nbs/training/13_search.ipynb #8f189004
+# %% ../../nbs/training/13_search.ipynb #a42f3373
 def _space_of(task, desc):
     "The space of a task; the finder is asked where no rate was given."
     images, s = images_of(task, task.preprocessing), task.s
@@ -245,7 +238,7 @@ def _space_of(task, desc):
     side = image_side(task.table['image'], task.preprocessing)
     return search_space(s, task.preprocessing, rate, side, task.only)
 
-# %% ../../nbs/training/13_search.ipynb #45164c81
+# %% ../../nbs/training/13_search.ipynb #c95d3747
 def _ask_for_defaults(study, space):
     "Where the process that trained the defaults was killed, they are the next trial again."
     from optuna.trial import TrialState
@@ -254,7 +247,7 @@ def _ask_for_defaults(study, space):
     known = [t.params or t.system_attrs.get('fixed_params') for t in trials]
     if space.defaults not in known: study.enqueue_trial(space.defaults)
 
-# %% ../../nbs/training/13_search.ipynb #5e748b60
+# %% ../../nbs/training/13_search.ipynb #4744607e
 def run_trials(
     task:'Task', # What is searched
     study, # Optuna's study
@@ -273,7 +266,7 @@ def run_trials(
             quickest = _quickest(study)
     budget.note()
 
-# %% ../../nbs/training/13_search.ipynb #e4309c2b
+# %% ../../nbs/training/13_search.ipynb #c0b4e3e5
 def _is_broken(study, failures):
     "Whether failures mean that the search cannot go on: not even the defaults train, or nothing does any more."
     from optuna.trial import TrialState

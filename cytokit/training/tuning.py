@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/training/tuning.html.md"""
 # %% auto #0
 __all__ = ['tune', 'run_tune', 'best_trial', 'train_options', 'Tuning', 'join']
 
-# %% ../../nbs/training/14_tuning.ipynb #f50975a7
+# %% ../../nbs/training/14_tuning.ipynb #8debc5e4
 import shlex, sys
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -31,7 +31,7 @@ from .study import (
 from .space import read_space
 from .targets import predictions
 
-# %% ../../nbs/training/14_tuning.ipynb #4297ee94
+# %% ../../nbs/training/14_tuning.ipynb #a4c2ca8d
 @with_settings(Settings, but=['seconds'])
 def tune(
     source, # Folder of class folders, CSV, or a table
@@ -63,14 +63,14 @@ def tune(
 
 _KNOBS = ('augment', 'size', 'width', 'lr')
 
-# %% ../../nbs/training/14_tuning.ipynb #a69822fb
+# %% ../../nbs/training/14_tuning.ipynb #fad45e2d
 def _say_costs(seconds, minutes, seeds):
     "Say on stderr what the whole will take."
     n, took = int(60*minutes/seconds), f'{seconds:.1f}' if seconds < 10 else f'{seconds:.0f}'
     print(f'cytokit: a trial takes about {took} s, so {minutes:g} min are enough for about {n}; '
           f'the comparison after the search takes {2*seeds} trainings more', file=sys.stderr)
 
-# %% ../../nbs/training/14_tuning.ipynb #c50bd2f1
+# %% ../../nbs/training/14_tuning.ipynb #5e5f635c
 @contextmanager
 def _leading(folder):
     "Hold the run folder; `InputError` where another process does."
@@ -84,7 +84,7 @@ def _leading(folder):
                                          f'`cytokit tune --join {shown(folder)}` helps it') from None
         yield
 
-# %% ../../nbs/training/14_tuning.ipynb #0ac8db03
+# %% ../../nbs/training/14_tuning.ipynb #2fcb09e6
 def _read_task(folder, config):
     "What `run.json` and `split.csv` describe."
     file = folder/'run.json'
@@ -98,13 +98,13 @@ def _read_task(folder, config):
         check_whole('seeds', config['seeds'], 1, 100)
     return Task(s, preprocessing, table, y, n_out, config['valid'], tuple(config['only']))
 
-# %% ../../nbs/training/14_tuning.ipynb #7b387f93
+# %% ../../nbs/training/14_tuning.ipynb #a7d13ed8
 def _study_place(folder, config, url=None):
     "Where the study of a run is kept; a password that is not in `url` is PGPASSWORD's."
     if url is not None: return url
     return database_url(config['storage']) if config.get('storage') else folder/'study.db'
 
-# %% ../../nbs/training/14_tuning.ipynb #a6c94ebf
+# %% ../../nbs/training/14_tuning.ipynb #1fcda81a
 def run_tune(
     folder, # A run folder of `tune`
     url:object=None, # Of its database, with the password; None: as run.json says
@@ -122,7 +122,7 @@ def run_tune(
         _write_result(folder, config, task, search, best, fits)
     return Tuning(folder)
 
-# %% ../../nbs/training/14_tuning.ipynb #012554db
+# %% ../../nbs/training/14_tuning.ipynb #a2d21fe9
 def _search(folder, config, task, url):
     "Search until the minutes are used, or read what a search that ended has found."
     done = folder/'search.json'
@@ -138,7 +138,7 @@ def _search(folder, config, task, url):
         raise InputError(f'{shown(folder)}: no trial was finished in {config["minutes"]:g} minutes; begin again with more')
     return dict(space=asdict(space)['knobs'], trials=rows, importance=shares, note=said, seconds=budget.clock.spent)
 
-# %% ../../nbs/training/14_tuning.ipynb #2df54cef
+# %% ../../nbs/training/14_tuning.ipynb #62d2e559
 def best_trial(
     search:dict, # With `trials`, as `trial_rows` gives them, and `space`
     lower:bool, # Whether a lower score is better
@@ -150,7 +150,7 @@ def best_trial(
     defaults = read_space(search['space']).defaults
     return None if best['params'] == defaults else best
 
-# %% ../../nbs/training/14_tuning.ipynb #60b6dfba
+# %% ../../nbs/training/14_tuning.ipynb #171c94e4
 def _fit_all(folder, config, task, name, params):
     "Train one method with all seeds; what each gave, read from its file."
     s, preprocessing = with_params(task, params)
@@ -163,7 +163,7 @@ def _fit_all(folder, config, task, name, params):
         done.append(read_json(path))
     return done
 
-# %% ../../nbs/training/14_tuning.ipynb #9da0518d
+# %% ../../nbs/training/14_tuning.ipynb #9d713b19
 def _fit_once(path, task, s, preprocessing, desc):
     "Train on the whole training part, predict the validation part, and leave a file."
     train, valid = [np.flatnonzero(task.table['split'] == part) for part in ('train', 'valid')]
@@ -174,7 +174,7 @@ def _fit_once(path, task, s, preprocessing, desc):
                           seconds=info['seconds'], history=info['history']))
     checkpoint.unlink(missing_ok=True)
 
-# %% ../../nbs/training/14_tuning.ipynb #730d56cf
+# %% ../../nbs/training/14_tuning.ipynb #0f7884f9
 def _scores(task, fits):
     "Predictions of the validation part, a row a seed, and what they are compared with."
     held_out = task.table[task.table['split'] == 'valid']
@@ -182,13 +182,14 @@ def _scores(task, fits):
     y = task.y[(task.table['split'] == 'valid').to_numpy()]
     return y, {name: np.array([one['scores'] for one in done]) for name, done in fits.items()}, groups
 
-# %% ../../nbs/training/14_tuning.ipynb #f782aa61
-def _conclude(task, y, scored, groups):
+# %% ../../nbs/training/14_tuning.ipynb #3ac087be
+def _conclude(task, y, scored, groups, names=()):
     "The difference between the best settings and the defaults, the sentences about it, and what to use."
     if 'tuned' not in scored: return None, _NOTHING_BETTER, 'defaults'
     d = task.measures.paired_difference(y, scored['tuned'], scored['defaults'], groups, task.metric)
     unit = 'points' if task.n_out else ''
     said = conclusion(d, 'tuned', 'defaults', unit, lower=task.lower)
+    for i, name in enumerate(names): said = said.replace(f'class {i} comes', f'class {shown(name)} comes')
     is_better = d.high < 0 if task.lower else d.low > 0
     advice = _USE_TUNED if is_better else _USE_DEFAULTS
     return d, f'{said} {advice}', 'tuned' if is_better else 'defaults'
@@ -199,7 +200,7 @@ _USE_TUNED = 'That is more than the variance between seeds and images: use the t
 _USE_DEFAULTS = ('The search gained nothing that is larger than the variance between seeds and images: use the '
                  'defaults.')
 
-# %% ../../nbs/training/14_tuning.ipynb #ef912e25
+# %% ../../nbs/training/14_tuning.ipynb #3e6c3899
 _FLAGS = dict(mean='weights-mean', std='weights-std')
 _NOT_SAID = ('seconds', 'precision')  # not of a search; found again on each machine
 _READ_BY = ('size', 'norm', 'low', 'high', 'resize_mode', 'channels')
@@ -217,7 +218,7 @@ def train_options(
         given[name], usual[name] = getattr(preprocessing, name), usual_reading[name]
     return ' '.join(_option(name, value) for name, value in given.items() if value != usual[name])
 
-# %% ../../nbs/training/14_tuning.ipynb #c7effbb0
+# %% ../../nbs/training/14_tuning.ipynb #e01f9677
 def _option(name, value):
     "A setting as the command takes it."
     flag = _FLAGS.get(name, name).replace('_', '-')
@@ -226,7 +227,7 @@ def _option(name, value):
     if isinstance(value, float): return f'--{flag} {value:.4g}'
     return f'--{flag} {shlex.quote(str(value))}'
 
-# %% ../../nbs/training/14_tuning.ipynb #b2686970
+# %% ../../nbs/training/14_tuning.ipynb #93c3b046
 def _write_result(folder, config, task, search, best, fits):
     "Histories, predictions and figures; result.json is the last."
     write_csv(folder/'history.csv', _history(task, search, fits))
@@ -234,7 +235,7 @@ def _write_result(folder, config, task, search, best, fits):
     write_csv(folder/'predictions.csv', _all_predictions(task, config, scored))
     bootstrap = task.measures.bootstrap
     intervals = {name: asdict(bootstrap(y, p, groups, task.metric)) for name, p in scored.items()}
-    difference, said, use = _conclude(task, y, scored, groups)
+    difference, said, use = _conclude(task, y, scored, groups, config['classes'])
     s, preprocessing = with_params(task, best['params'] if use == 'tuned' else {})
     result = dict(metric=task.metric, scores=intervals, difference=asdict(difference) if difference else None,
                   conclusion=said, recommended=use, options=train_options(s, preprocessing),
@@ -244,13 +245,13 @@ def _write_result(folder, config, task, search, best, fits):
                   comparison_seconds=sum(one['seconds'] for done in fits.values() for one in done), replay=search)
     write_json(folder/'result.json', result)
 
-# %% ../../nbs/training/14_tuning.ipynb #455c19ec
+# %% ../../nbs/training/14_tuning.ipynb #4e992f89
 def _without_images(task, y):
     "The score that is had without looking at an image: by guessing, or by saying the mean."
     if task.n_out: return 1/task.n_out
     return float(np.abs(y - task.y[(task.table['split'] == 'train').to_numpy()].mean()).mean())
 
-# %% ../../nbs/training/14_tuning.ipynb #b3c32f10
+# %% ../../nbs/training/14_tuning.ipynb #b629f2e2
 def _time_words(config, search, fits):
     "What the search did with its minutes, and what the comparison took on top."
     states = pd.Series([row['state'] for row in search['trials']]).value_counts()
@@ -260,16 +261,16 @@ def _time_words(config, search, fits):
     return (f'The search took {search["seconds"]/60:.1f} of {config["minutes"]:g} min: {len(search["trials"])} trials, '
             f'{counted}. The comparison took {seconds/60:.1f} min more, {n} trainings.')
 
-# %% ../../nbs/training/14_tuning.ipynb #a9aaa96f
+# %% ../../nbs/training/14_tuning.ipynb #a96afca6
 def _history(task, search, fits):
     "A row an epoch of each training of the comparison, and a row a trial of the search."
     rows = [dict(part='comparison', method=name, seed=i) | row
             for name, done in fits.items() for i, one in enumerate(done) for row in one['history']]
     rows += [dict(part='search', method=f'trial {row["trial"]}', epoch=row['epochs'] - 1, seconds=row['seconds'],
                   state=row['state'], **{task.metric: row['score']}) for row in search['trials']]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({'seed': 'Int64'})
 
-# %% ../../nbs/training/14_tuning.ipynb #7a6ae4f8
+# %% ../../nbs/training/14_tuning.ipynb #8c52a72a
 def _all_predictions(task, config, scored):
     "A row an image, method and seed."
     held_out, tables = task.table[task.table['split'] == 'valid'], []
@@ -279,7 +280,7 @@ def _all_predictions(task, config, scored):
             tables.append(rows.assign(method=name, seed=i))
     return pd.concat(tables)
 
-# %% ../../nbs/training/14_tuning.ipynb #331faa98
+# %% ../../nbs/training/14_tuning.ipynb #0670ff83
 class Tuning(RunResult):
     "A finished search: its trials, what mattered, and whether the best settings beat the defaults."
     verb = 'tune'
@@ -302,7 +303,7 @@ class Tuning(RunResult):
         "The line that trains what is recommended, on the same images and split."
         return f'cytokit train {shlex.quote(str(self.folder/"split.csv"))} {self.result["options"]}'
 
-# %% ../../nbs/training/14_tuning.ipynb #6b9d8955
+# %% ../../nbs/training/14_tuning.ipynb #83ba40fa
 def _word(metric):
     "A metric as a table names it."
     return NAMES.get(metric, metric.replace('_', ' '))
@@ -313,7 +314,7 @@ def _known(self:Tuning):
     return {name: {k: np.nan if m[k] is None else m[k] for k in ('mean', 'low', 'high')}
             for name, m in self.result['scores'].items()}
 
-# %% ../../nbs/training/14_tuning.ipynb #26f74d9e
+# %% ../../nbs/training/14_tuning.ipynb #950d5232
 @patch(as_prop=True)
 def trials(self:Tuning)->pd.DataFrame:
     "A row a trial, in their order."
@@ -324,7 +325,7 @@ def trials(self:Tuning)->pd.DataFrame:
                          seconds=row['seconds']) | params)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/training/14_tuning.ipynb #04bacc4b
+# %% ../../nbs/training/14_tuning.ipynb #3458284f
 @patch(as_prop=True)
 def table(self:Tuning)->pd.DataFrame:
     "The defaults and the ten best finished trials, best first; the score is that of the search."
@@ -334,7 +335,7 @@ def table(self:Tuning)->pd.DataFrame:
     name = f'{_word(self.result["metric"])} in the search'
     return shown_rows.rename(columns={'score': name}).drop(columns='state')
 
-# %% ../../nbs/training/14_tuning.ipynb #c5f540bd
+# %% ../../nbs/training/14_tuning.ipynb #92add145
 @patch
 def _repr_html_(self:Tuning):
     "The table and what it means, for a notebook."
@@ -343,7 +344,7 @@ def _repr_html_(self:Tuning):
     lines = ''.join(f'<p>{escape(str(line))}</p>' for line in said)
     return f'{self.table.to_html(index=False, float_format="{:.3f}".format)}{lines}<pre>{escape(self.command)}</pre>'
 
-# %% ../../nbs/training/14_tuning.ipynb #e51de85d
+# %% ../../nbs/training/14_tuning.ipynb #38e9ec82
 _STYLE = {'finished': ('o', 'C0'), 'stopped early': ('v', 'C1'), 'cut': ('x', '0.5'), 'failed': ('x', 'C3')}
 
 def _draw_trials(ax, trials, lower, word):
@@ -360,7 +361,7 @@ def _draw_trials(ax, trials, lower, word):
     ax.set(xlabel='minutes of the search', ylabel=f'{word}, inner validation part')
     ax.legend(fontsize=8, frameon=False, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.2))
 
-# %% ../../nbs/training/14_tuning.ipynb #25527480
+# %% ../../nbs/training/14_tuning.ipynb #29a2fae1
 def _draw_importance(ax, shares):
     "A bar a knob, or why there is none."
     ax.set_title('what mattered', fontsize=10)
@@ -372,7 +373,7 @@ def _draw_importance(ax, shares):
     ax.barh(names, [100*shares[name] for name in names], color='C2')
     ax.set(xlabel='% of the variance between trials', xlim=(0, 100))
 
-# %% ../../nbs/training/14_tuning.ipynb #552b1a76
+# %% ../../nbs/training/14_tuning.ipynb #a0c3a304
 @patch
 def plot(self:Tuning):
     "Score by trial and time with the defaults, and what mattered."
@@ -383,7 +384,7 @@ def plot(self:Tuning):
     _draw_importance(right, search['importance'])
     return show_once(fig)
 
-# %% ../../nbs/training/14_tuning.ipynb #d9afb8b9
+# %% ../../nbs/training/14_tuning.ipynb #7f091e8d
 def join(
     folder, # A run folder of `tune` whose search goes on
     storage:str|None=None, # The address with its password, where the run has a database and PGPASSWORD is not set
@@ -403,7 +404,7 @@ def join(
         run_trials(task, study, space, budget, where, who=f'helper {os.getpid()}')
         return pd.DataFrame(trial_rows(study))
 
-# %% ../../nbs/training/14_tuning.ipynb #ceb17482
+# %% ../../nbs/training/14_tuning.ipynb #5b446dc6
 def _join(task, where):
     "The study of a task, and its space."
     asked = fingerprint(task)

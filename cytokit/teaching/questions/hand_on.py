@@ -51,19 +51,19 @@ def _goal_again(rng):
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #243db815
 @Question('hand-changes', 'the names of the settings that are not the same', [
     'Go through the names of both dicts: one may have a name that the other lacks.',
-    '`first.get(name)` gives None where a name is missing, so that you can compare it with `second.get(name)`.',
-    '`[name for name in {**first, **second} if first.get(name) != second.get(name)]`'], """
-    answer = [name for name in {**first, **second} if first.get(name) != second.get(name)]
-    check_answer('hand-changes', answer, first=first, second=second)""", as_names)
-def _changes(answer, first, second):
+    '`one.get(name)` gives None where a name is missing, so that you can compare it with `other.get(name)`.',
+    '`[name for name in {**one, **other} if one.get(name) != other.get(name)]`'], """
+    answer = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    check_answer('hand-changes', answer, one=one, other=other)""", as_names)
+def _changes(answer, one, other):
     """Three things changed, so the gain belongs to none of them alone. One change a run costs time, and it is the only way to
     know what helped."""
-    right = {name for name in {**first, **second} if first.get(name) != second.get(name)}
+    right = {name for name in {**one, **other} if one.get(name) != other.get(name)}
     if answer == right: return
-    if answer - set(first) - set(second): return 'Give names of settings, as a list.'
-    both = {name for name in first if name in second}
+    if answer - set(one) - set(other): return 'Give names of settings, as a list.'
+    both = {name for name in one if name in other}
     if answer == right & both: return 'These are in both. Is there a name that only one of them has?'
-    if answer == {**first, **second}.keys() - right: return 'These are the ones that stayed the same.'
+    if answer == {**one, **other}.keys() - right: return 'These are the ones that stayed the same.'
     if answer and answer < right: return 'All of these changed, and something else did as well.'
     if right < answer: return 'One of these has the same value in both.'
     return 'Compare the values name by name; a name that only one of the two has counts as changed.'
@@ -71,12 +71,12 @@ def _changes(answer, first, second):
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #cfe664f1
 @twin('hand-changes')
 def _changes_again(rng):
-    "Which settings differ between `again['first']` and `again['second']`?"
-    first = dict(lr=.01, epochs=int(rng.integers(5, 9)), size=64, augment='light', seed=0)
-    second = dict(first, epochs=first['epochs'] + int(rng.integers(1, 5)))
-    second.pop(['augment', 'size'][rng.integers(2)])
-    second['patience'] = int(rng.integers(2, 6))
-    return dict(first=first, second=second)
+    "Which settings differ between `again['one']` and `again['other']`?"
+    one = dict(lr=.01, epochs=int(rng.integers(5, 9)), size=64, augment='light', seed=0)
+    other = dict(one, epochs=one['epochs'] + int(rng.integers(1, 5)))
+    other.pop(['augment', 'size'][rng.integers(2)])
+    other['patience'] = int(rng.integers(2, 6))
+    return dict(one=one, other=other)
 
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #802d13f3
 @Question('hand-difference', 'a number, the largest difference', [
@@ -111,13 +111,13 @@ def _difference_again(rng):
 @Question('hand-gate', 'the names of the slices that stop the new model', [
     'The column `difference` is the new model less the old one. Which sign has a loss?',
     'A loss is allowed down to the margin: `-margin`. Which slices lie below?',
-    '`slices.slice[slices.difference < -margin]`.'], """
-    answer = list(slices.slice[slices.difference < -margin])
-    check_answer('hand-gate', answer, slices=slices, margin=margin)""", as_names)
-def _gate(answer, slices, margin):
+    '`compared.slice[compared.difference < -margin]`.'], """
+    answer = list(compared.slice[compared.difference < -margin])
+    check_answer('hand-gate', answer, compared=compared, margin=margin)""", as_names)
+def _gate(answer, compared, margin):
     """The mean over all images rose. A gate that looks at the mean alone would have let the new model through, and the patients
     of that slice would have paid for it."""
-    name, d = slices.slice.to_numpy(), slices.difference.to_numpy(float)
+    name, d = compared.slice.to_numpy(), compared.difference.to_numpy(float)
     right = set(name[d < -margin])
     if answer == right: return
     if answer - set(name): return 'Give names from the column `slice`, as a list.'
@@ -131,8 +131,8 @@ def _gate(answer, slices, margin):
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #6a59b1c1
 @twin('hand-gate')
 def _gate_again(rng):
-    "The slices of another pair of models, `again['slices']`. Which of them stop the new model at `again['margin']`?"
+    "The slices of another pair of models, `again['compared']`. Which of them stop the new model at `again['margin']`?"
     margin = int(rng.integers(1, 4))/100
     d = np.array([.03, .06, -margin/2, -margin - .01, -margin - .05]) + np.round(rng.uniform(0, .004, 5), 3)
     order = rng.permutation(5)
-    return dict(slices=pd.DataFrame(dict(slice=[f'scanner {k}' for k in 'PQRST'], difference=d[order])), margin=margin)
+    return dict(compared=pd.DataFrame(dict(slice=[f'scanner {k}' for k in 'PQRST'], difference=d[order])), margin=margin)
