@@ -64,7 +64,7 @@ def _score(method, metric, d, baseline):
 def _own_scores(method, figures, baseline):
     "The scores that stand in a dict, a row a metric."
     return [_score(method, name, d, baseline) for name, d in figures.items()
-            if _is_interval(d) and d.get('metric', name) == name]  # a difference names the metric that it is in
+            if _is_interval(d) and d.get('metric') == name]  # not a difference, and not the range of the targets
 
 # %% ../../nbs/sharing/02_facts.ipynb #19c37b0c
 def _searched_scores(figures):
