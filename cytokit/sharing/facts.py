@@ -72,12 +72,18 @@ def _searched_scores(figures):
     return [_score(name, figures['metric'], d, name == 'defaults')
             for name, d in figures['scores'].items() if _is_interval(d)]
 
+# %% ../../nbs/sharing/02_facts.ipynb #ea05b6ec
+def _distilled_scores(figures):
+    "Scores of a student, and of its teachers and of the same student without them."
+    return [_score(row['name'], row['metric'], row, row['name'] != 'student') for row in figures['models']]
+
 # %% ../../nbs/sharing/02_facts.ipynb #9a33981f
 def _run_scores(run):
     "Scores of a run of one method, and of chance or the mean predictor."
     figures, method = run.result, run.config['settings'].get('method', run.config['verb'])
     rows = _own_scores(method, figures, False)
     if run.config['verb'] == 'tune': rows += _searched_scores(figures)
+    if run.config['verb'] == 'distill': rows += _distilled_scores(figures)
     rows += _own_scores('mean predictor', figures.get('mean_predictor', {}), True)
     if 'chance' in figures: rows.append(Score('chance', 'balanced_accuracy', figures['chance'], None, None, True))
     return rows
@@ -178,7 +184,7 @@ class Facts:
 def _goal_of(card, scores):
     "Whether the goal of the card is met by the best method that has its metric."
     if card is None or card.goal is None: return None
-    own = [s for s in scores if not s.baseline] or scores
+    own = [s for s in scores if not s.baseline]
     check_goal(card.goal, list(dict.fromkeys(s.metric for s in own)))
     best = next(s for s in own if s.metric == card.goal.metric)
     return judge_goal(card.goal, asdict(best)) | dict(method=best.method)
