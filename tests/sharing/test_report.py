@@ -197,7 +197,8 @@ def test_damaged_runs(copy):
     refused(copy, 'run', says='predictions.csv')
     (run/'predictions.csv').write_text(held)
     result = read_json(run/'result.json')
-    write_json(run/'result.json', result | dict(balanced_accuracy=dict(mean='much', low=0, high=1)))
+    wrong = result['balanced_accuracy'] | dict(mean='much')
+    write_json(run/'result.json', result | dict(balanced_accuracy=wrong))
     code, _, err = report(copy, 'run')
     assert code == 2 and err.count('\n') == 1 and 'damaged' in err, err
     (run/'result.json').unlink()
