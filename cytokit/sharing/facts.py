@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/sharing/facts.html.md"""
 # %% auto #0
 __all__ = ['open_run', 'Score', 'scores_of', 'score_table', 'score_words', 'split_counts', 'Facts', 'read_facts']
 
-# %% ../../nbs/sharing/02_facts.ipynb #097b08a8
+# %% ../../nbs/sharing/02_facts.ipynb #94d1a9f2
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import pandas as pd
@@ -26,7 +26,7 @@ from .project_card import ProjectCard, read_card
 from ..training.fit import Run
 from ..training.runs import RunResult, read_run, reading, resume
 
-# %% ../../nbs/sharing/02_facts.ipynb #8fcc837a
+# %% ../../nbs/sharing/02_facts.ipynb #f204d835
 def open_run(
     folder:str|Path, # Of a finished run
 )->RunResult: # A `Run`, a `Comparison`, a `Segmentation`, or what another verb leaves
@@ -38,7 +38,7 @@ def open_run(
         raise InputError(f'{shown(folder)}: a run of `{config["verb"]}` that is not finished; `cytokit resume` it first')
     return resume(folder)
 
-# %% ../../nbs/sharing/02_facts.ipynb #141fc3aa
+# %% ../../nbs/sharing/02_facts.ipynb #88668802
 @dataclass(frozen=True)
 class Score:
     "One score of one method."
@@ -50,7 +50,7 @@ class Score:
     baseline:bool # Whether it belongs to what must be beaten
     note:str='' # What limits the trust in it
 
-# %% ../../nbs/sharing/02_facts.ipynb #aca470cd
+# %% ../../nbs/sharing/02_facts.ipynb #aa52a13d
 def _is_interval(value):
     "Whether a value of result.json is a score with its interval."
     return isinstance(value, dict) and {'mean', 'low', 'high'} <= set(value) and value['mean'] is not None
@@ -60,21 +60,35 @@ def _score(method, metric, d, baseline):
     low, high = [None if d[end] is None else float(d[end]) for end in ('low', 'high')]
     return Score(shown(method, 60), metric, float(d['mean']), low, high, baseline, d.get('note') or '')
 
-# %% ../../nbs/sharing/02_facts.ipynb #48842cf4
+# %% ../../nbs/sharing/02_facts.ipynb #c75eee35
 def _own_scores(method, figures, baseline):
     "The scores that stand in a dict, a row a metric."
-    return [_score(method, name, d, baseline) for name, d in figures.items() if _is_interval(d) and name != 'difference']
+    return [_score(method, name, d, baseline) for name, d in figures.items()
+            if _is_interval(d) and d.get('metric') == name]  # not a difference, and not the range of the targets
 
-# %% ../../nbs/sharing/02_facts.ipynb #05922b90
+# %% ../../nbs/sharing/02_facts.ipynb #19c37b0c
+def _searched_scores(figures):
+    "Scores of a search: of the settings that it recommends, and of the defaults, which they must beat."
+    return [_score(name, figures['metric'], d, name == 'defaults')
+            for name, d in figures['scores'].items() if _is_interval(d)]
+
+# %% ../../nbs/sharing/02_facts.ipynb #ea05b6ec
+def _distilled_scores(figures):
+    "Scores of a student, and of its teachers and of the same student without them."
+    return [_score(row['name'], row['metric'], row, row['name'] != 'student') for row in figures['models']]
+
+# %% ../../nbs/sharing/02_facts.ipynb #9a33981f
 def _run_scores(run):
     "Scores of a run of one method, and of chance or the mean predictor."
     figures, method = run.result, run.config['settings'].get('method', run.config['verb'])
     rows = _own_scores(method, figures, False)
+    if run.config['verb'] == 'tune': rows += _searched_scores(figures)
+    if run.config['verb'] == 'distill': rows += _distilled_scores(figures)
     rows += _own_scores('mean predictor', figures.get('mean_predictor', {}), True)
     if 'chance' in figures: rows.append(Score('chance', 'balanced_accuracy', figures['chance'], None, None, True))
     return rows
 
-# %% ../../nbs/sharing/02_facts.ipynb #55a9a1c8
+# %% ../../nbs/sharing/02_facts.ipynb #482bf713
 def _method_scores(run):
     "Scores of the methods of a comparison, best first, and of chance or the mean predictor."
     rows, simple = [], (*BASELINES, *NUMBER_BASELINES)
@@ -86,13 +100,13 @@ def _method_scores(run):
     if line: rows.append(Score(line[1], run.result['methods'][0]['metric'], line[0], None, None, True))
     return rows
 
-# %% ../../nbs/sharing/02_facts.ipynb #0294124f
+# %% ../../nbs/sharing/02_facts.ipynb #edc24721
 def _mask_scores(run):
     "Scores of a segmentation, and of the classical baseline."
     return [_score(who, name, d, who == 'classical')
             for who, scores in run.result['scores'].items() for name, d in scores.items() if _is_interval(d)]
 
-# %% ../../nbs/sharing/02_facts.ipynb #691fb706
+# %% ../../nbs/sharing/02_facts.ipynb #2711ed0a
 def scores_of(
     run:RunResult, # Of any verb
 )->list: # `Score` objects, the run's own before those of the baselines
@@ -105,7 +119,7 @@ def scores_of(
 
 def _is_baseline(row): return row.baseline
 
-# %% ../../nbs/sharing/02_facts.ipynb #4a35c17c
+# %% ../../nbs/sharing/02_facts.ipynb #407c8d2a
 def score_table(
     scores:list, # Of `scores_of`
 )->pd.DataFrame: # method, metric, score, low, high, and whether it is a baseline
@@ -114,7 +128,7 @@ def score_table(
                  what='baseline' if s.baseline else 'this run') for s in scores]
     return pd.DataFrame(rows, columns=['method', 'metric', 'score', 'low', 'high', 'what'])
 
-# %% ../../nbs/sharing/02_facts.ipynb #3f709491
+# %% ../../nbs/sharing/02_facts.ipynb #4d4612c0
 def score_words(
     s:Score, # Of `scores_of`
 )->str: # '0.840 (95 % interval 0.732 to 0.910)'
@@ -123,7 +137,7 @@ def score_words(
     low, high = ['?' if end is None else f'{end:.3f}' for end in (s.low, s.high)]
     return f'{s.mean:.3f} (95 % interval {low} to {high})'
 
-# %% ../../nbs/sharing/02_facts.ipynb #1a9f48c4
+# %% ../../nbs/sharing/02_facts.ipynb #e3df399d
 def _missing_images(table, folder):
     "A sentence about images that are not where the table says; empty where all are there."
     gone = [path for path in table['image'] if not Path(absolute_path(str(path), folder.resolve())).exists()]
@@ -132,7 +146,7 @@ def _missing_images(table, folder):
     return (f'{len(gone)} of {len(table)} images are not where split.csv says (the first is {first}): what needs the '
             'images is left out.')
 
-# %% ../../nbs/sharing/02_facts.ipynb #a42e15e6
+# %% ../../nbs/sharing/02_facts.ipynb #146ed996
 def split_counts(
     table:pd.DataFrame, # Of split.csv
     task:str, # 'class', 'number', or '' for masks
@@ -147,7 +161,7 @@ def split_counts(
         rows.append(row)
     return pd.DataFrame(rows).fillna(0).convert_dtypes()
 
-# %% ../../nbs/sharing/02_facts.ipynb #7cbeae98
+# %% ../../nbs/sharing/02_facts.ipynb #767f902c
 @dataclass(frozen=True, eq=False)
 class Facts:
     "What a finished run can say for itself."
@@ -166,21 +180,21 @@ class Facts:
         "The title of the card, or the name of the data."
         return shown(self.card.title if self.card else self.run.config['name'], 120)
 
-# %% ../../nbs/sharing/02_facts.ipynb #2d198e1b
+# %% ../../nbs/sharing/02_facts.ipynb #ad0eb4cf
 def _goal_of(card, scores):
     "Whether the goal of the card is met by the best method that has its metric."
     if card is None or card.goal is None: return None
-    own = [s for s in scores if not s.baseline] or scores
+    own = [s for s in scores if not s.baseline]
     check_goal(card.goal, list(dict.fromkeys(s.metric for s in own)))
     best = next(s for s in own if s.metric == card.goal.metric)
     return judge_goal(card.goal, asdict(best)) | dict(method=best.method)
 
-# %% ../../nbs/sharing/02_facts.ipynb #2ac8603e
+# %% ../../nbs/sharing/02_facts.ipynb #c3d1fe9f
 def _best_method(run):
     "The method whose predictions are shown: of a comparison the best."
     return ranked(run.result['methods'])[0]['name'] if isinstance(run, Comparison) else None
 
-# %% ../../nbs/sharing/02_facts.ipynb #4913f53c
+# %% ../../nbs/sharing/02_facts.ipynb #99158ebb
 _KNOWN = (Run, Comparison, Segmentation)  # whose predictions can be interpreted
 _MOST_CHECKED = 2000  # images, for slices by what `check` measures
 

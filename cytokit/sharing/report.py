@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/sharing/report.html.md"""
 # %% auto #0
 __all__ = ['NAMES', 'template_file', 'read_template', 'page_of', 'edited_files', 'files_with_paths', 'Written', 'report']
 
-# %% ../../nbs/sharing/13_report.ipynb #26ab5698
+# %% ../../nbs/sharing/13_report.ipynb #c8b64091
 import os, re, shutil, subprocess, tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +21,13 @@ from ..quality.pages import PAGE_STYLE
 from .project_card import read_card
 from ..training.runs import read_run
 
-# %% ../../nbs/sharing/13_report.ipynb #183d2080
+# %% ../../nbs/sharing/13_report.ipynb #6a5f2cb9
 def template_file(
 )->Path:
     "The default template, in the installed package."
     return Path(find_spec('cytokit.sharing').submodule_search_locations[0])/'report_template.ipynb'
 
-# %% ../../nbs/sharing/13_report.ipynb #e2c3271f
+# %% ../../nbs/sharing/13_report.ipynb #284eb0c5
 def _check_packages():
     "Refuse to begin where a package of the extra `report` is missing."
     wanted = ('nbclient', 'nbconvert', 'ipykernel', 'huggingface_hub', 'rocrate', 'mlcroissant')
@@ -35,7 +35,7 @@ def _check_packages():
     if missing:
         raise InputError(f'{", ".join(missing)} missing; a report needs it: pip install "cytokit-nb[report]"')
 
-# %% ../../nbs/sharing/13_report.ipynb #5fdfda36
+# %% ../../nbs/sharing/13_report.ipynb #c5d33c55
 def _is_parameters(cell):
     "Whether a cell is the one that is filled in."
     return cell['cell_type'] == 'code' and 'parameters' in cell['metadata'].get('tags', [])
@@ -57,7 +57,7 @@ def read_template(
         if cell['cell_type'] == 'code': cell.update(outputs=[], execution_count=None)
     return notebook
 
-# %% ../../nbs/sharing/13_report.ipynb #773f37df
+# %% ../../nbs/sharing/13_report.ipynb #03913a9f
 def _fill(notebook, run, card, challenge):
     "Write the parameters into their cell."
     values = [None if value is None else str(value) for value in (run, card)]
@@ -65,7 +65,7 @@ def _fill(notebook, run, card, challenge):
     for cell in notebook.cells:
         if _is_parameters(cell): cell['source'] = f'run, card, challenge = {values[0]!r}, {values[1]!r}, {sets!r}'
 
-# %% ../../nbs/sharing/13_report.ipynb #c39c715f
+# %% ../../nbs/sharing/13_report.ipynb #8507a1ad
 @contextmanager
 def _kernel(notebook)->Iterator:
     "A client of a notebook, its kernel running in an empty folder."
@@ -81,7 +81,7 @@ def _kernel(notebook)->Iterator:
 
 _MOST_SECONDS = 600  # for one cell
 
-# %% ../../nbs/sharing/13_report.ipynb #89f3e462
+# %% ../../nbs/sharing/13_report.ipynb #45982145
 _COLOUR = re.compile(r'\x1b\[[0-9;]*m')
 
 def _failed_line(error):
@@ -101,7 +101,7 @@ def _cell_error(template, cell, number, error):
     return InputError(f'{shown(template)}: code cell {number} failed at `{shown(line, 100)}`: {kind}: {says}; correct the '
                       'template')
 
-# %% ../../nbs/sharing/13_report.ipynb #aa910ddf
+# %% ../../nbs/sharing/13_report.ipynb #90de060c
 def _run_cell(client, cell, index, template, number):
     "Run one cell of the client's notebook."
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -125,7 +125,7 @@ def _run_all(client, template):
         number += 1
         _run_cell(client, cell, index, template, number)
 
-# %% ../../nbs/sharing/13_report.ipynb #273bc8c2
+# %% ../../nbs/sharing/13_report.ipynb #00bfd488
 def _is_shown(output):
     "Whether an output is for readers: no progress, no warning."
     if output['output_type'] == 'stream': return output['name'] == 'stdout'
@@ -139,7 +139,7 @@ def _tidy(notebook):
         cell['metadata'].pop('execution', None)
     notebook['metadata'] = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
 
-# %% ../../nbs/sharing/13_report.ipynb #75e2dd06
+# %% ../../nbs/sharing/13_report.ipynb #6fc75953
 _STYLE = '''
 h2{margin:1.8rem 0 .3rem;border-top:1px solid var(--line);padding-top:1rem}p{max-width:62rem;overflow-wrap:anywhere}
 ol.first{font-size:1.05rem;padding-left:1.3rem;max-width:62rem}ol.first li{margin:.35rem 0}.do{font-weight:600}
@@ -147,7 +147,7 @@ ol.first{font-size:1.05rem;padding-left:1.3rem;max-width:62rem}ol.first li{margi
 img{max-width:100%;height:auto}img.fig{display:block;margin:.4rem 0}table{width:auto;max-width:none}
 table.pairs th{font-weight:600;white-space:nowrap}th{background:var(--soft)}td,th{font-variant-numeric:tabular-nums}
 table.pairs td{min-width:12rem;overflow-wrap:anywhere}table.claim td:nth-child(3){min-width:18rem;overflow-wrap:anywhere}
-.scroll:focus{outline:2px solid var(--i)}pre{overflow-x:auto;background:var(--soft);padding:.5rem .7rem;border-radius:.3rem}
+.scroll+.scroll{margin-top:.8rem}.scroll:focus{outline:2px solid var(--i)}pre{overflow-x:auto;background:var(--soft);padding:.5rem .7rem;border-radius:.3rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,150px),1fr));gap:.7rem;margin:.6rem 0}
 .tiles.wide{grid-template-columns:repeat(auto-fill,minmax(min(46%,240px),1fr))}
 .tiles figure{margin:0;border:1px solid var(--line);border-radius:.4rem;padding:.4rem;background:var(--soft)}
@@ -161,7 +161,7 @@ _PAGE = '''<!doctype html>
 {body}
 </main><footer>cytokit {version}. Intervals are 95 %. A research model, and no medical device.</footer></body></html>'''
 
-# %% ../../nbs/sharing/13_report.ipynb #bcfaa011
+# %% ../../nbs/sharing/13_report.ipynb #70aa86c0
 _ANCHOR = re.compile(r'<a class="anchor-link"[^>]*>.*?</a>')
 _HEADING = re.compile(r'<h2[^>]*\bid="([^"]+)"[^>]*>(.*?)</h2>', re.S)
 
@@ -180,7 +180,7 @@ def page_of(
     body = _ANCHOR.sub('', exporter.from_notebook_node(notebook)[0])
     return _PAGE.format(name=escape(name), style=PAGE_STYLE + _STYLE, links=_links(body), body=body, version=__version__)
 
-# %% ../../nbs/sharing/13_report.ipynb #5802058a
+# %% ../../nbs/sharing/13_report.ipynb #e95bf20c
 NAMES = ('report.html', 'report.ipynb', 'model_card.md', 'claim.md', 'croissant.json', 'ro-crate-metadata.json')
 
 def _last_digests(folder):
@@ -201,7 +201,7 @@ def edited_files(
     there = [name for name in NAMES[:-1] if (folder/name).is_file()]
     return [name for name in there if before.get(name) != file_digest(folder/name)]
 
-# %% ../../nbs/sharing/13_report.ipynb #081f21c5
+# %% ../../nbs/sharing/13_report.ipynb #2bfa7582
 def _check_out(out):
     "Refuse a folder that holds files of these names, or that cannot be written."
     check_writable(out/NAMES[0])
@@ -216,7 +216,7 @@ def _check_run(folder, card):
         raise InputError(f'{shown(folder)}: a run of `{verb}` that is not finished; `cytokit resume` it first')
     if card is not None: read_card(card)
 
-# %% ../../nbs/sharing/13_report.ipynb #a7042023
+# %% ../../nbs/sharing/13_report.ipynb #73fc4e5e
 _ABSOLUTE = re.compile(r'''(^|["',\s])(/[^/\s"',]+/|[A-Za-z]:\\\\?|(\.\./){3})''', re.M)
 
 def files_with_paths(
@@ -230,7 +230,7 @@ def files_with_paths(
             if _ABSOLUTE.search(f.read(2**20)): named.append(as_utf8(file.name))
     return named
 
-# %% ../../nbs/sharing/13_report.ipynb #e743fd96
+# %% ../../nbs/sharing/13_report.ipynb #b821e286
 @dataclass(frozen=True)
 class Written:
     "What a report wrote."
@@ -245,7 +245,7 @@ class Written:
 
     def __repr__(self): return '\n'.join([f'Report: {shown(self.page)}', f'Also: {", ".join(self.files[1:])}', *self.notes])
 
-# %% ../../nbs/sharing/13_report.ipynb #4efde6c4
+# %% ../../nbs/sharing/13_report.ipynb #2e27c858
 def _relative(path, folder):
     "A path as seen from a folder; of one that lies far away the name alone, which tells nobody where."
     if path is None: return None
@@ -258,7 +258,7 @@ def _put(staged, folder):
     for name in files: os.replace(staged/name, folder/name)
     return files
 
-# %% ../../nbs/sharing/13_report.ipynb #07554be8
+# %% ../../nbs/sharing/13_report.ipynb #d24e070f
 _SHEETS = '''from cytokit.sharing.sections import Report, write_sheets
 _report = Report({run!r}, {card!r}, {challenge!r})
 write_sheets(_report, {staged!r}, {kept!r}, {metadata!r})
@@ -284,7 +284,7 @@ def _make(notebook, template, run, card, challenge, out, staged, kept):
     return ''.join(output['text'] for output in last['outputs'] if output['output_type'] == 'stream'
                    and output['name'] == 'stdout').strip()
 
-# %% ../../nbs/sharing/13_report.ipynb #d17bb3ec
+# %% ../../nbs/sharing/13_report.ipynb #30f4e9ce
 def _notes(run, out, kept, missing, size, card):
     "What the author of a report should know."
     notes = [missing] if missing else []
@@ -298,7 +298,7 @@ def _notes(run, out, kept, missing, size, card):
 
 _MOST_BYTES = 5*2**20
 
-# %% ../../nbs/sharing/13_report.ipynb #edc22d74
+# %% ../../nbs/sharing/13_report.ipynb #a2a1b90d
 def report(
     run, # A finished run: its folder, or the object
     out:str|Path|None=None, # Folder to write into; None: the run folder

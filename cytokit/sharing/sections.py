@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/sharing/sections.html.md"""
 # %% auto #0
 __all__ = ['Html', 'paragraph', 'html_table', 'pairs_table', 'figure', 'Report', 'write_sheets', 'json_ready']
 
-# %% ../../nbs/sharing/12_sections.ipynb #0c481e92
+# %% ../../nbs/sharing/12_sections.ipynb #20f1909b
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -23,7 +23,7 @@ from .facts import read_facts, score_table, split_counts
 from .model_card import model_card_text
 from .project_card import rows_of_card
 
-# %% ../../nbs/sharing/12_sections.ipynb #8b4e244f
+# %% ../../nbs/sharing/12_sections.ipynb #1970b025
 @dataclass(frozen=True)
 class Html:
     "A piece of HTML that a notebook shows."
@@ -32,7 +32,7 @@ class Html:
     def _repr_html_(self): return self.html
     def __repr__(self): return f'<{len(self.html)} characters of HTML>'
 
-# %% ../../nbs/sharing/12_sections.ipynb #13420141
+# %% ../../nbs/sharing/12_sections.ipynb #c39a679b
 def paragraph(
     text:str, # Any text; it is escaped
     kind:str='why', # Class of the style: 'why', 'what', 'gone' (something is missing)
@@ -40,7 +40,7 @@ def paragraph(
     "A paragraph; nothing for an empty text."
     return f'<p class="{kind}">{escape(shown(text, 2000))}</p>' if text else ''
 
-# %% ../../nbs/sharing/12_sections.ipynb #00523c9a
+# %% ../../nbs/sharing/12_sections.ipynb #9eb3f9c1
 def html_table(
     table:pd.DataFrame, # Any
     label:str, # What it holds, for those who hear the page
@@ -55,7 +55,7 @@ def html_table(
     return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table><thead><tr>{head}</tr></thead>'
             f'<tbody>{body}</tbody></table></div>{more}')
 
-# %% ../../nbs/sharing/12_sections.ipynb #cf4dc7d1
+# %% ../../nbs/sharing/12_sections.ipynb #c11791ab
 def pairs_table(
     pairs, # (name, value) of each row
     label:str, # What it holds
@@ -72,7 +72,7 @@ def figure(
     "A figure with its alternative text."
     return f'<img class="fig" src="{figure_data(fig)}" alt="{escape(alt)}">'
 
-# %% ../../nbs/sharing/12_sections.ipynb #239ad5cd
+# %% ../../nbs/sharing/12_sections.ipynb #ff3fadc4
 @lru_cache(maxsize=4)
 def _facts_once(run, card, challenge): return read_facts(run, card, list(challenge) or None)
 
@@ -152,7 +152,7 @@ class Report:
         "How to cite it."
         return Html(_cite(self.facts))
 
-# %% ../../nbs/sharing/12_sections.ipynb #61c3386b
+# %% ../../nbs/sharing/12_sections.ipynb #008a436a
 def _list(items):
     rows = ''.join(f'<li>{escape(shown(c.found, 600))} <span class="do">{escape(c.do)}</span></li>' for c in items)
     return f'<ol class="first">{rows}</ol>'
@@ -165,7 +165,7 @@ def _title(f):
     return (f'<h1>{escape(f.name)}</h1>{paragraph(lead, "lead")}{paragraph(f.missing, "gone")}'
             f'{_judged(f)}{first}')
 
-# %% ../../nbs/sharing/12_sections.ipynb #2e39aaf6
+# %% ../../nbs/sharing/12_sections.ipynb #e3b5de74
 _TAGS = {True: ('info', 'met'), False: ('error', 'not met'), None: ('warning', 'not shown')}
 
 def _judged(f):
@@ -177,11 +177,11 @@ def _judged(f):
 def _goal(f):
     if f.card is None:
         return paragraph('No project card was given, so nobody said before the training what would be good enough. '
-                         '`cytokit plan` makes one; give it with --card.', 'gone')
+                         'The command cytokit plan makes one; give it with --card.', 'gone')
     said = _judged(f) or paragraph('The card names no score that would be good enough.', 'gone')
     return said + pairs_table(rows_of_card(f.card), 'Project card')
 
-# %% ../../nbs/sharing/12_sections.ipynb #c09d6353
+# %% ../../nbs/sharing/12_sections.ipynb #9ec2f7ee
 def _data(f):
     config = f.run.config
     text = f'{len(f.table)} images of {shown(config["name"], 80)}; fingerprint {config["data"]}.'
@@ -189,7 +189,7 @@ def _data(f):
     summary = f.quality.summary if len(f.quality.findings) else pd.DataFrame()
     return paragraph(text) + paragraph(f.quality.headline() + '.') + html_table(summary, 'What check found')
 
-# %% ../../nbs/sharing/12_sections.ipynb #d759721b
+# %% ../../nbs/sharing/12_sections.ipynb #87a684a7
 def _split(f):
     "Counts, what was kept apart, and what leaks."
     groups, folds = 'group' in f.table, f.run.config.get('folds')
@@ -204,7 +204,7 @@ def _split(f):
         else: said += paragraph('No image, and no copy of one, is in two parts.')
     return said + html_table(split_counts(f.table, f.run.task), 'Images of each part')
 
-# %% ../../nbs/sharing/12_sections.ipynb #5f0e7b3d
+# %% ../../nbs/sharing/12_sections.ipynb #84bd2f8d
 _ALT = dict(train='Loss and score of training and validation by epoch.',
             compare='The score of each method with its 95 % interval, and a mark for each seed.',
             segment='Loss and Dice by epoch, and the scores of the UNet next to the classical baseline.')
@@ -217,16 +217,17 @@ def _training(f):
               if f.run.result.get(name)]
     return fig + f'<details><summary>Settings</summary>{pairs_table([*settings, *chosen], "Settings")}</details>'
 
-# %% ../../nbs/sharing/12_sections.ipynb #311d7f1c
+# %% ../../nbs/sharing/12_sections.ipynb #8706325f
 def _scores(f):
     "Sentences and tables about the scores."
     said = ''.join(paragraph(text) for text in (getattr(f.run, 'conclusion', ''), f.run.result.get('note')) if text)
     notes = dict.fromkeys(s.note for s in f.scores if s.note and not s.baseline)
     said += ''.join(paragraph(f'Note: {note}.', 'what') for note in notes)
-    if not f.scores: return said + html_table(f.run.table, 'Figures of the run')
-    return said + html_table(score_table(f.scores), 'Scores with 95 % intervals')
+    if f.scores: said += html_table(score_table(f.scores), 'Scores with 95 % intervals')
+    if f.scores and f.run.config['verb'] in _ALT: return said
+    return said + html_table(f.run.table, 'Figures of the run')
 
-# %% ../../nbs/sharing/12_sections.ipynb #3cc0746b
+# %% ../../nbs/sharing/12_sections.ipynb #3384e434
 def _sentences(part):
     return ''.join(f'<p class="why">{escape(shown(c.found, 800))} <span class="do">{escape(c.do)}</span></p>'
                    for c in part.conclusions)
@@ -243,7 +244,7 @@ def _worst(found):
     note = paragraph('Outlines: truth orange, prediction blue.', 'what') if r.task == 'mask' else ''
     return f'{_sentences(part)}{note}<div class="tiles{" wide" if r.task == "mask" else ""}">{tiles}</div>'
 
-# %% ../../nbs/sharing/12_sections.ipynb #1440b3c5
+# %% ../../nbs/sharing/12_sections.ipynb #ff2d3ee7
 def _part(part):
     "One part of an interpretation, with its own heading."
     fig = figure(part.detail.plot(), part.alt) if part.detail is not None else ''
@@ -251,7 +252,7 @@ def _part(part):
     folded = f'<details><summary>Table</summary>{table}</details>' if table else ''
     return f'<h2 id="{escape(part.name)}">{escape(part.title)}</h2>{_sentences(part)}{fig}{folded}'
 
-# %% ../../nbs/sharing/12_sections.ipynb #5b7bab30
+# %% ../../nbs/sharing/12_sections.ipynb #3eda9f3b
 def _claim(sheet):
     "The checklist as a table that opens."
     said = (f'{sheet.answered} of {len(sheet.table)} items of CLAIM 2024 are answered from the run and its card; the others '
@@ -264,7 +265,7 @@ def _claim(sheet):
             f'role="region" aria-label="CLAIM 2024"><table class="claim"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
             '</table></div></details>')
 
-# %% ../../nbs/sharing/12_sections.ipynb #9d703489
+# %% ../../nbs/sharing/12_sections.ipynb #1471dced
 def _repeat(f):
     "The command, and what must be there for it."
     name = shown(f.run.folder.resolve().name, 80)
@@ -280,7 +281,7 @@ def _cite(f):
     return (paragraph(own) or paragraph('Only you can say how this work is to be cited: write it into the card (citation).', 'gone')) \
         + paragraph(ours)
 
-# %% ../../nbs/sharing/12_sections.ipynb #03a668a3
+# %% ../../nbs/sharing/12_sections.ipynb #1ff552c6
 def write_sheets(
     report:'Report', # Of the run
     folder:str|Path, # Folder that holds what the report wrote so far; the sheets are added

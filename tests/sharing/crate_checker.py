@@ -15,7 +15,8 @@ def fill_cache(cache):
     answer.status_code, answer._content, answer.url = 200, content, CONTEXT
     answer.headers['Content-Type'] = 'application/ld+json'
     answer.request = requests.Request('GET', CONTEXT).prepare()
-    answer.raw = HTTPResponse(io.BytesIO(content), dict(answer.headers), 200, preload_content=False, request_url=CONTEXT)
+    answer.raw = HTTPResponse(io.BytesIO(content), dict(answer.headers), 200, preload_content=False,
+                              request_url=CONTEXT)
     session = CachedSession(cache_name=str(cache), backend='sqlite', expire_after=-1)
     session.cache.save_response(answer, cache_key=session.cache.create_key(answer.request))
     session.close()
