@@ -1,4 +1,4 @@
-"Each kind of model as other programs read it: onnxruntime, bioimageio.core, a folder without its run; bad input in one line."
+"Each kind of model as other programs read it: onnxruntime, bioimageio.core, a folder alone; bad input in one line."
 import json, os, shutil, sys, zipfile
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
@@ -61,8 +61,8 @@ def test_each_preprocessing(tmp_path, dtype, how):
 def test_numbers_come_back_in_their_unit(tmp_path, loss):
     from cytokit.training.fit import train
     files = write_set(tmp_path/'set', 'uint16')
-    run = train(files/'numbers.csv', out=tmp_path/'run', preprocessing=Preprocessing(size=16), loss=loss, epochs=2, lr=.003,
-                precision='float32')
+    run = train(files/'numbers.csv', out=tmp_path/'run', preprocessing=Preprocessing(size=16), loss=loss, epochs=2,
+                lr=.003, precision='float32')
     found = export(run, out=tmp_path/'onnx')
     assert found.output == 'number' and found.difference < 1e-3
     said = run.predict([files/'2.png'])['predicted'][0]
@@ -72,7 +72,8 @@ def test_numbers_come_back_in_their_unit(tmp_path, loss):
 def test_pretrained_backbones(home, textures, tmp_path, method):
     from cytokit.training.fit import train
     weights = 'imagenet' if method == 'frozen' else 'textures'
-    run = train(textures, method, tmp_path/'run', Preprocessing(size=32), epochs=1, lr=.003, weights=weights, augment='none')
+    run = train(textures, method, tmp_path/'run', Preprocessing(size=32), epochs=1, lr=.003, weights=weights,
+                augment='none')
     found = export(run, out=tmp_path/'onnx')
     assert found.difference < 1e-4 and found.parameters == run.result['n_parameters']
 
@@ -160,7 +161,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path):
     damaged = shutil.copytree(run, tmp_path/'damaged')
     (damaged/'model.safetensors').write_bytes((run/'model.safetensors').read_bytes()[:-9])
     refuse(damaged, 'onnx', out, 'not readable as safetensors')
-    compared = compare(run.parent/'textures', ['majority', 'logistic'], tmp_path/'compared', Preprocessing(size=16), seeds=1)
+    compared = compare(run.parent/'textures', ['majority', 'logistic'], tmp_path/'compared', Preprocessing(size=16),
+                       seeds=1)
     refuse(compared.folder, 'onnx', out, 'keeps no networks')
 
 def test_an_operator_that_onnx_lacks_is_named(run, tmp_path):
