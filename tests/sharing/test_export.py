@@ -1,6 +1,5 @@
 "Each kind of model as other programs read it: onnxruntime, bioimageio.core, a folder alone; bad input in one line."
 import json, os, shutil, sys, zipfile
-from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from cytokit_process import cytokit

@@ -8,7 +8,8 @@ from cytokit.data.preprocess import Preprocessing
 from cytokit.data.synthetic import write_sample
 from cytokit.training.fit import train
 
-QUICK = dict(method='frozen', weights='textures', preprocessing=Preprocessing(size=24), epochs=8, lr=.01, augment='none')
+QUICK = dict(method='frozen', weights='textures', preprocessing=Preprocessing(size=24), epochs=8, lr=.01,
+             augment='none')
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
