@@ -2,7 +2,7 @@
 
 A model of each kind is trained for an epoch or a few on real images (../shared/data: white blood cells, nuclei;
 synthetic ones without it), exported, and timed in onnxruntime and in cytokit on the same images, with one thread each.
-Writes benchmarks/results/export.json: kind, size, seconds, largest difference, ms an image of both, their ratio (5 rounds;
+Writes benchmarks/results/export.json: kind, size, seconds, largest difference, ms an image of both, ratio (5 rounds;
 one image a call: cytokit folds its batch norms anew in each call, which it does once for a folder of images).
 """
 import argparse, json, tempfile, time
@@ -64,8 +64,8 @@ if __name__ == '__main__':
     quick = dict(epochs=1 if a.quick else 4, lr=.003)
     middle = Preprocessing(size=64)
     runs = dict(small=lambda out: train(table, out=out, preprocessing=middle, **quick),
-                lite0=lambda out: train(table, 'frozen', out, Preprocessing(size=96), weights='imagenet', augment='none',
-                                         **quick),
+                lite0=lambda out: train(table, 'frozen', out, Preprocessing(size=96), weights='imagenet',
+                                        augment='none', **quick),
                 textures=lambda out: train(table, 'frozen', out, middle, weights='textures', **quick),
                 unet_tiny=lambda out: segment(masks, out=out, preset='tiny', epochs=quick['epochs'], steps=8),
                 unet_encoder=lambda out: segment(masks, out=out, epochs=quick['epochs'], steps=8))
