@@ -382,8 +382,9 @@ def table(self:Segmentation)->pd.DataFrame:
 @patch(as_prop=True)
 def headline(self:Segmentation)->dict:
     "The main score of the UNet with its interval, and the conclusion."
-    metric = 'ap_50' if self.kind == 'instance' else 'dice'
-    score = {k: self.result['scores']['unet'][metric][k] for k in ('mean', 'low', 'high')}
+    scores, metric = self.result['scores']['unet'], 'ap_50' if self.kind == 'instance' else 'dice'
+    if metric not in scores: metric = next(iter(scores))  # of several classes: the Dice of the first
+    score = {k: scores[metric][k] for k in ('mean', 'low', 'high')}
     return dict(of='unet', metric=metric, **score, said=self.conclusion)
 
 # %% ../../nbs/segmentation/07_pipeline.ipynb #e7315307

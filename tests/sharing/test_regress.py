@@ -8,7 +8,8 @@ from cytokit.data.preprocess import Preprocessing
 from cytokit.data.synthetic import write_sample
 from cytokit.training.fit import train
 
-QUICK = dict(method='frozen', weights='textures', preprocessing=Preprocessing(size=24), epochs=8, lr=.01, augment='none')
+QUICK = dict(method='frozen', weights='textures', preprocessing=Preprocessing(size=24), epochs=8, lr=.01,
+             augment='none')
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
@@ -60,7 +61,8 @@ def test_a_named_set_is_predicted_by_both(home):
     write_sample('textures', home/'more', n=60, seed=5)
     for name in ('butterfly', 'fish', 'leaf', 'shell'): shutil.rmtree(home/'more'/name)
     (home/'more'/'table.csv').unlink()
-    r = cytokit('regress', 'again', '--against', 'old', '--margin', '0.9', '--set', 'clinic=more', '--json', 'set.json', cwd=home)
+    r = cytokit('regress', 'again', '--against', 'old', '--margin', '0.9', '--set', 'clinic=more', '--json',
+                'set.json', cwd=home)
     assert r.returncode == 0, r.stderr + r.stdout
     row = next(row for row in json.loads((home/'set.json').read_text())['table'] if row['set'] == 'clinic')
     assert row['images'] == 20 and 0 <= row['new'] <= 1
@@ -94,7 +96,8 @@ def test_numbers(tmp_path):
     gate = regress(folder, tmp_path/'old', margin=1.)
     assert not gate.passed and gate.table['difference'].iloc[0] < -1
 
-BAD = [(['regress', 'old', '--against', 'old'], 'with itself'), (['regress', 'old', '--against', 'none'], 'no such folder'),
+BAD = [(['regress', 'old', '--against', 'old'], 'with itself'),
+       (['regress', 'old', '--against', 'none'], 'no such folder'),
        (['regress', 'old', '--against', 'again', '--margin', '-1'], 'margin must be'),
        (['regress', 'old', '--against', 'again', '--margin', 'nan'], 'margin must be'),
        (['regress', 'old', '--against', 'again', '--set', 'clinic'], 'NAME=DIR'),
