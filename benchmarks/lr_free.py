@@ -5,8 +5,8 @@ defaults are, with what their authors ask for: a cosine decay for Prodigy, 5 % o
 Schedule-Free. DoG (Ivgi 2023), which that package has not, is written here from equation 1 of its paper, with its
 polynomial-decay average of the weights. All train as many steps as the judge does, on the real tasks that the judge
 trains with Adam, three seeds. `cytokit` is `find_lr` and a one-cycle training with Adam at its rate: its seconds hold
-both. `sweep` is the best of the true sweep, 12 rates × 3 seeds, made in the same run. About 40 minutes of one core; what
-is done lies in --out, and a run that was cut short goes on.
+both. `sweep` is the best of the true sweep, 12 rates × 3 seeds, made in the same run. About 40 minutes of one core;
+what is done lies in --out, and a run that was cut short goes on.
 Writes benchmarks/results/lr_free.json.
 """
 import argparse, math, sys, time
@@ -144,7 +144,8 @@ def totals(tasks):
         x = np.array([p['loss_of_best'] for p in o])
         means = {k: float(np.mean([p[k] for p in o])) for k in ('steps', 'seconds')}
         within = {f'within_{k}_percent': int((x <= 1 + k/100).sum()) for k in (5, 10)}
-        rows.append(dict(name=name, tasks=len(o), **within, mean=float(np.exp(np.log(x).mean())), worst=float(x.max()), **means))
+        whole = dict(mean=float(np.exp(np.log(x).mean())), worst=float(x.max()))
+        rows.append(dict(name=name, tasks=len(o), **within, **whole, **means))
     return rows
 
 if __name__ == '__main__':

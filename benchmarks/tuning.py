@@ -2,14 +2,15 @@
 
 What a person could do with the same minutes on the same core, three times with other seeds, on the set's own split:
 
-- `tuned`: `cytokit.training.search` for --minutes, then one training of its best settings on the whole training part
+- `tuned`: `cytokit.training.search` for --minutes, then one training of its best settings on the training part
 - `longer`: one training of the defaults that goes on for those minutes (`Settings.seconds`)
 - `ensemble`: the defaults with one seed after the other for those minutes, their scores averaged
 - `defaults`: one training of the defaults, which takes a small part of them
 
 Differences are paired over images and take in the variance between the three repeats. Twice: with trainings of the 15
-epochs that `cytokit train` has by default, and with --epochs 6, which are too few. About 9 minutes of one core a set; what
-is done lies in --runs, and a run that was cut short goes on. Writes benchmarks/results/tuning.json, a part for each --epochs.
+epochs that `cytokit train` has by default, and with --epochs 6 --minutes .75, which are too few. About 9 minutes of
+one core a set; what is done lies in --runs, and a run that was cut short goes on. Writes a part for each --epochs to
+benchmarks/results/tuning.json.
 """
 import argparse, time
 from dataclasses import asdict, replace

@@ -175,7 +175,7 @@ def test_study_that_another_process_holds(cut, monkeypatch):
 NO_OPTUNA = 'import sys; sys.modules["optuna"] = None; ' + COMMAND
 
 def test_bad_input_leaves_nothing(home, tmp_path):
-    def refused(*args, **where): return cytokit('tune', home/'textures', '--out', tmp_path/'run', *SMALL, *args, **where)
+    def refused(*args): return cytokit('tune', home/'textures', '--out', tmp_path/'run', *SMALL, *args)
     one_line(refused('--minutes', '0'), 'minutes must be a number above 0')
     one_line(refused('--minutes', '0.00001'), 'no trial would be finished', 'for about ten trials')
     nowhere = refused('--storage', 'postgresql://me:secret@127.0.0.1:1/db')
