@@ -1,17 +1,17 @@
-"""Do I need a finder? Optimisers that find their own step, in the judge of `lr_judge.py`: `python benchmarks/lr_free.py [TASK …]`.
+"""Optimisers that find their own step, in the judge of `lr_judge.py`: `python benchmarks/lr_free.py [TASK …]`.
 
-Prodigy (Mishchenko and Defazio 2024) and Schedule-Free AdamW (Defazio 2024) come from `pytorch-optimizer`, as its defaults
-are, with what their authors ask for: a cosine decay for Prodigy, 5 % of the steps as warm-up for Schedule-Free. DoG (Ivgi
-2023), which that package has not, is written here from equation 1 of its paper, with its polynomial-decay average of the
-weights. All train as many steps as the judge does, on the real tasks that the judge trains with Adam, three seeds. `cytokit` is
-`find_lr` and a one-cycle training with Adam at its rate: its seconds hold both. `sweep` is the best of the true sweep, 12 rates
-× 3 seeds, made in the same run. About 40 minutes of one core; what is done lies in --out, and a run that was cut short goes on.
+Prodigy (Mishchenko and Defazio 2024) and Schedule-Free AdamW (Defazio 2024) come from `pytorch-optimizer`, as its
+defaults are, with what their authors ask for: a cosine decay for Prodigy, 5 % of the steps as warm-up for
+Schedule-Free. DoG (Ivgi 2023), which that package has not, is written here from equation 1 of its paper, with its
+polynomial-decay average of the weights. All train as many steps as the judge does, on the real tasks that the judge
+trains with Adam, three seeds. `cytokit` is `find_lr` and a one-cycle training with Adam at its rate: its seconds hold
+both. `sweep` is the best of the true sweep, 12 rates × 3 seeds, made in the same run. About 40 minutes of one core;
+what is done lies in --out, and a run that was cut short goes on.
 Writes benchmarks/results/lr_free.json.
 """
 import argparse, math, sys, time
 from pathlib import Path
 import numpy as np, torch
-from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from lr_judge import HERE, N_RATES, RATIO, SEEDS, TASKS, judged, make, share, sweep, trained
 from lr_judge import ours as finder
@@ -40,7 +40,8 @@ class DoG(torch.optim.Optimizer):
 
 class Average:
     "Mean of the weights of all steps, later ones weighing more (polynomial decay, Shamir and Zhang 2013, eta 8)."
-    def __init__(self, model): self.model, self.mean, self.t = model, [p.detach().clone() for p in model.parameters()], 0
+    def __init__(self, model):
+        self.model, self.mean, self.t = model, [p.detach().clone() for p in model.parameters()], 0
     @torch.no_grad()
     def after(self):
         self.t += 1
@@ -141,9 +142,10 @@ def totals(tasks):
     for name in ('sweep', *CONTESTANTS):
         o = [t['contestants'][name] for t in tasks]
         x = np.array([p['loss_of_best'] for p in o])
-        rows.append(dict(name=name, tasks=len(o), within_5_percent=int((x <= 1.05).sum()), within_10_percent=int((x <= 1.1).sum()),
-                         mean=float(np.exp(np.log(x).mean())), worst=float(x.max()), steps=float(np.mean([p['steps'] for p in o])),
-                         seconds=float(np.mean([p['seconds'] for p in o]))))
+        means = {k: float(np.mean([p[k] for p in o])) for k in ('steps', 'seconds')}
+        within = {f'within_{k}_percent': int((x <= 1 + k/100).sum()) for k in (5, 10)}
+        whole = dict(mean=float(np.exp(np.log(x).mean())), worst=float(x.max()))
+        rows.append(dict(name=name, tasks=len(o), **within, **whole, **means))
     return rows
 
 if __name__ == '__main__':

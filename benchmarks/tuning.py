@@ -1,14 +1,16 @@
-"""Is a search worth its minutes? `python benchmarks/tuning.py [SET …]` (blood, clothing, textures; all if none is named).
+"""Is a search worth its minutes? `python benchmarks/tuning.py [SET …]` (blood, clothing, textures; all by default).
 
-What a person could do with the same minutes on the same core, three times with other seeds, each on the split of the set:
+What a person could do with the same minutes on the same core, three times with other seeds, on the set's own split:
 
-- `tuned`: `cytokit.training.search` for --minutes, then one training of its best settings on the whole training part
+- `tuned`: `cytokit.training.search` for --minutes, then one training of its best settings on the training part
 - `longer`: one training of the defaults that goes on for those minutes (`Settings.seconds`)
 - `ensemble`: the defaults with one seed after the other for those minutes, their scores averaged
 - `defaults`: one training of the defaults, which takes a small part of them
 
-Differences are paired over images and take in the variance between the three repeats. About 7 minutes of one core a set; what is
-done lies in --runs, and a run that was cut short goes on. Writes benchmarks/results/tuning.json.
+Differences are paired over images and take in the variance between the three repeats. Twice: with trainings of the 15
+epochs that `cytokit train` has by default, and with --epochs 6 --minutes .75, which are too few. About 9 minutes of
+one core a set; what is done lies in --runs, and a run that was cut short goes on. Writes a part for each --epochs to
+benchmarks/results/tuning.json.
 """
 import argparse, time
 from dataclasses import asdict, replace
@@ -29,7 +31,7 @@ from cytokit.training.tuning import best_trial
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1]/'shared'/'data'
-METHODS, SEEDS, EPOCHS, SIZE = ('tuned', 'longer', 'ensemble', 'defaults'), 3, 6, 32
+METHODS, SEEDS, SIZE = ('tuned', 'longer', 'ensemble', 'defaults'), 3, 32
 
 def blood(runs):
     t = read_table(SHARED/'wbc_segmentation'/'labels.csv', image='file', target='class')
@@ -42,9 +44,9 @@ def clothing(runs):
 def textures(runs): return read_table(write_sample('textures', runs/'textures', n=300, seed=1))
 SETS = dict(blood=blood, clothing=clothing, textures=textures)
 
-def task_of(table):
+def task_of(table, epochs):
     "The defaults on a set: what the command would do with its size and epochs."
-    settings = Settings(epochs=EPOCHS, batch_size=16)
+    settings = Settings(epochs=epochs, batch_size=16)
     table, how, s, facts = plan_training(table, Preprocessing(size=SIZE), .3, settings)
     return Task(s, how, table, target_values(table, facts, 'split.csv'), len(facts['classes']), .3)
 
@@ -90,16 +92,17 @@ def repeat(task, folder, minutes):
     write_json(done, dict(methods=got, search=about))
     return read_json(done)
 
-def compared(name, runs, minutes):
+def compared(name, runs, minutes, epochs):
     "All repeats of a set, and what they say together."
-    task = task_of(SETS[name](runs))
+    task = task_of(SETS[name](runs), epochs)
     repeats = []
     for i in range(SEEDS):
         repeats.append(repeat(replace(task, s=replace(task.s, seed=i)), runs/f'{name}_{i}', minutes))
         print(name, i, {k: round(v['seconds']) for k, v in repeats[-1]['methods'].items()}, flush=True)
     held_out = (task.table['split'] == 'valid').to_numpy()
     y, scores = task.y[held_out], {m: np.array([r['methods'][m]['scores'] for r in repeats]) for m in METHODS}
-    row = dict(name=name, n_train=int((task.table['split'] == 'train').sum()), n_valid=len(y), searches=[r['search'] for r in repeats],
+    n_train = int((task.table['split'] == 'train').sum())
+    row = dict(name=name, n_train=n_train, n_valid=len(y), searches=[r['search'] for r in repeats],
                ensemble_members=[r['methods']['ensemble']['members'] for r in repeats],
                longer_epochs=[r['methods']['longer']['epochs'] for r in repeats],
                seconds={m: float(np.mean([r['methods'][m]['seconds'] for r in repeats])) for m in METHODS},
@@ -114,9 +117,13 @@ if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('sets', nargs='*', default=list(SETS))
     p.add_argument('--runs', type=Path, default=Path('runs')/'tuning')
-    p.add_argument('--minutes', type=float, default=.75)
+    p.add_argument('--minutes', type=float, default=1.)
+    p.add_argument('--epochs', type=int, default=15)
     a = p.parse_args()
     torch.set_num_threads(1)
-    a.runs.mkdir(parents=True, exist_ok=True)
-    rows = [compared(name, a.runs, a.minutes) for name in a.sets]
-    if set(a.sets) == set(SETS): write_json(HERE/'results'/'tuning.json', dict(minutes=a.minutes, epochs=EPOCHS, size=SIZE, sets=rows))
+    runs, file = a.runs/f'epochs_{a.epochs}', HERE/'results'/'tuning.json'
+    runs.mkdir(parents=True, exist_ok=True)
+    rows = [compared(name, runs, a.minutes, a.epochs) for name in a.sets]
+    if set(a.sets) == set(SETS):
+        known = read_json(file) if file.exists() else {}
+        write_json(file, known | {f'epochs_{a.epochs}': dict(minutes=a.minutes, size=SIZE, sets=rows)})

@@ -1,4 +1,4 @@
-"""Train trial after trial until the minutes are used, on a part of the training images, so that the validation images stay unseen.
+"""Train trial after trial until the minutes are used, without a look at the validation images.
 
 Docs: https://cytokit.github.io/cytokit/training/search.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/training/search.html.md"""
 __all__ = ['inner_rows', 'Task', 'with_params', 'images_of', 'fingerprint', 'check_minutes', 'Budget', 'Watch', 'run_trial',
            'begin_search', 'place', 'run_trials']
 
-# %% ../../nbs/training/13_search.ipynb #f2805a4e
+# %% ../../nbs/training/13_search.ipynb #0ea298a1
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from .study import (
     fail_dead_trials, import_optuna, join_study, open_storage, open_study, sign_trial, storing, without_password)
 from .targets import measures_of
 
-# %% ../../nbs/training/13_search.ipynb #f8a9226d
+# %% ../../nbs/training/13_search.ipynb #033bbece
 def inner_rows(
     table:pd.DataFrame, # Checked, with its split
     valid:float, # Share of the training part on which the search scores
@@ -41,7 +41,7 @@ def inner_rows(
     position = pd.Series(np.arange(len(table)), table.index)
     return [np.array(position[inner.index[inner['split'] == part]]) for part in ('train', 'valid')]
 
-# %% ../../nbs/training/13_search.ipynb #a361ca31
+# %% ../../nbs/training/13_search.ipynb #89475913
 @dataclass
 class Task:
     "What the trials of a search, and the comparison after it, have in common."
@@ -63,7 +63,7 @@ class Task:
     @cached_property
     def inner(self)->list: return inner_rows(self.table, self.valid, self.s.seed)
 
-# %% ../../nbs/training/13_search.ipynb #1ac1ad0c
+# %% ../../nbs/training/13_search.ipynb #792f5f3a
 def with_params(
     task:'Task', # Gives the defaults
     params:dict, # Name of a knob to its value
@@ -73,7 +73,7 @@ def with_params(
     size = params.get('size', task.preprocessing.size)
     return replace(task.s, **settings), replace(task.preprocessing, size=size)
 
-# %% ../../nbs/training/13_search.ipynb #3a3f3126
+# %% ../../nbs/training/13_search.ipynb #41a57ffc
 def images_of(
     task:'Task', # Its table
     preprocessing:Preprocessing, # How they are read
@@ -82,7 +82,7 @@ def images_of(
     if preprocessing not in task.loaded: task.loaded[preprocessing] = load_arrays(task.table, preprocessing)
     return task.loaded[preprocessing]
 
-# %% ../../nbs/training/13_search.ipynb #6dd3e82c
+# %% ../../nbs/training/13_search.ipynb #210540da
 _OF_A_MACHINE = ('precision', 'weights', 'compiled')
 
 def fingerprint(
@@ -92,7 +92,7 @@ def fingerprint(
     settings = {name: value for name, value in asdict(task.s).items() if name not in _OF_A_MACHINE}
     return digest([table_digest(task.table), settings, asdict(task.preprocessing), task.valid, list(task.only)])
 
-# %% ../../nbs/training/13_search.ipynb #1b85c50d
+# %% ../../nbs/training/13_search.ipynb #9c929fc8
 def check_minutes(
     task:'Task', # Of the search
     minutes:float, # That it may take
@@ -103,10 +103,10 @@ def check_minutes(
     seconds = estimate(model, dls, s)['estimate_seconds']
     if 60*minutes >= seconds: return seconds
     enough = max(.01, round(10*seconds/60, 2))
-    raise InputError(f'minutes={minutes:g}: one training of {s.epochs} epochs takes about {seconds:.1f} s, so no trial would '
-                     f'be finished; give {enough:g} for about ten trials, or fewer epochs')
+    raise InputError(f'minutes={minutes:g}: one training of {s.epochs} epochs takes about {seconds:.1f} s, so no trial '
+                     f'would be finished; give {enough:g} for about ten trials, or fewer epochs')
 
-# %% ../../nbs/training/13_search.ipynb #97293970
+# %% ../../nbs/training/13_search.ipynb #8c6d634d
 class Budget:
     "The minutes of a search, and what of them was used before it was interrupted."
     def __init__(self,
@@ -129,7 +129,7 @@ class Budget:
         "Write down what was used."
         if self.keep: write_json(self.file, dict(seconds=self.clock.spent))
 
-# %% ../../nbs/training/13_search.ipynb #50417cd7
+# %% ../../nbs/training/13_search.ipynb #475c7ec5
 class Watch:
     "Reports the epochs of a trial, and says when to end it."
     def __init__(self,
@@ -155,12 +155,12 @@ class Watch:
         if row['seconds'] > self.budget.left: return 'cut'
         return 'stopped early' if self.trial.should_prune() else ''
 
-# %% ../../nbs/training/13_search.ipynb #56ba7ef1
+# %% ../../nbs/training/13_search.ipynb #f585b791
 def _final_score(history, task):
     rows = sorted(history, key=lambda row: row['valid_loss']) if task.s.patience else history[::-1]
     return rows[0][task.metric]
 
-# %% ../../nbs/training/13_search.ipynb #1403e9fc
+# %% ../../nbs/training/13_search.ipynb #64709b5f
 def _tell(study, trial, watch, score):
     "Say how a trial ended."
     from optuna.trial import TrialState
@@ -170,7 +170,7 @@ def _tell(study, trial, watch, score):
     elif watch.ended: study.tell(trial, state=TrialState.PRUNED)
     else: study.tell(trial, score)
 
-# %% ../../nbs/training/13_search.ipynb #8cb38761
+# %% ../../nbs/training/13_search.ipynb #50acb72a
 def run_trial(
     task:'Task', # What is searched
     study, # Optuna's study
@@ -197,7 +197,7 @@ def run_trial(
     trial.set_user_attr('at_seconds', budget.clock.spent)
     _tell(study, trial, watch, _final_score(info['history'], task))
 
-# %% ../../nbs/training/13_search.ipynb #b7258dd5
+# %% ../../nbs/training/13_search.ipynb #6cd3b022
 def begin_search(
     task:'Task', # What is searched
     where, # Path of study.db, or the URL of a database
@@ -223,14 +223,14 @@ def begin_search(
 
 _FOREIGN = '{}: holds another study ({}); move it away and resume, then the search begins again'
 
-# %% ../../nbs/training/13_search.ipynb #ba27f294
+# %% ../../nbs/training/13_search.ipynb #d4c08d3f
 def place(
     where, # Path of study.db, or the URL of a database
 ): # The path, or the address without its password
     "Where a study is kept, as it may be shown."
     return where if isinstance(where, Path) else without_password(where)
 
-# %% ../../nbs/training/13_search.ipynb #a42f3373
+# %% ../../nbs/training/13_search.ipynb #fa8ac5a8
 def _space_of(task, desc):
     "The space of a task; the finder is asked where no rate was given."
     images, s = images_of(task, task.preprocessing), task.s
@@ -238,7 +238,7 @@ def _space_of(task, desc):
     side = image_side(task.table['image'], task.preprocessing)
     return search_space(s, task.preprocessing, rate, side, task.only)
 
-# %% ../../nbs/training/13_search.ipynb #c95d3747
+# %% ../../nbs/training/13_search.ipynb #330ae229
 def _ask_for_defaults(study, space):
     "Where the process that trained the defaults was killed, they are the next trial again."
     from optuna.trial import TrialState
@@ -247,7 +247,7 @@ def _ask_for_defaults(study, space):
     known = [t.params or t.system_attrs.get('fixed_params') for t in trials]
     if space.defaults not in known: study.enqueue_trial(space.defaults)
 
-# %% ../../nbs/training/13_search.ipynb #4744607e
+# %% ../../nbs/training/13_search.ipynb #e6287973
 def run_trials(
     task:'Task', # What is searched
     study, # Optuna's study
@@ -266,7 +266,7 @@ def run_trials(
             quickest = _quickest(study)
     budget.note()
 
-# %% ../../nbs/training/13_search.ipynb #c0b4e3e5
+# %% ../../nbs/training/13_search.ipynb #1d48ebe0
 def _is_broken(study, failures):
     "Whether failures mean that the search cannot go on: not even the defaults train, or nothing does any more."
     from optuna.trial import TrialState

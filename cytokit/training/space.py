@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/training/space.html.md"""
 # %% auto #0
 __all__ = ['Knob', 'Space', 'read_space', 'image_side', 'rate_band', 'search_space']
 
-# %% ../../nbs/training/11_space.ipynb #1f65d0bd
+# %% ../../nbs/training/11_space.ipynb #74cc60e2
 from dataclasses import asdict, dataclass
 import numpy as np, pandas as pd
 from fastcore.basics import patch
@@ -15,7 +15,7 @@ from ..core import InputError, shown
 from ..data.preprocess import Preprocessing, read_plane
 from .rate import Rate
 
-# %% ../../nbs/training/11_space.ipynb #a2cc8b7b
+# %% ../../nbs/training/11_space.ipynb #f5692978
 @dataclass(frozen=True)
 class Knob:
     "One setting that a search may change, within which values, and why."
@@ -33,7 +33,7 @@ class Knob:
         if self.is_range: return f'{self.values[0]:.2g} to {self.values[1]:.2g}'
         return ', '.join(map(str, self.values))
 
-# %% ../../nbs/training/11_space.ipynb #ccaa5f10
+# %% ../../nbs/training/11_space.ipynb #95925e37
 @dataclass(frozen=True)
 class Space:
     "The knobs of a search."
@@ -54,12 +54,12 @@ class Space:
 
     def _repr_html_(self): return self.table.to_html(index=False)
 
-# %% ../../nbs/training/11_space.ipynb #93c11a4c
+# %% ../../nbs/training/11_space.ipynb #6e50b7b5
 def _short(value):
     "A value as a table shows it."
     return f'{value:.2g}' if isinstance(value, float) else str(value)
 
-# %% ../../nbs/training/11_space.ipynb #c0d4f7c4
+# %% ../../nbs/training/11_space.ipynb #a84b1688
 def read_space(
     knobs:list, # A dict a knob, as `asdict` of a `Space` gives them
 )->'Space':
@@ -67,7 +67,7 @@ def read_space(
     try: return Space([Knob(**knob) for knob in knobs])
     except TypeError as e: raise InputError(f'space: damaged, or written by another version ({shown(e)})') from None
 
-# %% ../../nbs/training/11_space.ipynb #f199f465
+# %% ../../nbs/training/11_space.ipynb #90956f74
 @patch
 def distributions(self:Space)->dict:
     "Optuna's distribution of each knob."
@@ -75,7 +75,7 @@ def distributions(self:Space)->dict:
     return {k.name: FloatDistribution(*k.values, log=True) if k.is_range else CategoricalDistribution(k.values)
             for k in self.knobs}
 
-# %% ../../nbs/training/11_space.ipynb #bffb9224
+# %% ../../nbs/training/11_space.ipynb #0695a7d3
 @patch
 def only(self:Space,
     names, # Of the knobs to keep; none: all
@@ -83,10 +83,11 @@ def only(self:Space,
     "The space with these knobs alone; the others stay at their defaults."
     known = [knob.name for knob in self.knobs]
     for name in names:
-        if name not in known: raise InputError(f'only: no knob {shown(name)} in this space; it has {", ".join(known)}')
+        if name in known: continue
+        raise InputError(f'only: no knob {shown(name)} in this space; it has {", ".join(known)}')
     return Space([knob for knob in self.knobs if knob.name in names or not names])
 
-# %% ../../nbs/training/11_space.ipynb #cff744dd
+# %% ../../nbs/training/11_space.ipynb #38f2474c
 _KEEP_CELLS = ('none', 'light', 'dihedral', 'cells')
 
 def _augment_knob(s):
@@ -96,7 +97,7 @@ def _augment_knob(s):
            'left out, as its cutout may hide a cell.')
     return Knob('augment', values, s.augment, why)
 
-# %% ../../nbs/training/11_space.ipynb #75425dae
+# %% ../../nbs/training/11_space.ipynb #4638e596
 def image_side(
     paths, # Image files
     preprocessing:Preprocessing, # Decides the plane of a volume
@@ -106,37 +107,40 @@ def image_side(
     few = [paths[i] for i in np.linspace(0, len(paths) - 1, min(5, len(paths))).astype(int)]
     return int(np.median([max(read_plane(path, preprocessing)[0].shape[:2]) for path in few]))
 
-# %% ../../nbs/training/11_space.ipynb #4803cb49
+# %% ../../nbs/training/11_space.ipynb #3cbe74e3
 def _size_knob(asked, side):
     "Sizes about the one asked for."
     near = [8*round(asked*share/8) for share in (.75, 1.5)]
     sensible = [size for size in near if 16 <= size <= side and size != asked]
-    why = f'Small cells need pixels, and pixels cost time: twice the side is four times the work. The files have {side}.'
+    why = ('Small cells need pixels, and pixels cost time: twice the side is four times the work. '
+           f'The files have {side}.')
     return Knob('size', sorted([asked, *sensible]), asked, why)
 
-# %% ../../nbs/training/11_space.ipynb #783733e6
+# %% ../../nbs/training/11_space.ipynb #4775cd73
 def _width_knob(s):
     "The width of the small CNN, and twice that."
     why = 'Twice the channels are four times the weights: more to fit with, more to overfit with, and slower.'
     return Knob('width', (s.width, 2*s.width), s.width, why)
 
-# %% ../../nbs/training/11_space.ipynb #8a9dc77f
+# %% ../../nbs/training/11_space.ipynb #d59eb4c6
 def rate_band(
     rate:'Rate', # What a training would use
 )->tuple: # Lowest and highest rate, and why
     "The rates that a search may try."
     found = rate.found
     if found is None or found.lr != rate.lr:
-        return rate.lr/3, 3*rate.lr, f'Three times below and above {rate.lr:.2g}: the finder gave no band to believe.'
+        because = 'the finder gave no band to believe' if found or rate.note else 'the rate that was given'
+        return rate.lr/3, 3*rate.lr, f'Three times below and above {rate.lr:.2g}: {because}.'
     low, high = min(found.low, rate.lr/2), max(found.high, 2*rate.lr)
-    return low, high, f'The finder uses {rate.lr:.2g} and calls {found.low:.2g} to {found.high:.2g} as good; at least half to twice.'
+    return low, high, (
+        f'The finder uses {rate.lr:.2g} and calls {found.low:.2g} to {found.high:.2g} as good; at least half to twice.')
 
-# %% ../../nbs/training/11_space.ipynb #f3119aec
+# %% ../../nbs/training/11_space.ipynb #9a48ba0e
 def _rate_knob(rate):
     low, high, why = rate_band(rate)
     return Knob('lr', (low, high), rate.lr, why, is_range=True)
 
-# %% ../../nbs/training/11_space.ipynb #10f54880
+# %% ../../nbs/training/11_space.ipynb #2189a889
 def search_space(
     s, # `Settings` of the defaults
     preprocessing:Preprocessing, # Of the defaults

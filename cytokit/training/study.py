@@ -1,4 +1,4 @@
-"""Keep the trials of a search in SQLite or PostgreSQL, shared by processes and machines, and refuse what is damaged or foreign.
+"""Keep the trials of a search in SQLite or PostgreSQL, shared by processes and machines; refuse what is foreign.
 
 Docs: https://cytokit.github.io/cytokit/training/study.html.md"""
 
@@ -8,14 +8,14 @@ Docs: https://cytokit.github.io/cytokit/training/study.html.md"""
 __all__ = ['LEAST_TRIALS', 'import_optuna', 'database_url', 'without_password', 'check_study_file', 'storing', 'open_storage',
            'open_study', 'join_study', 'trial_rows', 'sign_trial', 'fail_dead_trials', 'importance_of']
 
-# %% ../../nbs/training/12_study.ipynb #c8c9f246
+# %% ../../nbs/training/12_study.ipynb #a9c3c23c
 import os, re, socket, sqlite3, time, warnings
 from contextlib import closing, contextmanager
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import InputError, require, shown
 
-# %% ../../nbs/training/12_study.ipynb #f4990e0c
+# %% ../../nbs/training/12_study.ipynb #aded7dfa
 def import_optuna(
 ): # The module
     "Optuna without its log; `InputError` where it is not installed."
@@ -25,7 +25,7 @@ def import_optuna(
     warnings.filterwarnings('ignore', module='optuna')
     return optuna
 
-# %% ../../nbs/training/12_study.ipynb #494d5776
+# %% ../../nbs/training/12_study.ipynb #120368d3
 _EXPECTED = 'an address such as postgresql://user:password@host:5432/name'
 
 def database_url(
@@ -44,7 +44,7 @@ def database_url(
         raise InputError('storage: PostgreSQL needs psycopg; install it with: pip install "cytokit-nb[tune]"') from None
     return url.set(drivername='postgresql+psycopg')
 
-# %% ../../nbs/training/12_study.ipynb #a1feb45a
+# %% ../../nbs/training/12_study.ipynb #362d27a3
 def without_password(
     url, # Of `database_url`
 )->str:
@@ -52,7 +52,7 @@ def without_password(
     query = {name: value for name, value in url.query.items() if name != 'password'}
     return url._replace(password=None, query=query).render_as_string(hide_password=False)
 
-# %% ../../nbs/training/12_study.ipynb #78ab3627
+# %% ../../nbs/training/12_study.ipynb #69be26ba
 def check_study_file(
     path, # study.db; a missing or empty one is a study that has not begun
 ):
@@ -72,7 +72,7 @@ def check_study_file(
 
 _PATIENCE = 10  # seconds that a process waits for another one that writes
 
-# %% ../../nbs/training/12_study.ipynb #c91a813b
+# %% ../../nbs/training/12_study.ipynb #92f069e0
 def _busy(path, error):
     "Why a study cannot be used now, in one line."
     if 'locked' in str(error) or 'busy' in str(error):
@@ -80,7 +80,7 @@ def _busy(path, error):
         return f'{shown(path)}: another process has held it for more than {_PATIENCE} s; {remedy}'
     return f'{shown(path)}: cannot be used ({shown(error, 120)})'
 
-# %% ../../nbs/training/12_study.ipynb #fc988199
+# %% ../../nbs/training/12_study.ipynb #8b0b2d96
 @contextmanager
 def storing(
     what, # The file, or the address without its password
@@ -97,7 +97,7 @@ def storing(
         remedy = 'is the server running, and are address, user and password (or PGPASSWORD) right?'
         raise InputError(f'storage {shown(what)}: not usable; {remedy} ({shown(said, 160)})') from None
 
-# %% ../../nbs/training/12_study.ipynb #283d02bf
+# %% ../../nbs/training/12_study.ipynb #28f07ebe
 def open_storage(
     where, # Path of an SQLite file, or the URL of `database_url`
 ): # Optuna's storage
@@ -115,7 +115,7 @@ def open_storage(
                 if not left or not _made_twice(e): raise
                 time.sleep(.2)
 
-# %% ../../nbs/training/12_study.ipynb #ee1bea1d
+# %% ../../nbs/training/12_study.ipynb #b2c21ab0
 def _made_twice(error):
     "Whether another process made the same tables at the same moment."
     return any(word in str(error) for word in ('already exists', 'duplicate key', 'UNIQUE constraint'))
@@ -124,7 +124,7 @@ def _other_version(where, error):
     name = where if isinstance(where, Path) else without_password(where)
     return f'{shown(name)}: a study of another version of Optuna ({shown(error, 120)})'
 
-# %% ../../nbs/training/12_study.ipynb #c7fae4fb
+# %% ../../nbs/training/12_study.ipynb #1813495a
 def open_study(
     storage, # Of `open_storage`
     name:str, # Of the study
@@ -142,7 +142,7 @@ def open_study(
     study.set_user_attr('about', about)
     return study
 
-# %% ../../nbs/training/12_study.ipynb #8bb6b0d8
+# %% ../../nbs/training/12_study.ipynb #ab74bf6b
 def join_study(
     storage, # Of `open_storage`
     name:str, # Of the study
@@ -152,7 +152,8 @@ def join_study(
     "The study of this name; `InputError` where there is none, or one for something else."
     optuna = import_optuna()
     try: study = optuna.load_study(storage=storage, study_name=name, pruner=pruner)
-    except KeyError: raise InputError(f'study {shown(name)}: not in this database; another study, or none, is') from None
+    except KeyError:
+        raise InputError(f'study {shown(name)}: not in this database; another study, or none, is') from None
     for _ in range(20):  # whoever makes it writes its notes a moment later
         if 'about' in study.user_attrs: break
         time.sleep(.1)
@@ -162,7 +163,7 @@ def join_study(
                          'take another database, or move it away')
     return study
 
-# %% ../../nbs/training/12_study.ipynb #f2e4482a
+# %% ../../nbs/training/12_study.ipynb #a315b680
 def trial_rows(
     study, # Optuna's study
 )->list: # A dict a trial that has begun: trial, score, state, epochs, seconds, at (of the search), params
@@ -180,7 +181,7 @@ def trial_rows(
                          seconds=notes.get('seconds'), at_seconds=notes.get('at_seconds'), params=t.params))
     return rows
 
-# %% ../../nbs/training/12_study.ipynb #be79ab37
+# %% ../../nbs/training/12_study.ipynb #21ba16cc
 def sign_trial(
     trial, # Optuna's
 ):
@@ -188,7 +189,7 @@ def sign_trial(
     trial.set_user_attr('host', socket.gethostname())
     trial.set_user_attr('process', os.getpid())
 
-# %% ../../nbs/training/12_study.ipynb #497a257f
+# %% ../../nbs/training/12_study.ipynb #056b9f32
 def fail_dead_trials(
     study, # Optuna's study
 ):
@@ -199,9 +200,9 @@ def fail_dead_trials(
         if host is None or (host == socket.gethostname() and not _is_alive(pid)):
             study.tell(t.number, state=TrialState.FAIL, skip_if_finished=True)
 
-# %% ../../nbs/training/12_study.ipynb #b293e6c2
+# %% ../../nbs/training/12_study.ipynb #e6cf20de
 def _signed(study):
-    "The trials that run. One without a signature gets two seconds: its process lives and signs it, or was killed before."
+    "The trials that run. One without a signature gets two seconds: its process signs it, or was killed before."
     from optuna.trial import TrialState
     for _ in range(20):
         trials = study.get_trials(states=[TrialState.RUNNING])
@@ -209,18 +210,19 @@ def _signed(study):
         time.sleep(.1)
     return trials
 
-# %% ../../nbs/training/12_study.ipynb #25540246
+# %% ../../nbs/training/12_study.ipynb #dde6ce17
 def _is_alive(pid):
     "Whether a process of this machine still runs; one that has ended and was not yet waited for does not."
     if not isinstance(pid, int) or pid == os.getpid(): return False
     try:
-        if os.path.isdir('/proc/self'): return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+        if os.path.isdir('/proc/self'):
+            return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
         os.kill(pid, 0)
     except PermissionError: return True
     except OSError: return False
     return True
 
-# %% ../../nbs/training/12_study.ipynb #d27eea42
+# %% ../../nbs/training/12_study.ipynb #68a9b510
 LEAST_TRIALS = 12  # finished ones; below, importance is not said
 
 def importance_of(

@@ -1,4 +1,4 @@
-"""Search a small space of settings within minutes, and say whether the best beat the defaults by more than the variance between seeds.
+"""Search a small space of settings within minutes, and say whether the best are better than the defaults.
 
 Docs: https://cytokit.github.io/cytokit/training/tuning.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/training/tuning.html.md"""
 # %% auto #0
 __all__ = ['tune', 'run_tune', 'best_trial', 'train_options', 'Tuning', 'join']
 
-# %% ../../nbs/training/14_tuning.ipynb #8debc5e4
+# %% ../../nbs/training/14_tuning.ipynb #9e835629
 import shlex, sys
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -31,15 +31,15 @@ from .study import (
 from .space import read_space
 from .targets import predictions
 
-# %% ../../nbs/training/14_tuning.ipynb #a4c2ca8d
+# %% ../../nbs/training/14_tuning.ipynb #17acd2c1
 @with_settings(Settings, but=['seconds'])
 def tune(
     source, # Folder of class folders, CSV, or a table
     minutes:float=10., # Of the search; the comparison after it takes 2 × `seeds` trainings more
     out:str|Path|None=None, # The run folder to make; None: `runs/DATE_tune_NAME`
     preprocessing:Preprocessing|None=None, # How an image is read, by default
-    valid:float=.25, # Share held out, where the table has no split; and share of the rest on which the search scores
-    storage:str|None=None, # postgresql://user:password@host/name, for several machines; None: study.db in the run folder
+    valid:float=.25, # Share held out, where the table has no split, and of the rest the share that scores the search
+    storage:str|None=None, # postgresql://user:password@host/name, of several machines; None: study.db in the run folder
     seeds:int=3, # How often the defaults and the best settings are trained for the comparison
     only:tuple|list=(), # Knobs to search, of augment, size, width and lr; none: all
     **settings, # The defaults: see `Settings`
@@ -49,12 +49,14 @@ def tune(
     check_number('minutes', minutes, 0, 10**5, above=True)
     check_whole('seeds', seeds, 1, 100)
     for name in only: check_choice('only', name, _KNOBS)
-    if settings.get('seconds') is not None: raise InputError('seconds: a search takes minutes, and its trainings epochs')
+    if settings.get('seconds') is not None:
+        raise InputError('seconds: a search takes minutes, and its trainings epochs')
     url = database_url(storage) if storage else None
     if url: open_storage(url)
     table, preprocessing, s, facts = plan_training(source, preprocessing, valid, Settings(**settings))
     y = target_values(table, facts, 'split.csv')
-    _say_costs(check_minutes(Task(s, preprocessing, table, y, len(facts['classes']) or None, valid), minutes), minutes, seeds)
+    task = Task(s, preprocessing, table, y, len(facts['classes']) or None, valid, tuple(only))
+    _say_costs(check_minutes(task, minutes), minutes, seeds)
     config = dict(settings=asdict(s), preprocessing=asdict(preprocessing), **facts, weights_digest=weights_digest(s))
     config |= dict(minutes=float(minutes), seeds=seeds, valid=float(valid), only=list(only))
     config['storage'] = without_password(url) if url else None
@@ -63,14 +65,14 @@ def tune(
 
 _KNOBS = ('augment', 'size', 'width', 'lr')
 
-# %% ../../nbs/training/14_tuning.ipynb #fad45e2d
+# %% ../../nbs/training/14_tuning.ipynb #18706239
 def _say_costs(seconds, minutes, seeds):
     "Say on stderr what the whole will take."
     n, took = int(60*minutes/seconds), f'{seconds:.1f}' if seconds < 10 else f'{seconds:.0f}'
     print(f'cytokit: a trial takes about {took} s, so {minutes:g} min are enough for about {n}; '
           f'the comparison after the search takes {2*seeds} trainings more', file=sys.stderr)
 
-# %% ../../nbs/training/14_tuning.ipynb #5e5f635c
+# %% ../../nbs/training/14_tuning.ipynb #2c9ae6be
 @contextmanager
 def _leading(folder):
     "Hold the run folder; `InputError` where another process does."
@@ -84,7 +86,7 @@ def _leading(folder):
                                          f'`cytokit tune --join {shown(folder)}` helps it') from None
         yield
 
-# %% ../../nbs/training/14_tuning.ipynb #2fcb09e6
+# %% ../../nbs/training/14_tuning.ipynb #fd740688
 def _read_task(folder, config):
     "What `run.json` and `split.csv` describe."
     file = folder/'run.json'
@@ -98,13 +100,13 @@ def _read_task(folder, config):
         check_whole('seeds', config['seeds'], 1, 100)
     return Task(s, preprocessing, table, y, n_out, config['valid'], tuple(config['only']))
 
-# %% ../../nbs/training/14_tuning.ipynb #a7d13ed8
+# %% ../../nbs/training/14_tuning.ipynb #1236bde9
 def _study_place(folder, config, url=None):
     "Where the study of a run is kept; a password that is not in `url` is PGPASSWORD's."
     if url is not None: return url
     return database_url(config['storage']) if config.get('storage') else folder/'study.db'
 
-# %% ../../nbs/training/14_tuning.ipynb #1fcda81a
+# %% ../../nbs/training/14_tuning.ipynb #a6f2a4f9
 def run_tune(
     folder, # A run folder of `tune`
     url:object=None, # Of its database, with the password; None: as run.json says
@@ -122,7 +124,7 @@ def run_tune(
         _write_result(folder, config, task, search, best, fits)
     return Tuning(folder)
 
-# %% ../../nbs/training/14_tuning.ipynb #a2d21fe9
+# %% ../../nbs/training/14_tuning.ipynb #8e56e47f
 def _search(folder, config, task, url):
     "Search until the minutes are used, or read what a search that ended has found."
     done = folder/'search.json'
@@ -135,10 +137,11 @@ def _search(folder, config, task, url):
         shares, said = importance_of(study)
         rows = trial_rows(study)
     if not any(row['state'] == 'finished' for row in rows):
-        raise InputError(f'{shown(folder)}: no trial was finished in {config["minutes"]:g} minutes; begin again with more')
+        used = f'no trial was finished in {config["minutes"]:g} minutes'
+        raise InputError(f'{shown(folder)}: {used}; begin again with more')
     return dict(space=asdict(space)['knobs'], trials=rows, importance=shares, note=said, seconds=budget.clock.spent)
 
-# %% ../../nbs/training/14_tuning.ipynb #62d2e559
+# %% ../../nbs/training/14_tuning.ipynb #1a2bf5a0
 def best_trial(
     search:dict, # With `trials`, as `trial_rows` gives them, and `space`
     lower:bool, # Whether a lower score is better
@@ -150,7 +153,7 @@ def best_trial(
     defaults = read_space(search['space']).defaults
     return None if best['params'] == defaults else best
 
-# %% ../../nbs/training/14_tuning.ipynb #171c94e4
+# %% ../../nbs/training/14_tuning.ipynb #924ef660
 def _fit_all(folder, config, task, name, params):
     "Train one method with all seeds; what each gave, read from its file."
     s, preprocessing = with_params(task, params)
@@ -163,7 +166,7 @@ def _fit_all(folder, config, task, name, params):
         done.append(read_json(path))
     return done
 
-# %% ../../nbs/training/14_tuning.ipynb #9d713b19
+# %% ../../nbs/training/14_tuning.ipynb #b23a4142
 def _fit_once(path, task, s, preprocessing, desc):
     "Train on the whole training part, predict the validation part, and leave a file."
     train, valid = [np.flatnonzero(task.table['split'] == part) for part in ('train', 'valid')]
@@ -174,7 +177,7 @@ def _fit_once(path, task, s, preprocessing, desc):
                           seconds=info['seconds'], history=info['history']))
     checkpoint.unlink(missing_ok=True)
 
-# %% ../../nbs/training/14_tuning.ipynb #0f7884f9
+# %% ../../nbs/training/14_tuning.ipynb #7291d4d9
 def _scores(task, fits):
     "Predictions of the validation part, a row a seed, and what they are compared with."
     held_out = task.table[task.table['split'] == 'valid']
@@ -182,7 +185,7 @@ def _scores(task, fits):
     y = task.y[(task.table['split'] == 'valid').to_numpy()]
     return y, {name: np.array([one['scores'] for one in done]) for name, done in fits.items()}, groups
 
-# %% ../../nbs/training/14_tuning.ipynb #3ac087be
+# %% ../../nbs/training/14_tuning.ipynb #2778d30f
 def _conclude(task, y, scored, groups, names=()):
     "The difference between the best settings and the defaults, the sentences about it, and what to use."
     if 'tuned' not in scored: return None, _NOTHING_BETTER, 'defaults'
@@ -200,7 +203,7 @@ _USE_TUNED = 'That is more than the variance between seeds and images: use the t
 _USE_DEFAULTS = ('The search gained nothing that is larger than the variance between seeds and images: use the '
                  'defaults.')
 
-# %% ../../nbs/training/14_tuning.ipynb #3e6c3899
+# %% ../../nbs/training/14_tuning.ipynb #540c1f60
 _FLAGS = dict(mean='weights-mean', std='weights-std')
 _NOT_SAID = ('seconds', 'precision')  # not of a search; found again on each machine
 _READ_BY = ('size', 'norm', 'low', 'high', 'resize_mode', 'channels')
@@ -218,7 +221,7 @@ def train_options(
         given[name], usual[name] = getattr(preprocessing, name), usual_reading[name]
     return ' '.join(_option(name, value) for name, value in given.items() if value != usual[name])
 
-# %% ../../nbs/training/14_tuning.ipynb #e01f9677
+# %% ../../nbs/training/14_tuning.ipynb #5bcc22f3
 def _option(name, value):
     "A setting as the command takes it."
     flag = _FLAGS.get(name, name).replace('_', '-')
@@ -227,7 +230,7 @@ def _option(name, value):
     if isinstance(value, float): return f'--{flag} {value:.4g}'
     return f'--{flag} {shlex.quote(str(value))}'
 
-# %% ../../nbs/training/14_tuning.ipynb #93c3b046
+# %% ../../nbs/training/14_tuning.ipynb #0a525cf9
 def _write_result(folder, config, task, search, best, fits):
     "Histories, predictions and figures; result.json is the last."
     write_csv(folder/'history.csv', _history(task, search, fits))
@@ -245,13 +248,13 @@ def _write_result(folder, config, task, search, best, fits):
                   comparison_seconds=sum(one['seconds'] for done in fits.values() for one in done), replay=search)
     write_json(folder/'result.json', result)
 
-# %% ../../nbs/training/14_tuning.ipynb #4e992f89
+# %% ../../nbs/training/14_tuning.ipynb #9a87a716
 def _without_images(task, y):
     "The score that is had without looking at an image: by guessing, or by saying the mean."
     if task.n_out: return 1/task.n_out
     return float(np.abs(y - task.y[(task.table['split'] == 'train').to_numpy()].mean()).mean())
 
-# %% ../../nbs/training/14_tuning.ipynb #b629f2e2
+# %% ../../nbs/training/14_tuning.ipynb #cea4b37a
 def _time_words(config, search, fits):
     "What the search did with its minutes, and what the comparison took on top."
     states = pd.Series([row['state'] for row in search['trials']]).value_counts()
@@ -261,7 +264,7 @@ def _time_words(config, search, fits):
     return (f'The search took {search["seconds"]/60:.1f} of {config["minutes"]:g} min: {len(search["trials"])} trials, '
             f'{counted}. The comparison took {seconds/60:.1f} min more, {n} trainings.')
 
-# %% ../../nbs/training/14_tuning.ipynb #a96afca6
+# %% ../../nbs/training/14_tuning.ipynb #a201e48e
 def _history(task, search, fits):
     "A row an epoch of each training of the comparison, and a row a trial of the search."
     rows = [dict(part='comparison', method=name, seed=i) | row
@@ -270,7 +273,7 @@ def _history(task, search, fits):
                   state=row['state'], **{task.metric: row['score']}) for row in search['trials']]
     return pd.DataFrame(rows).astype({'seed': 'Int64'})
 
-# %% ../../nbs/training/14_tuning.ipynb #8c52a72a
+# %% ../../nbs/training/14_tuning.ipynb #17de978d
 def _all_predictions(task, config, scored):
     "A row an image, method and seed."
     held_out, tables = task.table[task.table['split'] == 'valid'], []
@@ -280,7 +283,7 @@ def _all_predictions(task, config, scored):
             tables.append(rows.assign(method=name, seed=i))
     return pd.concat(tables)
 
-# %% ../../nbs/training/14_tuning.ipynb #0670ff83
+# %% ../../nbs/training/14_tuning.ipynb #c018753c
 class Tuning(RunResult):
     "A finished search: its trials, what mattered, and whether the best settings beat the defaults."
     verb = 'tune'
@@ -303,7 +306,7 @@ class Tuning(RunResult):
         "The line that trains what is recommended, on the same images and split."
         return f'cytokit train {shlex.quote(str(self.folder/"split.csv"))} {self.result["options"]}'
 
-# %% ../../nbs/training/14_tuning.ipynb #83ba40fa
+# %% ../../nbs/training/14_tuning.ipynb #a35cfe36
 def _word(metric):
     "A metric as a table names it."
     return NAMES.get(metric, metric.replace('_', ' '))
@@ -314,7 +317,7 @@ def _known(self:Tuning):
     return {name: {k: np.nan if m[k] is None else m[k] for k in ('mean', 'low', 'high')}
             for name, m in self.result['scores'].items()}
 
-# %% ../../nbs/training/14_tuning.ipynb #950d5232
+# %% ../../nbs/training/14_tuning.ipynb #9b2a215e
 @patch(as_prop=True)
 def trials(self:Tuning)->pd.DataFrame:
     "A row a trial, in their order."
@@ -325,7 +328,7 @@ def trials(self:Tuning)->pd.DataFrame:
                          seconds=row['seconds']) | params)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/training/14_tuning.ipynb #3458284f
+# %% ../../nbs/training/14_tuning.ipynb #2f5ba7ef
 @patch(as_prop=True)
 def table(self:Tuning)->pd.DataFrame:
     "The defaults and the ten best finished trials, best first; the score is that of the search."
@@ -335,7 +338,7 @@ def table(self:Tuning)->pd.DataFrame:
     name = f'{_word(self.result["metric"])} in the search'
     return shown_rows.rename(columns={'score': name}).drop(columns='state')
 
-# %% ../../nbs/training/14_tuning.ipynb #92add145
+# %% ../../nbs/training/14_tuning.ipynb #4ba1cd0a
 @patch
 def _repr_html_(self:Tuning):
     "The table and what it means, for a notebook."
@@ -344,14 +347,15 @@ def _repr_html_(self:Tuning):
     lines = ''.join(f'<p>{escape(str(line))}</p>' for line in said)
     return f'{self.table.to_html(index=False, float_format="{:.3f}".format)}{lines}<pre>{escape(self.command)}</pre>'
 
-# %% ../../nbs/training/14_tuning.ipynb #38e9ec82
+# %% ../../nbs/training/14_tuning.ipynb #c5f9fa49
 _STYLE = {'finished': ('o', 'C0'), 'stopped early': ('v', 'C1'), 'cut': ('x', '0.5'), 'failed': ('x', 'C3')}
 
 def _draw_trials(ax, trials, lower, word):
     "Scores over the minutes of the search."
     for state, (marker, color) in _STYLE.items():
         rows = [t for t in trials if t['state'] == state and t['score'] is not None and t['at_seconds'] is not None]
-        if rows: ax.plot([t['at_seconds']/60 for t in rows], [t['score'] for t in rows], marker, color=color, label=state)
+        minutes, scores = [t['at_seconds']/60 for t in rows], [t['score'] for t in rows]
+        if rows: ax.plot(minutes, scores, marker, color=color, label=state)
     done = [t for t in trials if t['state'] == 'finished']
     done = sorted(done, key=lambda t: t['at_seconds'])
     best = (np.minimum if lower else np.maximum).accumulate([t['score'] for t in done])
@@ -361,7 +365,7 @@ def _draw_trials(ax, trials, lower, word):
     ax.set(xlabel='minutes of the search', ylabel=f'{word}, inner validation part')
     ax.legend(fontsize=8, frameon=False, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.2))
 
-# %% ../../nbs/training/14_tuning.ipynb #29a2fae1
+# %% ../../nbs/training/14_tuning.ipynb #a3d01d60
 def _draw_importance(ax, shares):
     "A bar a knob, or why there is none."
     ax.set_title('what mattered', fontsize=10)
@@ -373,7 +377,7 @@ def _draw_importance(ax, shares):
     ax.barh(names, [100*shares[name] for name in names], color='C2')
     ax.set(xlabel='% of the variance between trials', xlim=(0, 100))
 
-# %% ../../nbs/training/14_tuning.ipynb #a0c3a304
+# %% ../../nbs/training/14_tuning.ipynb #d148aded
 @patch
 def plot(self:Tuning):
     "Score by trial and time with the defaults, and what mattered."
@@ -384,7 +388,7 @@ def plot(self:Tuning):
     _draw_importance(right, search['importance'])
     return show_once(fig)
 
-# %% ../../nbs/training/14_tuning.ipynb #7f091e8d
+# %% ../../nbs/training/14_tuning.ipynb #c1ab2e79
 def join(
     folder, # A run folder of `tune` whose search goes on
     storage:str|None=None, # The address with its password, where the run has a database and PGPASSWORD is not set
@@ -393,8 +397,10 @@ def join(
     import os
     import_optuna()
     folder, config = Path(folder), read_run(folder)
-    if config['verb'] != 'tune': raise InputError(f'{shown(folder)}: a run of `{config["verb"]}`; this needs one of `tune`')
-    if (folder/'search.json').exists(): raise InputError(f'{shown(folder)}: its search has ended; there is nothing to help')
+    if config['verb'] != 'tune':
+        raise InputError(f'{shown(folder)}: a run of `{config["verb"]}`; this needs one of `tune`')
+    if (folder/'search.json').exists():
+        raise InputError(f'{shown(folder)}: its search has ended; there is nothing to help')
     task, url = _read_task(folder, config), database_url(storage) if storage else None
     where, budget = _study_place(folder, config, url), Budget(config['minutes'], folder/'clock.json', keep=False)
     if isinstance(where, Path) and not where.exists():
@@ -404,7 +410,7 @@ def join(
         run_trials(task, study, space, budget, where, who=f'helper {os.getpid()}')
         return pd.DataFrame(trial_rows(study))
 
-# %% ../../nbs/training/14_tuning.ipynb #5b446dc6
+# %% ../../nbs/training/14_tuning.ipynb #c17ea4d6
 def _join(task, where):
     "The study of a task, and its space."
     asked = fingerprint(task)
