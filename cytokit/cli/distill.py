@@ -13,7 +13,7 @@ from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, shown
 from ..parameters import options_of, values_of, with_options
-from .command import GroupColumn, ImageColumn, Json, NETWORK, Out, PREPROCESSING, TargetColumn
+from .command import Card, GroupColumn, ImageColumn, Json, NETWORK, Out, PREPROCESSING, TargetColumn, Why
 from .command import app, declare, preprocessing_of, show_run
 
 # %% ../../nbs/cli/09_distill.ipynb #87ef1497
@@ -31,7 +31,8 @@ def distill(
         'an empty target is an image without a label.'))],
     unlabelled:declare(Optional[Path], '--unlabelled', 'Folder with more images, without labels.') = None,
     out:Out = None, json:Json = None,
-    image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None, **config,
+    image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None,
+    why:Why = '', card:Card = None, **config,
 ):
     "Train one small network on what several trained ones say, and say what it kept."
     check_writable(json)
@@ -42,5 +43,5 @@ def distill(
     from cytokit.training.teachers import read_partly_labelled
     table = read_partly_labelled(data, image or 'image', target or 'target', group)
     result = training.distill(teachers, table, out, unlabelled, preprocessing_of(config),
-                              **values_of(config, DISTILLATION | STUDENT))
+                              why=why, card=card, **values_of(config, DISTILLATION | STUDENT))
     show_run(result, json)

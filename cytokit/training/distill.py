@@ -27,7 +27,8 @@ from .fit import Run, Settings, fit, network_precision, prepare
 from .loaders import load_arrays
 from .models import fuse_conv_bn, load_model, n_parameters, read_tensors, save_model
 from .models import save_tensors
-from .runs import class_numbers, make, new_run, prediction_table, read_run, reading, resume
+from .runs import class_numbers, goal_of, judged, make, new_run, prediction_table, read_run
+from .runs import reading, recorded, resume
 from .soft_targets import SoftTargets, fit_features, without_map
 from .targets import features, scores
 from .teachers import check_known, choose_unlabelled, combine, honest_split, known_classes
@@ -95,6 +96,8 @@ def distill(
     match:str='outputs', # One of `MATCHES`: what the student is to match
     seeds:int=3, # How often student and student without teachers are trained
     valid:float=.25, # Share held out, where the table has no split
+    why:str='', # Why this run, for the diary
+    card:str|Path|None=None, # Project card whose goal the student is judged by, see `cytokit plan`
     **settings, # Of the student: see `Settings`
 ): # The finished `Distillation`
     "Distil several teachers into one small network and leave a run folder."
@@ -104,7 +107,8 @@ def distill(
     s = replace(s, precision=network_precision(s, preprocessing, len(facts['classes'])))
     config = dict(settings=asdict(s), preprocessing=asdict(preprocessing), **facts, temperature=float(temperature),
                   share=float(share), match=match, seeds=seeds)
-    return resume(new_run('distill', table, out, **config))
+    config |= goal_of(card, ['balanced_accuracy'])
+    return resume(new_run('distill', table, out, why=why, card=card, **config))
 
 # %% ../../nbs/training/17_distill.ipynb #a3baad0b
 @dataclass
@@ -364,10 +368,12 @@ def _summarise(work, said):
     held_out = work.table.iloc[judge.rows]
     write_csv(folder/'predictions.csv', prediction_table(held_out['image'], p['student'][0], work.names, held_out['target']))
     write_csv(folder/'comparison.csv', _all_predictions(p, held_out, work.names))
+    student = {k: named['student'][k] for k in ('mean', 'low', 'high')}
+    result |= judged(work.config, dict(balanced_accuracy=student).get)
     write_json(folder/'result.json', result)  # the last: from here the run is finished
     for path in (folder/'fits').iterdir(): path.unlink()
     (folder/'fits').rmdir()
-    return Distillation(folder)
+    return recorded(Distillation(folder))
 
 def _all_predictions(p, held_out, names):
     "A row an image, model and seed."
@@ -384,6 +390,12 @@ class Distillation(Run):
 
     @property
     def conclusion(self)->str: return self.result['conclusion']
+
+    @property
+    def headline(self)->dict:
+        "The student's score with its interval, and the conclusion."
+        student = next(row for row in self.result['models'] if row['name'] == 'student')
+        return dict(of='student', **{k: student[k] for k in ('metric', 'mean', 'low', 'high')}, said=self.conclusion)
 
 # %% ../../nbs/training/17_distill.ipynb #c8d54eb5
 @patch(as_prop=True)

@@ -119,7 +119,7 @@ def _listed_images(path, image, target, group):
     "The table of a CSV; an image without a label has `_NO_LABEL`."
     root = path.parent.resolve()
     rows = csv_rows(path, dict(image=image, target=target, group=group or 'group', split='split'))
-    given = [(absolute_path(file, root), label or _NO_LABEL, group_name, part) for file, label, group_name, part in rows]
+    given = [(absolute_path(file, root), label or _NO_LABEL, *others) for file, label, *others in rows]
     return build_table(given, root, 'class', path)
 
 # %% ../../nbs/training/15_teachers.ipynb #2eecf7c2
@@ -259,7 +259,7 @@ def honest_split(
         return table, notes
     seen = pd.Series(by != '', table.index)
     if 'group' in table: seen |= table['group'].isin(table.loc[seen, 'group'].dropna())
-    open_rows = table['split'].isna() | (table['split'] == 'train') if 'split' in table else pd.Series(True, table.index)
+    open_rows = table['split'] != 'test' if 'split' in table else pd.Series(True, table.index)
     rest = _split_unseen(table[open_rows], seen[open_rows], valid, seed)
     split = pd.Series('test', table.index, object)
     split[open_rows] = rest['split']
