@@ -25,6 +25,7 @@ from ..segmentation.scoring import true_labels
 from ..training.distill import Distillation
 from ..training.fit import Run
 from ..training.runs import RunResult, make, read_run, reading
+from .charts import ranked
 from .compare import Comparison
 
 # %% ../../nbs/evaluation/04_results.ipynb #e2b1b77f
@@ -196,7 +197,7 @@ def _chosen_method(run, method):
         return own
     known = [row['name'] for row in run.result['methods']]
     if method is not None: check_choice('method', method, known)
-    return method or max(run.result['methods'], key=lambda row: row['mean'])['name']
+    return method or ranked(run.result['methods'])[0]['name']
 
 # %% ../../nbs/evaluation/04_results.ipynb #7e00b1ff
 def _held_out(run, whole):
