@@ -29,5 +29,10 @@ from .evaluation.interpret import interpret as interpret
 from .evaluation.robustness import severity_curve as severity_curve
 from .evaluation.doctor import doctor as doctor
 from .evaluation.watch import watch as watch
+from .sharing.diary import diary as diary
+from .sharing.diary import write_note as write_note
+from .sharing.diff import diff as diff
+from .sharing.project_card import plan as plan
+from .sharing.report import report as report
 
 __version__: str

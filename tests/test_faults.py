@@ -198,7 +198,8 @@ def test_an_empty_folder_may_be_given(tmp_path, capsys):
     for name in ('run', 'link'):
         assert main(['train', str(two_classes(tmp_path/'x')), *TINY, '--out', str(tmp_path/name)]) == 0
         assert {'run.json', 'split.csv', 'result.json'} <= set(os.listdir(tmp_path/name))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['link', 'real', 'run', 'x']
+    left = sorted(p.name for p in tmp_path.iterdir())
+    assert left == ['.diary.jsonl.lock', 'diary.jsonl', 'link', 'real', 'run', 'x']
 
 @pytest.mark.parametrize('kib', [1, 60])
 def test_disk_full_in_train(kib, tmp_path):

@@ -38,6 +38,7 @@ def test_it_holds_what_is_needed_and_no_more(wheel):
     assert any(n.startswith('cytokit/weights/') and n.endswith('.safetensors') for n in names)
     assert {'cytokit/__init__.pyi', 'cytokit/py.typed'} <= set(names)
     assert {'cytokit/teaching/review.js', 'cytokit/teaching/review.css'} <= set(names)
+    assert 'cytokit/sharing/report_template.ipynb' in names
     assert not any(n.startswith(('nbs', 'tests')) for n in names)
     template = ROOT/'cytokit/teaching/project_template'
     files = {str(p.relative_to(ROOT)) for p in template.rglob('*') if p.is_file() and '__pycache__' not in p.parts}

@@ -6,8 +6,8 @@ Docs: https://cytokit.github.io/cytokit/cli/command.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Task',
-           'GroupColumn', 'Plan', 'Masks', 'main', 'captured', 'entry', 'declare', 'table_of', 'preprocessing_of',
-           'show_run', 'check_figure', 'files_of']
+           'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'main', 'captured', 'entry', 'declare', 'table_of',
+           'preprocessing_of', 'show_run', 'check_figure', 'files_of']
 
 # %% ../../nbs/cli/00_command.ipynb #420eb79b
 import errno, sys
@@ -134,6 +134,8 @@ GroupColumn = declare(Optional[str], '--group', (
 Plan = declare(Optional[Path], '--plan', 'A plan as `cytokit check --plan` writes it: what to drop, relabel or move.')
 Masks = declare(Optional[Path], '--masks', (
     'Folder of masks, outlines (ROI, GeoJSON), or a COCO .json, paired with the images by name.'))
+Why = declare(str, '--why', 'Why this run, for the diary.')
+Card = declare(Optional[Path], '--card', 'Project card whose goal is judged, see `cytokit plan`.')
 
 # %% ../../nbs/cli/00_command.ipynb #01291e46
 def table_of(
@@ -181,7 +183,8 @@ def show_run(
 def _notes(result):
     "What a run, a comparison or a segmentation says below its table, a line each."
     figures = result.result
-    lines = [getattr(result, 'conclusion', ''), (figures.get('more_data') or {}).get('conclusion')]
+    more, goal = figures.get('more_data') or {}, figures.get('goal') or {}
+    lines = [getattr(result, 'conclusion', ''), goal.get('said'), more.get('conclusion')]
     lines += [figures.get(name) for name in ('lr_note', 'note', 'seconds_note')]
     lines += figures.get('flat', [])
     methods = [method for method in figures.get('methods', []) if method.get('lr_note')]

@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, shown
 from ..parameters import options_of, values_of, with_options
-from .command import GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task
+from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING, VALID
 from .command import app, check_figure, declare, preprocessing_of, show_run, table_of
 
@@ -23,12 +23,13 @@ from .command import app, check_figure, declare, preprocessing_of, show_run, tab
 @with_options(PREPROCESSING, VALID, NETWORK)
 def train(source:Source, out:Out = None, json:Json = None,
           image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
-          plan:Plan = None, **config):
+          plan:Plan = None, why:Why = '', card:Card = None, **config):
     "Train one model on a folder of images."
     check_writable(json)
     from cytokit.training import fit as training
     table = table_of(source, image, target, group, plan, task)
-    run = training.train(table, out=out, preprocessing=preprocessing_of(config), **values_of(config, VALID | NETWORK))
+    run = training.train(table, out=out, preprocessing=preprocessing_of(config), why=why, card=card,
+                         **values_of(config, VALID | NETWORK))
     show_run(run, json)
 
 # %% ../../nbs/cli/02_networks.ipynb #e95ca9ae
@@ -50,7 +51,7 @@ def compare(
     fractions:declare(str, '--fractions', 'Shares of the training images, comma-separated, such as 0.1,0.3,1.') = '1',
     out:Out = None, json:Json = None,
     image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
-    plan:Plan = None, **config,
+    plan:Plan = None, why:Why = '', card:Card = None, **config,
 ):
     "A fair comparison between baselines, a small CNN and transfer learning."
     check_writable(json)
@@ -58,8 +59,8 @@ def compare(
     from cytokit.evaluation import compare as comparison
     names = None if methods is None else [name.strip() for name in methods.split(',') if name.strip()]
     table = table_of(source, image, target, group, plan, task)
-    result = comparison.compare(table, names, out, preprocessing_of(config), fractions=shares,
-                                **values_of(config, COMPARISON | NETWORK))
+    result = comparison.compare(table, names, out, preprocessing_of(config), fractions=shares, why=why,
+                                card=card, **values_of(config, COMPARISON | NETWORK))
     show_run(result, json)
 
 # %% ../../nbs/cli/02_networks.ipynb #cedf3bcd
@@ -71,10 +72,18 @@ def _counted(predicted):
         return f'Predicted numbers from {low:.4g} to {high:.4g}, median {middle:.4g}'
     return predicted.value_counts().rename_axis('predicted').reset_index(name='images').to_string(index=False)
 
+# %% ../../nbs/cli/02_networks.ipynb #237c72e3
+def _trained(folder):
+    "The finished run of `train` or `distill` in a folder."
+    from cytokit.training.distill import Distillation
+    from cytokit.training.fit import Run
+    from cytokit.training.runs import read_run
+    return (Distillation if read_run(folder)['verb'] == 'distill' else Run)(folder)
+
 # %% ../../nbs/cli/02_networks.ipynb #12395a80
 @app.command()
 def predict(
-    run:Annotated[Path, typer.Argument(help='Run folder of `train`.')],
+    run:Annotated[Path, typer.Argument(help='Run folder of `train` or `distill`.')],
     images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them.')],
     csv:Annotated[Path, typer.Option('--csv', help='Where the predictions go.')],
 ):
@@ -82,10 +91,9 @@ def predict(
     check_writable(csv)
     from cytokit.data.csv_files import write_csv
     from cytokit.data.preprocess import find_images
-    from cytokit.training.fit import Run
     files = [f for p in images for f in (find_images(p) if p.is_dir() else [p])]
     if not files: raise InputError(f'{shown(images[0])}: no image in it')
-    d = Run(run).predict(files)
+    d = _trained(run).predict(files)
     write_csv(csv, d)
     bad = list(d['error'].dropna()) if 'error' in d else []
     print(_counted(d['predicted']))

@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 import typer
 from ..core import check_writable, shown, write_json
 from ..parameters import options_of, values_of, with_options
-from .command import Json, Masks, Out, PREPROCESSING, Plan
+from .command import Card, Json, Masks, Out, PREPROCESSING, Plan, Why
 from .command import app, check_figure, declare, files_of, preprocessing_of, show_run
 
 # %% ../../nbs/cli/03_segment.ipynb #23fa4528
@@ -33,7 +33,8 @@ def segment_train(
     source:Annotated[Path, typer.Argument(metavar='PATH', help=(
         'Folder with images/ and masks/, a folder of images (with --masks), a CSV with columns image, target[, '
         'group, split], or a COCO .json.'))],
-    masks:Masks = None, out:Out = None, json:Json = None, plan:Plan = None, **config,
+    masks:Masks = None, out:Out = None, json:Json = None, plan:Plan = None,
+    why:Why = '', card:Card = None, **config,
 ):
     "Train a UNet, choose its thresholds, compare it with a classical baseline."
     begun = time.perf_counter()
@@ -44,10 +45,10 @@ def segment_train(
     if plan:
         from cytokit.data.datasets import apply_plan
         table = apply_plan(table, plan)
-    run = pipeline.segment(table, out=out, preprocessing=preprocessing_of(config), begun=begun,
+    run = pipeline.segment(table, out=out, preprocessing=preprocessing_of(config), begun=begun, why=why, card=card,
                            **values_of(config, SEGMENTATION | SEGMENTER))
     if config['kind']: print(f'Masks of kind {run.kind}, as given with --kind.')
-    else: print(f'Masks of kind {run.kind}: {run.config["why"]}. --kind says otherwise.')
+    else: print(f'Masks of kind {run.kind}: {run.config["kind_why"]}. --kind says otherwise.')
     if len(run.parts): print(scoring.parts_text(run.result['parts']))
     show_run(run, json)
 

@@ -447,7 +447,7 @@ def run_network(
         raise InputError(f'{shown(folder)}: not finished; `cytokit resume` it first')
     model, extra = load_model(folder)
     preprocessing = make(Preprocessing, config['preprocessing'], folder/'run.json')
-    names = extra.get('classes') if config['verb'] == 'train' else None
+    names = extra.get('classes') if config['verb'] in ('train', 'distill') else None
     return model, preprocessing, names
 
 # %% ../../nbs/evaluation/06_activation.ipynb #767c6d6f

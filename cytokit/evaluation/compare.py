@@ -30,8 +30,9 @@ from ..training.fit import Settings, check_loss, fit, method_preprocessing, netw
 from ..training.fit import replay_of, start_training, weights_digest
 from ..training.loaders import load_arrays
 from ..training.models import n_parameters
-from ..training.runs import (
-    RunResult, make, need_task, new_run, prediction_table, read_run, reading, resume, target_values)
+from cytokit.training.runs import (
+    RunResult, goal_of, judged, make, need_task, new_run, prediction_table, read_run, reading, recorded, resume,
+    target_values)
 from ..training.targets import measures_of, predictions
 
 # %% ../../nbs/evaluation/02_compare.ipynb #46812e46
@@ -96,13 +97,16 @@ def compare(
     # What decides: 'balanced_accuracy', 'auc', 'macro_f1' or 'accuracy'; of numbers 'mae', 'rmse', 'r2', 'median_error'
     # or 'spearman'; None: the first
     metric:str|None=None,
+    why:str='', # Why this run, for the diary
+    card:str|Path|None=None, # Project card whose goal is judged, see `cytokit plan`; its metric decides where none is named
     **settings, # Budget and weights, the same for all methods: see `Settings`
 ): # The finished `Comparison`
     "Run a fair comparison between methods and leave a run folder."
     common = pin(Settings(**settings))
     table, names, preprocessing = prepare(source, preprocessing, valid, common.seed, numbers=True)
     task = table_attrs(table)['task']
-    methods, metric = _asked(methods, metric, as_rgb8, task)
+    goal = goal_of(card, measures_of(task).METRICS)
+    methods, metric = _asked(methods, metric or goal.get('goal', {}).get('metric'), as_rgb8, task)
     _check_config(methods, seeds, fractions, folds, metric, task)
     _check_common_loss(common, task)
     check_memory(len(table), preprocessing, common)
@@ -113,7 +117,7 @@ def compare(
     config = dict(methods=methods, seeds=seeds, fractions=fractions, folds=folds, metric=metric)
     config |= dict(settings=asdict(common), preprocessing=asdict(preprocessing), task=task, classes=names)
     config['weights_digest'] = weights_digest(common) if needs_weights else None
-    return resume(new_run('compare', table, out, **config))
+    return resume(new_run('compare', table, out, why=why, card=card, **config, **goal))
 
 # %% ../../nbs/evaluation/02_compare.ipynb #c79e37a3
 def _one_precision(settings, methods, preprocessing, n_out):
@@ -483,6 +487,7 @@ def _summarise(work):
     result['curve'] = _curve(work, every, judge)
     result['more_data'] = _data_effect(best[0], every, judge, config['fractions'])
     result['conclusion'] = _budget_note(every, config) or said
+    result |= judged(config, lambda metric: judge.interval(every.scores[1., best[0]], metric))
     result |= dict(train_seconds=every.seconds, peak_mb=None, budget_seconds=config['settings']['seconds'])
     if every.replay: result['replay'] = every.replay
     result |= read_json(folder/'fits'/'cost.json')
@@ -491,7 +496,7 @@ def _summarise(work):
     write_json(folder/'result.json', result)
     for path in (folder/'fits').iterdir(): path.unlink()
     (folder/'fits').rmdir()
-    return Comparison(folder)
+    return recorded(Comparison(folder))
 
 # %% ../../nbs/evaluation/02_compare.ipynb #989c486d
 class Comparison(RunResult):
@@ -525,6 +530,14 @@ def table(self:Comparison)->pd.DataFrame:
         costs['ms an image'] = round(row['predict_ms'], 2)
         rows.append({'method': row['name']} | scores | costs | {'rate': rate})
     return pd.DataFrame(rows)
+
+# %% ../../nbs/evaluation/02_compare.ipynb #ff6aa065
+@patch(as_prop=True)
+def headline(self:Comparison)->dict:
+    "The best method, the metric that decides with its interval, and the conclusion."
+    best = ranked(self.result['methods'])[0]
+    score = {k: best[k] for k in ('metric', 'mean', 'low', 'high')}
+    return dict(of=best['name'], **score, said=self.conclusion)
 
 # %% ../../nbs/evaluation/02_compare.ipynb #79a26a2c
 @patch(as_prop=True)
@@ -571,5 +584,6 @@ def plot(self:Comparison):
 def _repr_html_(self:Comparison):
     "The table and the conclusions, for a notebook."
     from html import escape
-    said = [self.conclusion, (self.result['more_data'] or {}).get('conclusion')]
+    more, goal = self.result['more_data'] or {}, self.result.get('goal') or {}
+    said = [self.conclusion, goal.get('said'), more.get('conclusion')]
     return self.table.to_html(index=False) + ''.join(f'<p>{escape(o)}</p>' for o in said if o)

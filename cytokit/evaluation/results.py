@@ -22,6 +22,7 @@ from ..metrics.intervals import Interval, make_interval, number_groups, resample
 from ..quality.splits import exact_interval
 from ..segmentation.pipeline import Segmentation
 from ..segmentation.scoring import true_labels
+from ..training.distill import Distillation
 from ..training.fit import Run
 from ..training.runs import RunResult, make, read_run, reading
 from .compare import Comparison
@@ -177,7 +178,7 @@ def class_numbers(self:Results)->np.ndarray: # (N,) integers from 0 to K-1
     return self.table['target'].map(self.classes.index).to_numpy()
 
 # %% ../../nbs/evaluation/04_results.ipynb #3e10f25e
-_CLASSES = dict(train=Run, compare=Comparison, segment=Segmentation)
+_CLASSES = dict(train=Run, distill=Distillation, compare=Comparison, segment=Segmentation)
 
 def _open_run(run):
     "The finished run in a folder."

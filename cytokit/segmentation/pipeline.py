@@ -32,7 +32,7 @@ from .patches import load_pixels
 from ..data.windows import naming_file, open_large
 from .tiling import to_input, objects_large, predict_large
 from ..training.budget import Clock
-from ..training.runs import RunResult, make, new_run, read_run, reading
+from ..training.runs import RunResult, goal_of, judged, make, new_run, read_run, reading, recorded
 from ..training.fit import weights_digest
 from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, predictor
 from .scoring import SCORES, Evaluation, Scored, compare_scores, diagnose_flat_dice, fit_baseline
@@ -81,18 +81,22 @@ def segment(
     valid:float=.2, # Share held out (whole groups), where the table has no split
     kind:str|None=None, # 'binary', 'class' or 'instance'; None: as the masks say
     begun:float|None=None, # When the budget of `seconds` began, on the clock of `time.perf_counter`; None: now
+    why:str='', # Why this run, for the diary
+    card:str|Path|None=None, # Project card whose goal is judged, see `cytokit plan`
     **settings, # See `SegmentSettings`
 ): # A finished `Segmentation`
     "Train a UNet on pairs of images and masks, score it next to a classical baseline, and leave a run folder."
     begun = begun or time.perf_counter()
     s = SegmentSettings(**settings)
-    table, kind, why, names, preprocessing = _prepare(source, masks, preprocessing, valid, s.seed, kind)
+    table, kind, kind_why, names, preprocessing = _prepare(source, masks, preprocessing, valid, s.seed, kind)
     s = _choose_target(s, kind)
     with torch.random.fork_rng(devices=[]):  # missing weights are reported before anything is written
         body = make_network(s, preprocessing.channels, 2).body
     s = replace(s, precision=best_precision(s.precision, body, (preprocessing.channels, 128, 128)))
-    folder = new_run('segment', table, out, settings=asdict(s), preprocessing=asdict(preprocessing), kind=kind,
-                     why=why, classes=names, weights_digest=weights_digest(s))
+    goal = goal_of(card, SCORES[kind])
+    folder = new_run('segment', table, out, why=why, card=card, settings=asdict(s),
+                     preprocessing=asdict(preprocessing), kind=kind, kind_why=kind_why, classes=names,
+                     weights_digest=weights_digest(s), **goal)
     with computing(read_run(folder)['threads']): return run_segment(folder, begun)
 
 # %% ../../nbs/segmentation/07_pipeline.ipynb #75e6f5e8
@@ -320,9 +324,9 @@ def run_segment(
         n_parameters=n_parameters(model), learning_rate=info['lr'], estimate_seconds=info['estimate_seconds'],
         train_seconds=clock.spent, seconds_of=seconds, seconds_note=_late(s, clock, epochs), peak_mb=info['peak_mb'],
         instance_params=plain, classical=baseline_params, replay=replay, **compared, note=_NOTE if params else '',
-        flat=flat))
+        flat=flat, **judged(config, compared['scores']['unet'].get)))
     (folder/'checkpoint.safetensors').unlink(missing_ok=True)
-    return Segmentation(folder)
+    return recorded(Segmentation(folder))
 
 # %% ../../nbs/segmentation/07_pipeline.ipynb #7407f1b4
 class Segmentation(Scored, RunResult):
@@ -373,6 +377,14 @@ class Segmentation(Scored, RunResult):
 def table(self:Segmentation)->pd.DataFrame:
     "A row a score: the UNet, the classical baseline, with 95 % intervals."
     return scores_table(self.result['scores'])
+
+# %% ../../nbs/segmentation/07_pipeline.ipynb #46acd1d3
+@patch(as_prop=True)
+def headline(self:Segmentation)->dict:
+    "The main score of the UNet with its interval, and the conclusion."
+    metric = 'ap_50' if self.kind == 'instance' else 'dice'
+    score = {k: self.result['scores']['unet'][metric][k] for k in ('mean', 'low', 'high')}
+    return dict(of='unet', metric=metric, **score, said=self.conclusion)
 
 # %% ../../nbs/segmentation/07_pipeline.ipynb #e7315307
 @patch
@@ -434,7 +446,7 @@ def _scored_images(self:Segmentation):
     "The validation part of the table, the name of its main score, and the score of each image."
     table = _run_table(self.folder)
     table = table[table['split'] == 'valid'].reset_index(drop=True)
-    name = 'ap_50' if self.kind == 'instance' else 'dice'
+    name = self.headline['metric']
     scores = read_csv(self.folder/'predictions.csv', ['image'], [name], limit=2**28)
     scores = scores.groupby('image', sort=False)[name].mean().to_numpy()
     if len(scores) != len(table):

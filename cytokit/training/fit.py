@@ -38,8 +38,8 @@ from .models import (backbone, fuse_conv_bn, load_model, n_parameters, param_gro
 from .budget import Clock, check_memory, estimate
 from .epochs import EpochRecorder, batch_norms, fit_epochs
 from .rate import DEFAULT_LR, Rate, decide_rate
-from .runs import RunResult, expect, make, new_run, prediction_table, read_run, reading, resume
-from .runs import target_values
+from .runs import RunResult, expect, goal_of, judged, make, new_run, prediction_table, read_run, reading
+from .runs import recorded, resume, target_values
 from .targets import LOSSES, features, make_target, measures_of, numbers_of, predictions, scores
 
 # %% ../../nbs/training/09_fit.ipynb #8add3fac
@@ -70,6 +70,7 @@ METHODS = ('small', 'frozen', 'finetune', 'frozen-rgb8', 'finetune-rgb8')
 class Settings:
     "All that is asked of one training; JSON-able."
     method:str='small'         # One of `METHODS`; `-rgb8`: through 8 bits and three channels, at the backbone's size
+    width:int=16               # Of `small`: channels of its first block, a multiple of 16
     epochs:int=10              # Passes over the training images
     seconds:float|None=None    # Budget instead of `epochs`, from the start of `fit`: see `Clock`; at least one epoch
     lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: found
@@ -80,7 +81,6 @@ class Settings:
     augment:str='light'        # One of `AUGMENTATIONS`; numbers take only what changes no count and no size
     balance:bool=True          # Weigh each class by the inverse of its frequency; not for numbers
     patience:int|None=None     # Stop after so many epochs without a lower validation loss, and go back to the best
-    width:int=16               # Channels of the first block of the small CNN, a multiple of 16
     weights:str|None=None      # File or folder, 'imagenet', 'textures' or 'hub'; None: CYTOKIT_WEIGHTS, else imagenet
     arch:str|None=None         # timm's name of the backbone; None: as the weights say
     mean:float|None=None       # What the backbone expects subtracted, for images from 0 to 1; None: as the weights say
@@ -224,11 +224,12 @@ def start_training(
     valid, # Rows to validate on
     s:'Settings', # What is asked
     n_out:int|None, # Classes; None: the targets are numbers
+    target=None, # What the targets are, where `y` alone does not say it; None: `Classes` or `Numbers`
 )->tuple: # Network on its device, fastai DataLoaders
     "What a training begins with, for its seed."
     seed_all(s.seed)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    target = _target(y, train, s, n_out)
+    target = target or _target(y, train, s, n_out)
     model = make_model(s, x.shape[1], target.n_out).to(device, memory_format=torch.channels_last)
     if not n_out: model.spec['target'] = asdict(target)
     model.precision = best_precision(s.precision, model.body, x.shape[1:])
@@ -261,6 +262,7 @@ def fit(
     only_rate:bool=False, # Return the `Rate`, and do not train
     replay:dict|None=None, # lr, lr_note and plan of an earlier training with a budget: followed instead of the clock
     told:Callable|None=None, # Called with the row of history of each epoch; where it returns true, the training ends
+    target=None, # What the targets are, where `y` alone does not say it (see `SoftTargets`); None: `Classes` or `Numbers`
 ): # (trained `Classifier` in evaluation mode, dict of lr, lr_note, epochs, history, seconds, plan)
     "Train one network on rows of an array. Same input, same result, also when it was interrupted."
     y, train, valid = np.asarray(y), np.asarray(train), np.asarray(valid)
@@ -271,8 +273,8 @@ def fit(
     may_sweep = s.seconds and not (s.lr or replay or begun)  # then the finder must know what a step takes
     cost, step = {}, None
     with keep_allocator_memory():
-        model, dls = start_training(x, y, train, valid, s, n_out)
-        target = _target(y, train, s, n_out)
+        target = target or _target(y, train, s, n_out)
+        model, dls = start_training(x, y, train, valid, s, n_out, target)
         y = target.encode(y)
         if tell or (may_sweep and not frozen):
             cost = estimate(model, dls, s, held)
@@ -388,13 +390,16 @@ def train(
     out:str|Path|None=None, # The run folder to make; None: `runs/DATE_train_NAME`
     preprocessing:Preprocessing|None=None, # How an image is read
     valid:float=.25, # Share held out, where the table has no split
+    why:str='', # Why this run, for the diary
+    card:str|Path|None=None, # Project card whose goal is judged, see `cytokit plan`
     **settings, # See `Settings`
 ): # The finished `Run`
     "Train one model and leave a run folder."
     s = Settings(method=method, **settings)
     table, preprocessing, s, facts = plan_training(source, preprocessing, valid, s)
     config = dict(settings=asdict(s), preprocessing=asdict(preprocessing), **facts, weights_digest=weights_digest(s))
-    return resume(new_run('train', table, out, **config))
+    config |= goal_of(card, _METRICS[facts['task']])
+    return resume(new_run('train', table, out, why=why, card=card, **config))
 
 # %% ../../nbs/training/09_fit.ipynb #e952be5c
 @with_settings(Settings)
@@ -436,10 +441,11 @@ def run_train(
     result = _describe(model, info, s, names, len(train), len(valid))
     result |= _intervals(config['task'], y[valid], p, groups)
     if not n_out: result |= _number_facts(y[train], y[valid], groups)
+    result |= judged(config, result.get)
     save_model(folder, model, classes=names, preprocessing=asdict(preprocessing))
     write_json(folder/'result.json', result)  # the last: from here the run is finished
     checkpoint.unlink(missing_ok=True)
-    return Run(folder)
+    return recorded(Run(folder))
 
 # %% ../../nbs/training/09_fit.ipynb #25d9175e
 def _describe(model, info, s, names, n_train, n_valid):
@@ -494,6 +500,14 @@ def table(self:Run)->pd.DataFrame:
 
 def _metric_word(m): return regression.NAMES.get(m, m.replace('_', ' '))
 
+# %% ../../nbs/training/09_fit.ipynb #702a563f
+@patch(as_prop=True)
+def headline(self:Run)->dict:
+    "The method, and the metric that decides, with its interval."
+    metric = _METRICS[self.task][0]
+    score = {k: self.result[metric][k] for k in ('mean', 'low', 'high')}
+    return dict(of=self.result['method'], metric=metric, **score)
+
 # %% ../../nbs/training/09_fit.ipynb #1b894443
 def _draw_loss(ax, h, name):
     "Training and validation loss by epoch."
@@ -543,7 +557,7 @@ def _load_each(files, preprocessing):
 
 # %% ../../nbs/training/09_fit.ipynb #ea76261e
 @patch
-def _network(self:Run):
+def network(self:Run)->tuple: # `Classifier` in evaluation mode, `Preprocessing`, names of the classes
     "The network, its preprocessing and its classes; refused where they do not fit together."
     model, extra = load_model(self.folder)
     model.precision = self.result['precision']  # as the validation images were predicted
@@ -563,7 +577,7 @@ def predict(self:Run,
     images, # Image files
 )->pd.DataFrame: # image, predicted, score of each class (not of numbers), and `error` for a bad file
     "Predict new files with the preprocessing of the training; a bad file costs no other."
-    model, preprocessing, names = self._network()
+    model, preprocessing, names = self.network()
     good, arrays, errors = _load_each(images, preprocessing)
     table = pd.DataFrame({'image': [], 'predicted': []})
     if good:
