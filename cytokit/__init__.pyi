@@ -14,6 +14,9 @@ from .quality.corrupt import corrupt_dataset as corrupt_dataset
 from .metrics.classification import balanced_accuracy as balanced_accuracy
 from .metrics.segmentation import dice as dice
 from .metrics.segmentation import score_objects as score_objects
+from .sharing.diary import diary as diary
+from .sharing.diary import write_note as write_note
+from .sharing.project_card import plan as plan
 from .training.lr_finder import find_lr as find_lr
 from .training.fit import Run as Run
 from .training.fit import Settings as Settings
@@ -21,6 +24,8 @@ from .training.fit import find_rate as find_rate
 from .training.runs import rerun as rerun
 from .training.runs import resume as resume
 from .training.fit import train as train
+from .training.tuning import tune as tune
+from .training.distill import distill as distill
 from .segmentation.pipeline import Segmentation as Segmentation
 from .segmentation.pipeline import segment as segment
 from .evaluation.compare import Comparison as Comparison
@@ -29,10 +34,9 @@ from .evaluation.interpret import interpret as interpret
 from .evaluation.robustness import severity_curve as severity_curve
 from .evaluation.doctor import doctor as doctor
 from .evaluation.watch import watch as watch
-from .sharing.diary import diary as diary
-from .sharing.diary import write_note as write_note
+from .sharing.export import export as export
+from .sharing.regress import regress as regress
 from .sharing.diff import diff as diff
-from .sharing.project_card import plan as plan
 from .sharing.report import report as report
 
 __version__: str

@@ -7,28 +7,29 @@ Docs: https://cytokit.github.io/cytokit/cli/tune.html.md"""
 # %% auto #0
 __all__ = ['tune']
 
-# %% ../../nbs/cli/08_tune.ipynb #949aec38
+# %% ../../nbs/cli/08_tune.ipynb #e6a2259b
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable
 from ..parameters import options_of, values_of, with_options
-from .command import GroupColumn, ImageColumn, Json, NETWORK, Out, Plan, PREPROCESSING, TargetColumn, Task
+from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, TargetColumn, Task, Why
+from .command import NETWORK, PREPROCESSING
 from .command import app, declare, preprocessing_of, show_run, table_of
 
-# %% ../../nbs/cli/08_tune.ipynb #93892654
+# %% ../../nbs/cli/08_tune.ipynb #6d01b48c
 def _check_source(source, join):
     "Refuse both, or neither, of a folder and a run to join."
     if (source is None) == (join is None):
         raise InputError('give a folder or a CSV to search on, or --join with a run folder to help its search')
 
-# %% ../../nbs/cli/08_tune.ipynb #e6e2ce24
+# %% ../../nbs/cli/08_tune.ipynb #310fff63
 def _show_space(space):
     "Print the knobs, each with its reason."
     print(space.table[['knob', 'values', 'default']].to_string(index=False))
     for knob in space.knobs: print(f'{knob.name}: {knob.why}')
 
-# %% ../../nbs/cli/08_tune.ipynb #72de29a6
+# %% ../../nbs/cli/08_tune.ipynb #89a4c9b5
 _TUNING = options_of('training.tuning', 'tune', 'minutes seeds valid storage')
 _DEFAULTS = {name: option for name, option in NETWORK.items() if name != 'seconds'}  # a search has minutes
 
@@ -41,7 +42,7 @@ def tune(
     only:declare(str, '--only', 'Knobs to search, comma-separated: augment, size, width, lr; default: all.') = '',
     out:Out = None, json:Json = None,
     image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
-    plan:Plan = None, **config,
+    plan:Plan = None, why:Why = '', card:Card = None, **config,
 ):
     "Search for better settings than the defaults within minutes, and say whether they are better."
     check_writable(json)
@@ -53,7 +54,7 @@ def tune(
         return
     table = table_of(source, image, target, group, plan, task)
     names = [name.strip() for name in only.split(',') if name.strip()]
-    result = tuning.tune(table, out=out, preprocessing=preprocessing_of(config), only=names,
+    result = tuning.tune(table, out=out, preprocessing=preprocessing_of(config), only=names, why=why, card=card,
                          **values_of(config, _TUNING | _DEFAULTS))
     _show_space(result.space)
     show_run(result, json)

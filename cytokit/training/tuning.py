@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/training/tuning.html.md"""
 # %% auto #0
 __all__ = ['tune', 'run_tune', 'best_trial', 'train_options', 'Tuning', 'join']
 
-# %% ../../nbs/training/14_tuning.ipynb #9e835629
+# %% ../../nbs/training/14_tuning.ipynb #71b7d93d
 import shlex, sys
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -23,7 +23,8 @@ from ..metrics.intervals import conclusion
 from ..metrics.regression import NAMES
 from ..parameters import with_settings
 from .fit import Settings, fit, plan_training, weights_digest
-from .runs import RunResult, make, new_run, prediction_table, read_run, reading, target_values
+from .runs import (
+    RunResult, goal_of, judged, make, new_run, prediction_table, read_run, reading, recorded, target_values)
 from .search import (
     Budget, Task, begin_search, check_minutes, fingerprint, images_of, place, run_trials, with_params)
 from .study import (
@@ -31,7 +32,7 @@ from .study import (
 from .space import read_space
 from .targets import predictions
 
-# %% ../../nbs/training/14_tuning.ipynb #17acd2c1
+# %% ../../nbs/training/14_tuning.ipynb #1de928e9
 @with_settings(Settings, but=['seconds'])
 def tune(
     source, # Folder of class folders, CSV, or a table
@@ -42,6 +43,8 @@ def tune(
     storage:str|None=None, # postgresql://user:password@host/name, of several machines; None: study.db in the run folder
     seeds:int=3, # How often the defaults and the best settings are trained for the comparison
     only:tuple|list=(), # Knobs to search, of augment, size, width and lr; none: all
+    why:str='', # Why this run, for the diary
+    card:str|Path|None=None, # Project card whose goal is judged, see `cytokit plan`
     **settings, # The defaults: see `Settings`
 )->'Tuning': # Finished
     "Search for better settings than the defaults, compare the two, and leave a run folder."
@@ -60,19 +63,20 @@ def tune(
     config = dict(settings=asdict(s), preprocessing=asdict(preprocessing), **facts, weights_digest=weights_digest(s))
     config |= dict(minutes=float(minutes), seeds=seeds, valid=float(valid), only=list(only))
     config['storage'] = without_password(url) if url else None
-    folder = new_run('tune', table, out, **config)
+    config |= goal_of(card, task.measures.METRICS)
+    folder = new_run('tune', table, out, why=why, card=card, **config)
     with computing(read_run(folder)['threads']): return run_tune(folder, url)
 
 _KNOBS = ('augment', 'size', 'width', 'lr')
 
-# %% ../../nbs/training/14_tuning.ipynb #18706239
+# %% ../../nbs/training/14_tuning.ipynb #9d66247d
 def _say_costs(seconds, minutes, seeds):
     "Say on stderr what the whole will take."
     n, took = int(60*minutes/seconds), f'{seconds:.1f}' if seconds < 10 else f'{seconds:.0f}'
     print(f'cytokit: a trial takes about {took} s, so {minutes:g} min are enough for about {n}; '
           f'the comparison after the search takes {2*seeds} trainings more', file=sys.stderr)
 
-# %% ../../nbs/training/14_tuning.ipynb #2c9ae6be
+# %% ../../nbs/training/14_tuning.ipynb #1cf79bca
 @contextmanager
 def _leading(folder):
     "Hold the run folder; `InputError` where another process does."
@@ -86,7 +90,7 @@ def _leading(folder):
                                          f'`cytokit tune --join {shown(folder)}` helps it') from None
         yield
 
-# %% ../../nbs/training/14_tuning.ipynb #fd740688
+# %% ../../nbs/training/14_tuning.ipynb #9c0f5708
 def _read_task(folder, config):
     "What `run.json` and `split.csv` describe."
     file = folder/'run.json'
@@ -100,13 +104,13 @@ def _read_task(folder, config):
         check_whole('seeds', config['seeds'], 1, 100)
     return Task(s, preprocessing, table, y, n_out, config['valid'], tuple(config['only']))
 
-# %% ../../nbs/training/14_tuning.ipynb #1236bde9
+# %% ../../nbs/training/14_tuning.ipynb #9900caca
 def _study_place(folder, config, url=None):
     "Where the study of a run is kept; a password that is not in `url` is PGPASSWORD's."
     if url is not None: return url
     return database_url(config['storage']) if config.get('storage') else folder/'study.db'
 
-# %% ../../nbs/training/14_tuning.ipynb #a6f2a4f9
+# %% ../../nbs/training/14_tuning.ipynb #1640bca0
 def run_tune(
     folder, # A run folder of `tune`
     url:object=None, # Of its database, with the password; None: as run.json says
@@ -122,9 +126,9 @@ def run_tune(
         methods = {'defaults': {}} if best is None else {'defaults': {}, 'tuned': best['params']}
         fits = {name: _fit_all(folder, config, task, name, params) for name, params in methods.items()}
         _write_result(folder, config, task, search, best, fits)
-    return Tuning(folder)
+    return recorded(Tuning(folder))
 
-# %% ../../nbs/training/14_tuning.ipynb #8e56e47f
+# %% ../../nbs/training/14_tuning.ipynb #b2bb9173
 def _search(folder, config, task, url):
     "Search until the minutes are used, or read what a search that ended has found."
     done = folder/'search.json'
@@ -141,7 +145,7 @@ def _search(folder, config, task, url):
         raise InputError(f'{shown(folder)}: {used}; begin again with more')
     return dict(space=asdict(space)['knobs'], trials=rows, importance=shares, note=said, seconds=budget.clock.spent)
 
-# %% ../../nbs/training/14_tuning.ipynb #1a2bf5a0
+# %% ../../nbs/training/14_tuning.ipynb #c336663f
 def best_trial(
     search:dict, # With `trials`, as `trial_rows` gives them, and `space`
     lower:bool, # Whether a lower score is better
@@ -153,7 +157,7 @@ def best_trial(
     defaults = read_space(search['space']).defaults
     return None if best['params'] == defaults else best
 
-# %% ../../nbs/training/14_tuning.ipynb #924ef660
+# %% ../../nbs/training/14_tuning.ipynb #2e23143c
 def _fit_all(folder, config, task, name, params):
     "Train one method with all seeds; what each gave, read from its file."
     s, preprocessing = with_params(task, params)
@@ -166,7 +170,7 @@ def _fit_all(folder, config, task, name, params):
         done.append(read_json(path))
     return done
 
-# %% ../../nbs/training/14_tuning.ipynb #b23a4142
+# %% ../../nbs/training/14_tuning.ipynb #e14c8384
 def _fit_once(path, task, s, preprocessing, desc):
     "Train on the whole training part, predict the validation part, and leave a file."
     train, valid = [np.flatnonzero(task.table['split'] == part) for part in ('train', 'valid')]
@@ -177,7 +181,7 @@ def _fit_once(path, task, s, preprocessing, desc):
                           seconds=info['seconds'], history=info['history']))
     checkpoint.unlink(missing_ok=True)
 
-# %% ../../nbs/training/14_tuning.ipynb #7291d4d9
+# %% ../../nbs/training/14_tuning.ipynb #2f273d4c
 def _scores(task, fits):
     "Predictions of the validation part, a row a seed, and what they are compared with."
     held_out = task.table[task.table['split'] == 'valid']
@@ -185,7 +189,7 @@ def _scores(task, fits):
     y = task.y[(task.table['split'] == 'valid').to_numpy()]
     return y, {name: np.array([one['scores'] for one in done]) for name, done in fits.items()}, groups
 
-# %% ../../nbs/training/14_tuning.ipynb #2778d30f
+# %% ../../nbs/training/14_tuning.ipynb #94542c88
 def _conclude(task, y, scored, groups, names=()):
     "The difference between the best settings and the defaults, the sentences about it, and what to use."
     if 'tuned' not in scored: return None, _NOTHING_BETTER, 'defaults'
@@ -203,7 +207,7 @@ _USE_TUNED = 'That is more than the variance between seeds and images: use the t
 _USE_DEFAULTS = ('The search gained nothing that is larger than the variance between seeds and images: use the '
                  'defaults.')
 
-# %% ../../nbs/training/14_tuning.ipynb #540c1f60
+# %% ../../nbs/training/14_tuning.ipynb #7ffbaa20
 _FLAGS = dict(mean='weights-mean', std='weights-std')
 _NOT_SAID = ('seconds', 'precision')  # not of a search; found again on each machine
 _READ_BY = ('size', 'norm', 'low', 'high', 'resize_mode', 'channels')
@@ -221,7 +225,7 @@ def train_options(
         given[name], usual[name] = getattr(preprocessing, name), usual_reading[name]
     return ' '.join(_option(name, value) for name, value in given.items() if value != usual[name])
 
-# %% ../../nbs/training/14_tuning.ipynb #5bcc22f3
+# %% ../../nbs/training/14_tuning.ipynb #20148a41
 def _option(name, value):
     "A setting as the command takes it."
     flag = _FLAGS.get(name, name).replace('_', '-')
@@ -230,7 +234,7 @@ def _option(name, value):
     if isinstance(value, float): return f'--{flag} {value:.4g}'
     return f'--{flag} {shlex.quote(str(value))}'
 
-# %% ../../nbs/training/14_tuning.ipynb #0a525cf9
+# %% ../../nbs/training/14_tuning.ipynb #6efcb672
 def _write_result(folder, config, task, search, best, fits):
     "Histories, predictions and figures; result.json is the last."
     write_csv(folder/'history.csv', _history(task, search, fits))
@@ -246,15 +250,16 @@ def _write_result(folder, config, task, search, best, fits):
                   learning_rates={name: done[0]['learning_rate'] for name, done in fits.items()},
                   lr_note=fits['defaults'][0]['lr_note'], seconds_note=_time_words(config, search, fits),
                   comparison_seconds=sum(one['seconds'] for done in fits.values() for one in done), replay=search)
-    write_json(folder/'result.json', result)
+    def interval_of(metric): return asdict(bootstrap(y, scored[use], groups, metric))
+    write_json(folder/'result.json', result | judged(config, interval_of))
 
-# %% ../../nbs/training/14_tuning.ipynb #9a87a716
+# %% ../../nbs/training/14_tuning.ipynb #1cc60aab
 def _without_images(task, y):
     "The score that is had without looking at an image: by guessing, or by saying the mean."
     if task.n_out: return 1/task.n_out
     return float(np.abs(y - task.y[(task.table['split'] == 'train').to_numpy()].mean()).mean())
 
-# %% ../../nbs/training/14_tuning.ipynb #cea4b37a
+# %% ../../nbs/training/14_tuning.ipynb #e8b9452d
 def _time_words(config, search, fits):
     "What the search did with its minutes, and what the comparison took on top."
     states = pd.Series([row['state'] for row in search['trials']]).value_counts()
@@ -264,7 +269,7 @@ def _time_words(config, search, fits):
     return (f'The search took {search["seconds"]/60:.1f} of {config["minutes"]:g} min: {len(search["trials"])} trials, '
             f'{counted}. The comparison took {seconds/60:.1f} min more, {n} trainings.')
 
-# %% ../../nbs/training/14_tuning.ipynb #a201e48e
+# %% ../../nbs/training/14_tuning.ipynb #f71dde97
 def _history(task, search, fits):
     "A row an epoch of each training of the comparison, and a row a trial of the search."
     rows = [dict(part='comparison', method=name, seed=i) | row
@@ -273,7 +278,7 @@ def _history(task, search, fits):
                   state=row['state'], **{task.metric: row['score']}) for row in search['trials']]
     return pd.DataFrame(rows).astype({'seed': 'Int64'})
 
-# %% ../../nbs/training/14_tuning.ipynb #17de978d
+# %% ../../nbs/training/14_tuning.ipynb #6620638f
 def _all_predictions(task, config, scored):
     "A row an image, method and seed."
     held_out, tables = task.table[task.table['split'] == 'valid'], []
@@ -283,7 +288,7 @@ def _all_predictions(task, config, scored):
             tables.append(rows.assign(method=name, seed=i))
     return pd.concat(tables)
 
-# %% ../../nbs/training/14_tuning.ipynb #c018753c
+# %% ../../nbs/training/14_tuning.ipynb #1fcc19d4
 class Tuning(RunResult):
     "A finished search: its trials, what mattered, and whether the best settings beat the defaults."
     verb = 'tune'
@@ -306,7 +311,15 @@ class Tuning(RunResult):
         "The line that trains what is recommended, on the same images and split."
         return f'cytokit train {shlex.quote(str(self.folder/"split.csv"))} {self.result["options"]}'
 
-# %% ../../nbs/training/14_tuning.ipynb #a35cfe36
+# %% ../../nbs/training/14_tuning.ipynb #d4aafa0a
+@patch(as_prop=True)
+def headline(self:Tuning)->dict:
+    "What is recommended, with its score on the validation part, and the conclusion."
+    use = self.result['recommended']
+    score = {k: self.result['scores'][use][k] for k in ('metric', 'mean', 'low', 'high')}
+    return dict(of=use, **score, said=self.conclusion)
+
+# %% ../../nbs/training/14_tuning.ipynb #dbde0d45
 def _word(metric):
     "A metric as a table names it."
     return NAMES.get(metric, metric.replace('_', ' '))
@@ -317,7 +330,7 @@ def _known(self:Tuning):
     return {name: {k: np.nan if m[k] is None else m[k] for k in ('mean', 'low', 'high')}
             for name, m in self.result['scores'].items()}
 
-# %% ../../nbs/training/14_tuning.ipynb #9b2a215e
+# %% ../../nbs/training/14_tuning.ipynb #ef326d2f
 @patch(as_prop=True)
 def trials(self:Tuning)->pd.DataFrame:
     "A row a trial, in their order."
@@ -328,7 +341,7 @@ def trials(self:Tuning)->pd.DataFrame:
                          seconds=row['seconds']) | params)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/training/14_tuning.ipynb #2f5ba7ef
+# %% ../../nbs/training/14_tuning.ipynb #4ba295f9
 @patch(as_prop=True)
 def table(self:Tuning)->pd.DataFrame:
     "The defaults and the ten best finished trials, best first; the score is that of the search."
@@ -338,7 +351,7 @@ def table(self:Tuning)->pd.DataFrame:
     name = f'{_word(self.result["metric"])} in the search'
     return shown_rows.rename(columns={'score': name}).drop(columns='state')
 
-# %% ../../nbs/training/14_tuning.ipynb #4ba1cd0a
+# %% ../../nbs/training/14_tuning.ipynb #13c6b483
 @patch
 def _repr_html_(self:Tuning):
     "The table and what it means, for a notebook."
@@ -347,7 +360,7 @@ def _repr_html_(self:Tuning):
     lines = ''.join(f'<p>{escape(str(line))}</p>' for line in said)
     return f'{self.table.to_html(index=False, float_format="{:.3f}".format)}{lines}<pre>{escape(self.command)}</pre>'
 
-# %% ../../nbs/training/14_tuning.ipynb #c5f9fa49
+# %% ../../nbs/training/14_tuning.ipynb #18835c7e
 _STYLE = {'finished': ('o', 'C0'), 'stopped early': ('v', 'C1'), 'cut': ('x', '0.5'), 'failed': ('x', 'C3')}
 
 def _draw_trials(ax, trials, lower, word):
@@ -365,7 +378,7 @@ def _draw_trials(ax, trials, lower, word):
     ax.set(xlabel='minutes of the search', ylabel=f'{word}, inner validation part')
     ax.legend(fontsize=8, frameon=False, ncols=2, loc='upper center', bbox_to_anchor=(.5, -.2))
 
-# %% ../../nbs/training/14_tuning.ipynb #a3d01d60
+# %% ../../nbs/training/14_tuning.ipynb #f5281078
 def _draw_importance(ax, shares):
     "A bar a knob, or why there is none."
     ax.set_title('what mattered', fontsize=10)
@@ -377,7 +390,7 @@ def _draw_importance(ax, shares):
     ax.barh(names, [100*shares[name] for name in names], color='C2')
     ax.set(xlabel='% of the variance between trials', xlim=(0, 100))
 
-# %% ../../nbs/training/14_tuning.ipynb #d148aded
+# %% ../../nbs/training/14_tuning.ipynb #0536ff55
 @patch
 def plot(self:Tuning):
     "Score by trial and time with the defaults, and what mattered."
@@ -388,7 +401,7 @@ def plot(self:Tuning):
     _draw_importance(right, search['importance'])
     return show_once(fig)
 
-# %% ../../nbs/training/14_tuning.ipynb #c1ab2e79
+# %% ../../nbs/training/14_tuning.ipynb #7ace24e8
 def join(
     folder, # A run folder of `tune` whose search goes on
     storage:str|None=None, # The address with its password, where the run has a database and PGPASSWORD is not set
@@ -410,7 +423,7 @@ def join(
         run_trials(task, study, space, budget, where, who=f'helper {os.getpid()}')
         return pd.DataFrame(trial_rows(study))
 
-# %% ../../nbs/training/14_tuning.ipynb #c17ea4d6
+# %% ../../nbs/training/14_tuning.ipynb #0a245fc6
 def _join(task, where):
     "The study of a task, and its space."
     asked = fingerprint(task)
