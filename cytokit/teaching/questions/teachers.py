@@ -27,8 +27,10 @@ def _soften(answer, scores, temperature):
     if np.allclose(got, root/root.sum(), atol=.005): return
     if np.allclose(got, root, atol=.005): return 'These are the roots: they do not sum to 1 yet.'
     if np.allclose(got, p, atol=.005): return 'These are the scores at temperature 1.'
-    if np.allclose(got, power/power.sum(), atol=.005): return 'This is sharper, and not softer: take the root in place of the power.'
-    if np.allclose(got, divided, atol=.005): return 'You divided the scores. The temperature divides the logits, which are logarithms of the scores.'
+    if np.allclose(got, power/power.sum(), atol=.005):
+        return 'This is sharper, and not softer: take the root in place of the power.'
+    if np.allclose(got, divided, atol=.005):
+        return 'You divided the scores. The temperature divides the logits, the logarithms of the scores.'
     return 'Raise each score to the power of one over the temperature, and let them sum to 1.'
 
 # %% ../../../nbs/teaching/questions/13_teachers.ipynb #7d6e4aef
@@ -82,9 +84,12 @@ def _kept(answer, student, teachers, n_classes):
     if is_near(answer, (student - chance)/(teachers - chance)): return
     if is_near(answer, student/teachers): return 'This is the plain ratio. How much of each score comes by guessing?'
     if is_near(answer, (teachers - chance)/(student - chance)): return 'Turn the fraction round.'
-    if is_near(answer, teachers - student): return 'This is the difference in score; the question is which part was kept.'
-    if is_near(answer, student - chance): return 'This is what the student has above chance. Compare it with the teachers.'
-    if is_near(answer, 100*(student - chance)/(teachers - chance), .5): return 'Give it as a part of 1, and not in percent.'
+    if is_near(answer, teachers - student):
+        return 'This is the difference in score; the question is which part was kept.'
+    if is_near(answer, student - chance):
+        return 'This is what the student has above chance. Compare it with the teachers.'
+    if is_near(answer, 100*(student - chance)/(teachers - chance), .5):
+        return 'Give it as a part of 1, and not in percent.'
     return 'Both scores count from chance on, and chance is one over the number of classes.'
 
 # %% ../../../nbs/teaching/questions/13_teachers.ipynb #560dc0af
