@@ -37,8 +37,8 @@ def distill(
     "Train one small network on what several trained ones say, and say what it kept."
     check_writable(json)
     if data.is_dir() and (image or target) and not (data/'table.csv').exists():
-        raise InputError(f'{shown(data)}: --image and --target name columns of a CSV; in a folder the class folders are '
-                         'the targets')
+        raise InputError(f'{shown(data)}: --image and --target name columns of a CSV; in a folder the class folders '
+                         'are the targets')
     from cytokit.training import distill as training
     from cytokit.training.teachers import read_partly_labelled
     table = read_partly_labelled(data, image or 'image', target or 'target', group)

@@ -326,7 +326,7 @@ def _gain_words(gain, names):
 
 # %% ../../nbs/training/17_distill.ipynb #e8a6ba38
 def _rows(work, said, fits, judge):
-    "A row for each teacher, the teachers combined, the student and its twin; (S, M, K) scores of the last three by name."
+    "A row for each teacher, all combined, student and twin; (S, M, K) scores of the last three by name."
     valid, some = _heard(work, said, 1.)[:, judge.rows], [work.files[i] for i in judge.rows[:16]]
     teachers = [_teacher_row(teacher, p, np.flatnonzero(known), judge, some, work.names)
                 for teacher, p, known in zip(work.teachers, valid, work.known)]
@@ -366,7 +366,8 @@ def _summarise(work, said):
     result |= dict(lr_note=fits['student'][0]['lr_note'], note=' '.join(work.config['notes']))
     write_csv(folder/'history.csv', pd.DataFrame(history))
     held_out = work.table.iloc[judge.rows]
-    write_csv(folder/'predictions.csv', prediction_table(held_out['image'], p['student'][0], work.names, held_out['target']))
+    of_kept = prediction_table(held_out['image'], p['student'][0], work.names, held_out['target'])
+    write_csv(folder/'predictions.csv', of_kept)
     write_csv(folder/'comparison.csv', _all_predictions(p, held_out, work.names))
     student = {k: named['student'][k] for k in ('mean', 'low', 'high')}
     result |= judged(work.config, dict(balanced_accuracy=student).get)

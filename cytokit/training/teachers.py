@@ -213,8 +213,8 @@ def seen_images(
     for teacher in teachers:
         seen = _seen_by(table, content, teacher)
         if seen is None:
-            notes.append(f'{shown(teacher.name)}: its training images are not there any more, so it is not known whether '
-                         'it was trained on images that validate here; its score may be too good.')
+            notes.append(f'{shown(teacher.name)}: its training images are not there any more, so it is not known '
+                         'whether it was trained on images that validate here; its score may be too good.')
         else: by[seen.to_numpy() & (by == '')] = teacher.name
     return by, notes
 

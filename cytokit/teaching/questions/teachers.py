@@ -27,8 +27,10 @@ def _soften(answer, scores, temperature):
     if np.allclose(got, root/root.sum(), atol=.005): return
     if np.allclose(got, root, atol=.005): return 'These are the roots: they do not sum to 1 yet.'
     if np.allclose(got, p, atol=.005): return 'These are the scores at temperature 1.'
-    if np.allclose(got, power/power.sum(), atol=.005): return 'This is sharper, and not softer: take the root in place of the power.'
-    if np.allclose(got, divided, atol=.005): return 'You divided the scores. The temperature divides the logits, which are logarithms of the scores.'
+    if np.allclose(got, power/power.sum(), atol=.005):
+        return 'This is sharper, and not softer: take the root in place of the power.'
+    if np.allclose(got, divided, atol=.005):
+        return 'You divided the scores. The temperature divides the logits, the logarithms of the scores.'
     return 'Raise each score to the power of one over the temperature, and let them sum to 1.'
 
 # %% ../../../nbs/teaching/questions/13_teachers.ipynb #7d6e4aef
@@ -43,15 +45,15 @@ def _soften_again(rng):
 @Question('teachers-unseen', 'the numbers of the images that may validate, counted from 0', [
     'An image that a teacher was trained on makes this teacher look better than it is.',
     'One teacher is enough: put the fingerprints of all teachers together.',
-    '`[i for i, image in enumerate(mine) if all(image not in images for images in seen.values())]`'], """
-    answer = [i for i, image in enumerate(mine) if all(image not in images for images in seen.values())]
-    check_answer('teachers-unseen', answer, mine=mine, seen=seen)""", as_whole_numbers)
-def _unseen(answer, mine, seen):
+    '`[i for i, image in enumerate(prints) if all(image not in images for images in seen.values())]`'], """
+    answer = [i for i, image in enumerate(prints) if all(image not in images for images in seen.values())]
+    check_answer('teachers-unseen', answer, prints=prints, seen=seen)""", as_whole_numbers)
+def _unseen(answer, prints, seen):
     "Names and folders do not matter here: a copy with another name has the same fingerprint."
-    rows = {name: {i for i, image in enumerate(mine) if image in images} for name, images in seen.items()}
-    every, by_any, by_all = set(range(len(mine))), set.union(*rows.values()), set.intersection(*rows.values())
+    rows = {name: {i for i, image in enumerate(prints) if image in images} for name, images in seen.items()}
+    every, by_any, by_all = set(range(len(prints))), set.union(*rows.values()), set.intersection(*rows.values())
     if answer == every - by_any: return
-    if answer - every: return f'The images are numbered from 0 to {len(mine) - 1}.'
+    if answer - every: return f'The images are numbered from 0 to {len(prints) - 1}.'
     if answer == by_any: return 'These are the ones that a teacher was trained on.'
     if answer == every - by_all: return 'You left out what all teachers have seen. What if only one of them has?'
     for name, own in rows.items():
@@ -62,36 +64,39 @@ def _unseen(answer, mine, seen):
 # %% ../../../nbs/teaching/questions/13_teachers.ipynb #9fce9f22
 @twin('teachers-unseen')
 def _unseen_again(rng):
-    """Other images, `again['mine']`, and other teachers, `again['seen']`. Which of the images may validate?"""
+    """Other images, `again['prints']`, and other teachers, `again['seen']`. Which of the images may validate?"""
     names = [f'{n:04x}' for n in rng.choice(2**16, 16, replace=False)]
     some = rng.permutation(8)
     seen = dict(east=[names[i] for i in some[:3]] + names[8:10], west=[names[i] for i in some[2:5]] + names[10:12])
-    return dict(mine=names[:8], seen=seen)
+    return dict(prints=names[:8], seen=seen)
 
 # %% ../../../nbs/teaching/questions/13_teachers.ipynb #b0560c8a
 @Question('teachers-kept', 'a number, the part that was kept', [
     'Guessing has a score as well: one over the number of classes.',
     'Take that away from both scores, and divide.',
-    '`(student - chance)/(teachers - chance)`'], """
+    '`(student - chance)/(combined - chance)`'], """
     chance = 1/n_classes
-    answer = (student - chance)/(teachers - chance)
-    check_answer('teachers-kept', answer, student=student, teachers=teachers, n_classes=n_classes)""")
-def _kept(answer, student, teachers, n_classes):
+    answer = (student - chance)/(combined - chance)
+    check_answer('teachers-kept', answer, student=student, combined=combined, n_classes=n_classes)""")
+def _kept(answer, student, combined, n_classes):
     "A student that guesses has kept nothing, whatever the number of classes. The plain ratio would have praised it."
     chance = 1/n_classes
-    if is_near(answer, (student - chance)/(teachers - chance)): return
-    if is_near(answer, student/teachers): return 'This is the plain ratio. How much of each score comes by guessing?'
-    if is_near(answer, (teachers - chance)/(student - chance)): return 'Turn the fraction round.'
-    if is_near(answer, teachers - student): return 'This is the difference in score; the question is which part was kept.'
-    if is_near(answer, student - chance): return 'This is what the student has above chance. Compare it with the teachers.'
-    if is_near(answer, 100*(student - chance)/(teachers - chance), .5): return 'Give it as a part of 1, and not in percent.'
+    if is_near(answer, (student - chance)/(combined - chance)): return
+    if is_near(answer, student/combined): return 'This is the plain ratio. How much of each score comes by guessing?'
+    if is_near(answer, (combined - chance)/(student - chance)): return 'Turn the fraction round.'
+    if is_near(answer, combined - student):
+        return 'This is the difference in score; the question is which part was kept.'
+    if is_near(answer, student - chance):
+        return 'This is what the student has above chance. Compare it with the teachers.'
+    if is_near(answer, 100*(student - chance)/(combined - chance), .5):
+        return 'Give it as a part of 1, and not in percent.'
     return 'Both scores count from chance on, and chance is one over the number of classes.'
 
 # %% ../../../nbs/teaching/questions/13_teachers.ipynb #560dc0af
 @twin('teachers-kept')
 def _kept_again(rng):
-    """Balanced accuracy of another student, `again['student']`, and of its teachers, `again['teachers']`, with
+    """Balanced accuracy of another student, `again['student']`, and of its teachers, `again['combined']`, with
     `again['n_classes']` classes. Which part of what the teachers know above chance did it keep?"""
-    teachers = rng.uniform(.75, .95)
-    student = teachers - rng.uniform(.04, .12)
-    return dict(student=round(student, 3), teachers=round(teachers, 3), n_classes=int(rng.integers(3, 9)))
+    combined = rng.uniform(.75, .95)
+    student = combined - rng.uniform(.04, .12)
+    return dict(student=round(student, 3), combined=round(combined, 3), n_classes=int(rng.integers(3, 9)))
