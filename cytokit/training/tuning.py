@@ -46,7 +46,7 @@ def tune(
     why:str='', # Why this run, for the diary
     card:str|Path|None=None, # Project card whose goal is judged, see `cytokit plan`
     **settings, # The defaults: see `Settings`
-)->'Tuning': # Finished
+): # Finished
     "Search for better settings than the defaults, compare the two, and leave a run folder."
     import_optuna()
     check_number('minutes', minutes, 0, 10**5, above=True)
@@ -114,7 +114,7 @@ def _study_place(folder, config, url=None):
 def run_tune(
     folder, # A run folder of `tune`
     url:object=None, # Of its database, with the password; None: as run.json says
-)->'Tuning': # Finished
+): # Finished
     "Do, or finish, the search and the comparison that `run.json` in `folder` describes."
     folder, config = Path(folder), read_run(folder)
     if (folder/'result.json').exists(): return Tuning(folder)
