@@ -130,7 +130,7 @@ def score_table(
 
 # %% ../../nbs/sharing/02_facts.ipynb #4d4612c0
 def score_words(
-    s:Score, # Of `scores_of`
+    s:'Score', # Of `scores_of`
 )->str: # '0.840 (95 % interval 0.732 to 0.910)'
     "A score with its interval; '?' stands for an end that is not known."
     if s.low is None and s.high is None: return f'{s.mean:.3f}'

@@ -103,7 +103,7 @@ class Clock:
     def __init__(self,
         seconds:float|None=None, # That may be used; None: no limit
         plan:list|None=None, # Of an earlier training: [step, steps left], ...
-        told=None, # Called with the row of each epoch; where it returns true, the training ends
+        told:object=None, # Called with the row of each epoch; where it returns true, the training ends
     ):
         self.seconds, self.plan, self.told = seconds, plan, told
         self.begun = time.perf_counter()

@@ -89,7 +89,7 @@ def distill(
     teachers, # Run folders of `train`, one or more
     data, # Images with labels: folder of class folders, CSV (an empty target: no label), or a table
     out:str|Path|None=None, # The run folder to make; None: `runs/DATE_distill_NAME`
-    unlabelled=None, # More images without a label: a folder, files, or a table with a column image
+    unlabelled:str|list|None=None, # More images without a label: a folder, files, or a table with a column image
     preprocessing:Preprocessing|None=None, # How the student reads an image; None: 64 pixels, percentiles
     temperature:float=4., # Softens what the teachers say; above 0, 1 leaves it as it is
     share:float=.5, # Weight of the teachers, above 0 to 1; the labels have the rest

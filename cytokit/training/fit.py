@@ -224,7 +224,7 @@ def start_training(
     valid, # Rows to validate on
     s:'Settings', # What is asked
     n_out:int|None, # Classes; None: the targets are numbers
-    target=None, # What the targets are, where `y` alone does not say it; None: `Classes` or `Numbers`
+    target:object=None, # What the targets are, where `y` alone does not say it; None: `Classes` or `Numbers`
 )->tuple: # Network on its device, fastai DataLoaders
     "What a training begins with, for its seed."
     seed_all(s.seed)
@@ -262,7 +262,7 @@ def fit(
     only_rate:bool=False, # Return the `Rate`, and do not train
     replay:dict|None=None, # lr, lr_note and plan of an earlier training with a budget: followed instead of the clock
     told:Callable|None=None, # Called with the row of history of each epoch; where it returns true, the training ends
-    target=None, # What the targets are, where `y` alone does not say it (see `SoftTargets`); None: `Classes` or `Numbers`
+    target:object=None, # What the targets are, where `y` alone does not say it (see `SoftTargets`); None: `Classes` or `Numbers`
 ): # (trained `Classifier` in evaluation mode, dict of lr, lr_note, epochs, history, seconds, plan)
     "Train one network on rows of an array. Same input, same result, also when it was interrupted."
     y, train, valid = np.asarray(y), np.asarray(train), np.asarray(valid)
