@@ -103,7 +103,7 @@ def test_huggingface_reads_the_model_card(home, kind):
     assert kept and all(isinstance(value, float) for value in kept.values())
     assert 'targets' not in head['metrics'] and 'Only you can say' in card.text
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', ['train', 'segment'])  # 8 s each
 def test_roc_validator_accepts_the_crate(home, kind, tmp_path):
     fill_cache(tmp_path/'cache')
     assert crate_issues(home/kind, tmp_path/'cache', 'REQUIRED') == []
