@@ -18,7 +18,7 @@ from .command import Json, app, declare
 # %% ../../nbs/cli/12_diary.ipynb #d3738030
 @app.command()
 def plan(
-    card:Annotated[Path, typer.Argument(help='The project card, a YAML file; made where it is missing.')] = Path('card.yml'),
+    card:Annotated[Path, typer.Argument(help='The project card, a YAML file; made if missing.')] = Path('card.yml'),
     page:declare(Optional[Path], '--html', 'Write the card as a page too.') = None,
 ):
     "Begin a project card, or check and show the one that is there."

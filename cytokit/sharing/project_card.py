@@ -52,7 +52,8 @@ def _check_text(name, value):
 
 def _check_texts(name, values):
     "Refuse what is no list of texts."
-    require(isinstance(values, (list, tuple)) and all(isinstance(o, str) for o in values), name, 'a list of texts', values)
+    fits = isinstance(values, (list, tuple)) and all(isinstance(o, str) for o in values)
+    require(fits, name, 'a list of texts', values)
 
 # %% ../../nbs/sharing/01_project_card.ipynb #30b2c069
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _card_of(values):
     "A card from the values of its file."
     known = [f.name for f in fields(ProjectCard)]
     unknown = [str(name) for name in values if name not in known]
-    if unknown: raise InputError(f'has a line {shown(unknown[0], 60)}, which no card has; its lines are {", ".join(known)}')
+    if unknown:
+        raise InputError(f'has a line {shown(unknown[0], 60)}, which no card has; its lines are {", ".join(known)}')
     require('title' in values, 'title', 'there', None)
     given = {name: value for name, value in values.items() if value is not None}
     for name in _LISTS:
@@ -139,8 +141,8 @@ _QUESTIONS = dict(
     who_is_helped='Who is helped by a right answer, and how?', impact='1: nice to have, 5: it changes what is done',
     feasibility=('Three guesses. data: 1 none, 5 enough and labelled; cost_of_wrong: 1 nothing, 5 somebody is harmed; '
                  'difficulty: 1 seen at a glance, 5 experts do not agree'),
-    metric=('The metric that decides: balanced_accuracy, auc, macro_f1, accuracy; of numbers mae, rmse, r2, median_error, '
-            'spearman; of masks dice, iou, ap_50'),
+    metric=('The metric that decides: balanced_accuracy, auc, macro_f1, accuracy; of numbers mae, rmse, r2, '
+            'median_error, spearman; of masks dice, iou, ap_50'),
     good_enough='The score that would be good enough, chosen before it is seen (of an error the largest)',
     baseline='What must be beaten: a person, a published number, a simple method; its score and where that stands',
     risks='What could go wrong?', stop_rule='When will you give up?', authors='Who does this?',
@@ -159,7 +161,8 @@ def rows_of_card(
     if baseline.source: beat += f' ({baseline.source})'
     name = NAMES.get(card.metric, card.metric.replace('_', ' '))
     enough = '' if card.good_enough is None else f'{name} {card.good_enough:g}'
-    guesses = f'data {feasibility.data}, cost of a wrong answer {feasibility.cost_of_wrong}, difficulty {feasibility.difficulty}'
+    guesses = (f'data {feasibility.data}, cost of a wrong answer {feasibility.cost_of_wrong}, '
+               f'difficulty {feasibility.difficulty}')
     return [('Problem', card.problem), ('Who is helped', card.who_is_helped),
             ('Impact × feasibility', f'{card.impact} × {feasibility.score:.1f} of 5 ({guesses})'),
             ('Good enough', enough), ('Baseline to beat', beat), ('Risks', '; '.join(card.risks)),
@@ -201,7 +204,8 @@ def plot_cards(
     ax.axhline(3, color='0.8', lw=1)
     ax.axvline(3, color='0.8', lw=1)
     for i, card in enumerate(cards):
-        ax.plot(card.feasibility.score, card.impact, 'os^Dvp*'[i % 7], ms=9, color=f'C{i % 10}', label=shown(card.title, 40))
+        style = dict(ms=9, color=f'C{i % 10}', label=shown(card.title, 40))
+        ax.plot(card.feasibility.score, card.impact, 'os^Dvp*'[i % 7], **style)
     ax.set(xlim=(.8, 5.2), ylim=(.8, 5.2), xlabel='feasibility, 1 to 5', ylabel='impact, 1 to 5')
     fig.legend(loc='outside lower center', ncols=2, fontsize=9, frameon=False)
     return show_once(fig)
@@ -224,7 +228,8 @@ def _number_fields(card):
     guesses = dict(impact=card.impact, **asdict(card.feasibility))
     sliders = {name: w.IntSlider(value, 1, 5, layout=w.Layout(width='98%')) for name, value in guesses.items()}
     given = dict(good_enough=card.good_enough, value=card.baseline.value)
-    numbers = {name: w.Text('' if number is None else f'{number:g}', placeholder='a number') for name, number in given.items()}
+    texts = {name: '' if number is None else f'{number:g}' for name, number in given.items()}
+    numbers = {name: w.Text(text, placeholder='a number') for name, text in texts.items()}
     words = {name: w.Text(getattr(card.baseline, name)) for name in ('name', 'source')}
     return sliders | numbers | words
 
@@ -258,7 +263,8 @@ def _group(title, names, controls):
     return w.VBox(rows)
 
 # %% ../../nbs/sharing/01_project_card.ipynb #7f7693b2
-_GROUPS = {'The problem': ('title', 'problem', 'who_is_helped'), 'Worth it?': ('impact', 'data', 'cost_of_wrong', 'difficulty'),
+_GROUPS = {'The problem': ('title', 'problem', 'who_is_helped'),
+           'Worth it?': ('impact', 'data', 'cost_of_wrong', 'difficulty'),
            'The goal': ('metric', 'good_enough', 'name', 'value', 'source'), 'And if not': ('risks', 'stop_rule'),
            'To hand on': ('authors', 'licence', 'data_licence', 'citation')}
 

@@ -15,7 +15,7 @@ from ..exercises import Question, as_names, as_text, is_near, twin
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #e422c53c
 @Question('hand-goal', 'the names of the models of which it cannot be told', [
     'A threshold that lies inside an interval: is the true score above or below it?',
-    'It is met for sure where even the lower end is at the threshold or above, and missed where even the upper end is below.',
+    'It is met for sure where even the lower end reaches the threshold, and missed where even the upper end is below.',
     'What is left: `models.name[(models.low < enough) & (models.high >= enough)]`.'], """
     unclear = (models.low < enough) & (models.high >= enough)
     answer = list(models.name[unclear])
@@ -31,7 +31,8 @@ def _goal(answer, models, enough):
     if not answer: return 'There is one at least: look for intervals that hold the threshold.'
     if answer == set(name[met]): return 'These reach the threshold for sure: even the lower end of the interval does.'
     if answer == set(name[missed]): return 'These miss it for sure: even the upper end of the interval is below.'
-    if answer == set(name[mean >= enough]): return 'You went by the mean. Which of these intervals reach below the threshold?'
+    if answer == set(name[mean >= enough]):
+        return 'You went by the mean. Which of these intervals reach below the threshold?'
     if answer == set(name[~met]): return 'These are all that are not surely met. Some of them are surely missed.'
     if answer == set(name[~missed]): return 'These are all that are not surely missed. Some of them are surely met.'
     return 'It cannot be told where the threshold lies inside the interval, ends included on the upper side.'
@@ -39,13 +40,14 @@ def _goal(answer, models, enough):
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #421721f9
 @twin('hand-goal')
 def _goal_again(rng):
-    """Four other models, `again['models']`, and another threshold, `again['enough']`. Of which of them can it not be told
-    whether the threshold is reached?"""
+    """Four other models, `again['models']`, and another threshold, `again['enough']`. Of which of them can it not be
+    told whether the threshold is reached?"""
     enough = int(rng.integers(70, 90))/100
     mean = enough + np.array([.05, .01, -.02, -.07]) + np.round(rng.uniform(-.005, .005, 4), 3)
     half = np.array([.03, .04, .04, .03])
     order = rng.permutation(4)
-    models = pd.DataFrame(dict(name=list('KLMN'), mean=mean[order], low=(mean - half)[order], high=(mean + half)[order]))
+    columns = dict(mean=mean, low=mean - half, high=mean + half)
+    models = pd.DataFrame(dict(name=list('KLMN')) | {name: values[order] for name, values in columns.items()})
     return dict(models=models, enough=enough)
 
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #243db815
@@ -56,8 +58,8 @@ def _goal_again(rng):
     answer = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     check_answer('hand-changes', answer, one=one, other=other)""", as_names)
 def _changes(answer, one, other):
-    """Three things changed, so the gain belongs to none of them alone. One change a run costs time, and it is the only way to
-    know what helped."""
+    """Three things changed, so the gain belongs to none of them alone. One change a run costs time, and it is the only
+    way to know what helped."""
     right = {name for name in {**one, **other} if one.get(name) != other.get(name)}
     if answer == right: return
     if answer - set(one) - set(other): return 'Give names of settings, as a list.'
@@ -86,22 +88,25 @@ def _changes_again(rng):
     answer = np.abs(ours - theirs).max()
     check_answer('hand-difference', answer, ours=ours, theirs=theirs)""")
 def _difference(answer, ours, theirs):
-    """The largest one is what may turn an answer round. A mean over thousands of images hides the one image that a program reads
-    in another way."""
+    """The largest one is what may turn an answer round. A mean over thousands of images hides the one image that a
+    program reads in another way."""
     d = np.asarray(ours, float) - np.asarray(theirs, float)
     near = 1e-4*np.abs(d).max()
     if is_near(answer, np.abs(d).max(), near): return
-    if is_near(answer, d.max(), near): return 'That is the largest positive one. A negative difference may be larger in size.'
+    if is_near(answer, d.max(), near):
+        return 'That is the largest positive one. A negative difference may be larger in size.'
     if is_near(answer, d.min(), near): return 'That is the most negative one; give its size, without the sign.'
-    if is_near(answer, np.abs(d).mean(), near): return 'That is the mean. One image that is read in another way disappears in it.'
+    if is_near(answer, np.abs(d).mean(), near):
+        return 'That is the mean. One image that is read in another way disappears in it.'
     if is_near(answer, d.mean(), near): return 'In that mean positive and negative differences cancel.'
-    if is_near(answer, (d**2).mean()**.5, near): return 'That is the root of the mean square: closer to the large ones, and still a mean.'
+    if is_near(answer, (d**2).mean()**.5, near):
+        return 'That is the root of the mean square: closer to the large ones, and still a mean.'
     return 'The largest of the absolute values of the differences.'
 
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #da629529
 @twin('hand-difference')
 def _difference_again(rng):
-    "The outputs of another network in two programs, `again['ours']` and `again['theirs']`. What is the largest difference?"
+    "Another network in two programs, `again['ours']` and `again['theirs']`. What is the largest difference?"
     ours = rng.random((6, 2))
     theirs = ours + np.round(rng.normal(0, .01, (6, 2)), 4)
     theirs[rng.integers(6), rng.integers(2)] += .08
@@ -115,8 +120,8 @@ def _difference_again(rng):
     answer = list(compared.slice[compared.difference < -margin])
     check_answer('hand-gate', answer, compared=compared, margin=margin)""", as_names)
 def _gate(answer, compared, margin):
-    """The mean over all images rose. A gate that looks at the mean alone would have let the new model through, and the patients
-    of that slice would have paid for it."""
+    """The mean over all images rose. A gate that looks at the mean alone would have let the new model through, and the
+    patients of that slice would have paid for it."""
     name, d = compared.slice.to_numpy(), compared.difference.to_numpy(float)
     right = set(name[d < -margin])
     if answer == right: return
@@ -135,4 +140,5 @@ def _gate_again(rng):
     margin = int(rng.integers(1, 4))/100
     d = np.array([.03, .06, -margin/2, -margin - .01, -margin - .05]) + np.round(rng.uniform(0, .004, 5), 3)
     order = rng.permutation(5)
-    return dict(compared=pd.DataFrame(dict(slice=[f'scanner {k}' for k in 'PQRST'], difference=d[order])), margin=margin)
+    names = [f'scanner {k}' for k in 'PQRST']
+    return dict(compared=pd.DataFrame(dict(slice=names, difference=d[order])), margin=margin)
