@@ -188,9 +188,8 @@ def _says(row, margin):
 @dataclass(frozen=True, eq=False)
 class Gate:
     "A new model compared with the one that it is to replace."
-    # A row a set or slice: set, by, slice, images, groups, new, old (scores), difference (above 0: the new one
-    # is better),
-    # low, high (95 %), p (of a slice, one-sided, Holm), says ('worse', 'alike or better', 'cannot tell …')
+    # A row a set or slice: set, by, slice, images, groups, new, old (scores), difference (above 0: the new one is
+    # better), low, high (95 %), p (of a slice, one-sided, Holm), says ('worse', 'alike or better', 'cannot tell …')
     table:pd.DataFrame
     lost:dict # (set, by, slice) of what is worse: names of images that lost most
     margin:float # Largest loss that is accepted
