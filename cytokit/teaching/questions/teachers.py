@@ -7,96 +7,171 @@ Docs: https://cytokit.github.io/cytokit/teaching/questions/teachers.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../../../nbs/teaching/questions/13_teachers.ipynb #15452833
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #9f725ea9
 import numpy as np
-from ..exercises import Question, as_numbers, as_whole_numbers, is_near, twin
+import pandas as pd
+from ..exercises import Question, as_names, as_numbers, is_near, twin
 
-# %% ../../../nbs/teaching/questions/13_teachers.ipynb #dc401d2c
-@Question('teachers-soften', 'a list of numbers that sum to 1', [
-    'Dividing the logits by the temperature is the same as taking a root of the scores.',
-    'At temperature 2 it is the square root: `scores**(1/temperature)`, with `scores` as an array.',
-    'Divide by the sum, so that they sum to 1 again.'], """
-    root = np.array(scores)**(1/temperature)
-    answer = root/root.sum()
-    check_answer('teachers-soften', answer, scores=scores, temperature=temperature)""", as_numbers)
-def _soften(answer, scores, temperature):
-    "The order has stayed the same. What the teacher thinks of next can be seen now, and can be learned from."
-    p, got = np.asarray(scores, float), np.asarray(answer)
-    if len(got) != len(p): return f'There are {len(p)} classes, and you gave {len(got)} numbers.'
-    root, power, divided = p**(1/temperature), p**temperature, p/temperature
-    if np.allclose(got, root/root.sum(), atol=.005): return
-    if np.allclose(got, root, atol=.005): return 'These are the roots: they do not sum to 1 yet.'
-    if np.allclose(got, p, atol=.005): return 'These are the scores at temperature 1.'
-    if np.allclose(got, power/power.sum(), atol=.005):
-        return 'This is sharper, and not softer: take the root in place of the power.'
-    if np.allclose(got, divided, atol=.005):
-        return 'You divided the scores. The temperature divides the logits, the logarithms of the scores.'
-    return 'Raise each score to the power of one over the temperature, and let them sum to 1.'
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #ff118baf
+def _alike(a, b): return len(a) == len(b) and np.allclose(a, b, atol=.005)
 
-# %% ../../../nbs/teaching/questions/13_teachers.ipynb #7d6e4aef
+def _softmax(z): return np.exp(z)/np.exp(z).sum()
+
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #15f99f3d
+@Question('teachers-soften', 'a list of probabilities, one for each class', [
+    'The temperature comes first: it divides the raw scores, before the softmax.',
+    'Softmax: the exponential of each, divided by the sum of all exponentials.',
+    '`powers = np.exp(logits/temperature)`, and then divide by their sum.'], """
+    powers = np.exp(logits/temperature)
+    answer = powers/powers.sum()
+    check_answer('teachers-soften', answer, logits=logits, temperature=temperature)""", as_numbers)
+def _soften(answer, logits, temperature):
+    """The order of the classes is the same at each temperature. What changes is how much the second and the third say."""
+    z = np.asarray(logits, float)
+    if _alike(answer, _softmax(z/temperature)): return
+    if len(answer) != len(z): return f'There are {len(z)} classes, so {len(z)} probabilities.'
+    if _alike(answer, _softmax(z)): return 'That is the softmax at temperature 1. Where does the temperature come in?'
+    if _alike(answer, _softmax(z*temperature)): return 'You multiplied by the temperature; that makes the answer harder.'
+    if _alike(answer, _softmax(z)/temperature): return 'The temperature divides the raw scores, not the probabilities.'
+    if _alike(answer, np.exp(z/temperature)): return 'These are the exponentials. Divide them by their sum.'
+    if abs(sum(answer) - 1) > .01: return 'Probabilities sum to 1; these do not.'
+    return 'Divide the raw scores by the temperature, then take the softmax.'
+
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #bc7dc74e
 @twin('teachers-soften')
 def _soften_again(rng):
-    """Other scores, `again['scores']`, and another temperature, `again['temperature']`. What are the scores at this
-    temperature?"""
-    p = np.array([.9, .07, .02, .01]) + rng.uniform(0, .01, 4)
-    return dict(scores=list(rng.permutation(p/p.sum())), temperature=int(rng.integers(3, 6)))
+    "Soften the raw scores `again['logits']` with the temperature `again['temperature']`."
+    return dict(logits=np.round(rng.permutation([5., 2.5, 1, -1]) + rng.uniform(-.5, .5, 4), 1),
+                temperature=float(rng.integers(2, 6)))
 
-# %% ../../../nbs/teaching/questions/13_teachers.ipynb #0b5c2ec1
-@Question('teachers-unseen', 'the numbers of the images that may validate, counted from 0', [
-    'An image that a teacher was trained on makes this teacher look better than it is.',
-    'One teacher is enough: put the fingerprints of all teachers together.',
-    '`[i for i, image in enumerate(prints) if all(image not in images for images in seen.values())]`'], """
-    answer = [i for i, image in enumerate(prints) if all(image not in images for images in seen.values())]
-    check_answer('teachers-unseen', answer, prints=prints, seen=seen)""", as_whole_numbers)
-def _unseen(answer, prints, seen):
-    "Names and folders do not matter here: a copy with another name has the same fingerprint."
-    rows = {name: {i for i, image in enumerate(prints) if image in images} for name, images in seen.items()}
-    every, by_any, by_all = set(range(len(prints))), set.union(*rows.values()), set.intersection(*rows.values())
-    if answer == every - by_any: return
-    if answer - every: return f'The images are numbered from 0 to {len(prints) - 1}.'
-    if answer == by_any: return 'These are the ones that a teacher was trained on.'
-    if answer == every - by_all: return 'You left out what all teachers have seen. What if only one of them has?'
-    for name, own in rows.items():
-        if answer == every - own: return f'You looked at the images of {name} alone.'
-    if answer & by_any: return 'At least one of these is known to a teacher.'
-    return 'None of these was seen by a teacher, and there are more.'
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #0259f149
+@Question('teachers-unknown', 'the names of the classes that no teacher knows', [
+    'Collect first what all teachers know together.',
+    'A set grows with `|`, or `set().union(*specialists.values())` does it at once.',
+    'What is left of the wanted classes: `set(wanted) - together`.'], """
+    together = set().union(*specialists.values())
+    answer = set(wanted) - together
+    check_answer('teachers-unknown', answer, specialists=specialists, wanted=wanted)""", as_names)
+def _unknown(answer, specialists, wanted):
+    """`distill` refuses such a class before it trains: no teacher can say anything about it. Find a teacher for it, or leave it
+    out of the data."""
+    wanted, lists = set(wanted), [set(classes) for classes in specialists.values()]
+    some, every = set.union(*lists), set.intersection(*lists)
+    if answer == wanted - some: return
+    if answer and answer <= set(specialists): return 'These are teachers. The question is about classes.'
+    if answer and answer <= some - wanted: return 'These are known to a teacher, and the data do not have them. Turn it round.'
+    if answer - wanted: return 'Give names from the list `wanted`.'
+    if not answer: return 'There is one at least: go through the list `wanted` class by class.'
+    if answer == wanted & some: return 'These are the ones that somebody knows.'
+    if answer == wanted - every: return 'These are missing from one teacher at least. One teacher who knows a class is enough.'
+    if answer & some: return 'Among these is a class that one of the teachers knows.'
+    return 'All of these are known to nobody, and there is another one.'
 
-# %% ../../../nbs/teaching/questions/13_teachers.ipynb #9fce9f22
-@twin('teachers-unseen')
-def _unseen_again(rng):
-    """Other images, `again['prints']`, and other teachers, `again['seen']`. Which of the images may validate?"""
-    names = [f'{n:04x}' for n in rng.choice(2**16, 16, replace=False)]
-    some = rng.permutation(8)
-    seen = dict(east=[names[i] for i in some[:3]] + names[8:10], west=[names[i] for i in some[2:5]] + names[10:12])
-    return dict(prints=names[:8], seen=seen)
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #86ca301b
+@twin('teachers-unknown')
+def _unknown_again(rng):
+    "Which classes of `again['wanted']` does no teacher in `again['specialists']` know?"
+    names = list(rng.permutation(['basophil', 'blast', 'eosinophil', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet']))
+    specialists = dict(clinic=names[:3], laboratory=names[2:5], atlas=[names[0], names[4], 'artefact'])
+    return dict(specialists=specialists, wanted=sorted(names))
 
-# %% ../../../nbs/teaching/questions/13_teachers.ipynb #b0560c8a
-@Question('teachers-kept', 'a number, the part that was kept', [
-    'Guessing has a score as well: one over the number of classes.',
-    'Take that away from both scores, and divide.',
-    '`(student - chance)/(combined - chance)`'], """
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #c64a1248
+def _joined(first, second, known):
+    "The answers of two specialists joined: shape (K,)."
+    mean = (np.asarray(first, float) + second)/np.asarray(known).sum(0)
+    return mean/mean.sum()
+
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #e1b1158a
+@Question('teachers-combine', 'a list of probabilities, one for each class', [
+    'How many teachers know each class? `known.sum(0)` counts them.',
+    'Add what the two say, and divide class by class by that count: `(first + second)/known.sum(0)`.',
+    'That does not sum to 1 yet: divide by its sum.'], """
+    mean = (first + second)/known.sum(0)
+    answer = mean/mean.sum()
+    check_answer('teachers-combine', answer, first=first, second=second, known=known)""", as_numbers)
+def _combine(answer, first, second, known):
+    """A class that only one teacher knows is not halved for it. All the same each teacher had to choose among its own classes,
+    also where the image shows none of them: the weak point of every such mean."""
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    right, mean = _joined(first, second, known), (first + second)/np.asarray(known).sum(0)
+    if _alike(answer, right): return
+    if len(answer) != len(right): return f'There are {len(right)} classes, so {len(right)} probabilities.'
+    if _alike(answer, mean): return 'Class by class that is right. Now make it sum to 1.'
+    if _alike(answer, (first + second)/2):
+        return 'A plain mean counts the 0 of a teacher who does not know the class as a no. Divide by those who know it.'
+    if _alike(answer, first + second): return 'That is the sum. How many teachers stand behind each class?'
+    if _alike(answer, first*second/max((first*second).sum(), 1e-9)):
+        return 'A product is 0 wherever one teacher does not know the class.'
+    if _alike(answer, np.maximum(first, second)) or _alike(answer, np.maximum(first, second)/np.maximum(first, second).sum()):
+        return 'That is the larger of the two. Where both know a class, take their mean.'
+    if abs(sum(answer) - 1) > .01: return 'Probabilities sum to 1; these do not.'
+    return 'The mean over the teachers who know the class, then all divided by their sum.'
+
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #9acc1af5
+@twin('teachers-combine')
+def _combine_again(rng):
+    """Two other specialists say `again['first']` and `again['second']` about an image; `again['known']` says which classes each
+    knows. What do they say together?"""
+    known = np.array([[True, True, True, False, False], [False, False, True, True, True]])
+    first, second = (np.round(rng.dirichlet([1., 2, 3]), 2) for _ in range(2))
+    return dict(first=np.array([*first, 0, 0]), second=np.array([0, 0, *second]), known=known)
+
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #b508efb9
+@Question('teachers-kept', 'a share, 1 for all of it', [
+    'A coin knows nothing and is right now and then. What balanced accuracy has it with this number of classes?',
+    'Chance is `1/n_classes`. Subtract it from both scores.',
+    '`(student - chance)/(combined - chance)`.'], """
     chance = 1/n_classes
     answer = (student - chance)/(combined - chance)
     check_answer('teachers-kept', answer, student=student, combined=combined, n_classes=n_classes)""")
 def _kept(answer, student, combined, n_classes):
-    "A student that guesses has kept nothing, whatever the number of classes. The plain ratio would have praised it."
+    """Without the step "above chance" even a student that guesses would have kept a good part."""
     chance = 1/n_classes
-    if is_near(answer, (student - chance)/(combined - chance)): return
-    if is_near(answer, student/combined): return 'This is the plain ratio. How much of each score comes by guessing?'
-    if is_near(answer, (combined - chance)/(student - chance)): return 'Turn the fraction round.'
-    if is_near(answer, combined - student):
-        return 'This is the difference in score; the question is which part was kept.'
-    if is_near(answer, student - chance):
-        return 'This is what the student has above chance. Compare it with the teachers.'
-    if is_near(answer, 100*(student - chance)/(combined - chance), .5):
-        return 'Give it as a part of 1, and not in percent.'
-    return 'Both scores count from chance on, and chance is one over the number of classes.'
+    right = (student - chance)/(combined - chance)
+    if is_near(answer, right): return
+    if is_near(answer, 100*right, .5): return 'In percent; give the share itself.'
+    if is_near(answer, student/combined): return 'That is the share of the whole score. Part of both scores is chance.'
+    if is_near(answer, 1/right): return 'Upside down: the student over the teachers.'
+    if is_near(answer, 1 - right): return 'That is the share that was lost.'
+    if is_near(answer, (student - .5)/(combined - .5)): return 'Chance is one half with two classes only. How many are there?'
+    if is_near(answer, student - chance): return 'That is what the student knows above chance. Which part of the teachers\' is it?'
+    return 'Subtract chance, one over the number of classes, from both, and divide.'
 
-# %% ../../../nbs/teaching/questions/13_teachers.ipynb #560dc0af
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #cdc3fbc4
 @twin('teachers-kept')
 def _kept_again(rng):
-    """Balanced accuracy of another student, `again['student']`, and of its teachers, `again['combined']`, with
-    `again['n_classes']` classes. Which part of what the teachers know above chance did it keep?"""
-    combined = rng.uniform(.75, .95)
-    student = combined - rng.uniform(.04, .12)
-    return dict(student=round(student, 3), combined=round(combined, 3), n_classes=int(rng.integers(3, 9)))
+    """A student has the balanced accuracy `again['student']`, its teachers combined `again['combined']`, with
+    `again['n_classes']` classes. What share did it keep above chance?"""
+    combined = int(rng.integers(75, 95))/100
+    return dict(student=round(combined - int(rng.integers(8, 20))/100, 2), combined=combined, n_classes=int(rng.integers(4, 9)))
+
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #d97d7954
+@Question('teachers-gain', 'the names of the students whose gain is shown', [
+    'A gain is shown where chance is no explanation any more. Which end of the interval says so?',
+    'Even the lower end must be above 0.',
+    '`gains.name[gains.low > 0]`.'], """
+    answer = list(gains.name[gains.low > 0])
+    check_answer('teachers-gain', answer, gains=gains)""", as_names)
+def _gain(answer, gains):
+    """The others may have gained too; with these images and seeds it is not shown. More validation images or more seeds make the
+    interval narrower."""
+    name, mean, low, high = (gains[k].to_numpy() for k in ('name', 'mean', 'low', 'high'))
+    right = set(name[low > 0])
+    if answer == right: return
+    if answer - set(name): return 'Give names from the column `name`, as a list.'
+    if not answer: return 'There is one at least: look at the lower ends.'
+    if answer == set(name[mean > 0]): return 'You went by the mean. Where does the interval begin?'
+    if answer == set(name[high > 0]): return 'There a gain is possible; that is not yet shown.'
+    if answer == {name[mean.argmax()]}: return 'That is the largest mean, which says nothing about the width of its interval.'
+    if answer == set(name) - right: return 'These are the ones in which it is not shown.'
+    if answer < right: return 'In these it is shown, and in another one as well.'
+    return 'A gain is shown where the whole interval lies above 0.'
+
+# %% ../../../nbs/teaching/questions/13_teachers.ipynb #4bff5fb5
+@twin('teachers-gain')
+def _gain_again(rng):
+    "Four other students, `again['gains']`, in points. Which gains are shown?"
+    mean = np.array([9., 4, 12, -2]) + np.round(rng.uniform(-1, 1, 4), 1)
+    half, order = np.array([5., 7, 16, 3]), rng.permutation(4)
+    return dict(gains=pd.DataFrame(dict(name=list('PQRS'), mean=mean[order], low=(mean - half)[order],
+                                        high=(mean + half)[order])))
