@@ -159,9 +159,9 @@ def _fit_method(method, x, y, train, valid, settings, n_out, path, desc, replay=
     checkpoint.unlink(missing_ok=True)
 
 # %% ../../nbs/evaluation/02_compare.ipynb #a498eb9e
-def _splits(table, config):
+def _splits(table, folds, seed):
     "Rows of (train, valid) for each fold; one pair where there are no folds."
-    folded = fold_table(table, config['folds'], config['settings']['seed']) if config['folds'] else [table]
+    folded = fold_table(table, folds, seed) if folds else [table]
     return [tuple(np.flatnonzero(t['split'] == part) for part in ('train', 'valid')) for t in folded]
 
 # %% ../../nbs/evaluation/02_compare.ipynb #afdd7644
@@ -224,7 +224,7 @@ def _read_work(folder, config):
     except InputError as e: raise InputError(f'{shown(file)}: {e}') from None
     table = read_table(folder/'split.csv')
     y = target_values(table, config, file)
-    splits = _splits(table, config)
+    splits = _splits(table, config['folds'], settings.seed)
     return _Work(folder, config, settings, preprocessing, table, y, splits, _Arrays(table, preprocessing))
 
 _CHECKED = ('methods', 'seeds', 'fractions', 'folds', 'metric', 'task')
@@ -416,7 +416,7 @@ def _curve(work, every, judge):
     points = []
     for method in work.config['methods']:
         for fraction in sorted(work.config['fractions']):
-            parts = [subset(work.table, train, fraction, work.config['settings']['seed']) for train, _ in work.splits]
+            parts = [subset(work.table, train, fraction, work.settings.seed) for train, _ in work.splits]
             interval = judge.interval(every.scores[fraction, method])
             points.append(dict(method=method, fraction=fraction, n_train=int(np.mean([len(o) for o in parts])),
                                **interval))

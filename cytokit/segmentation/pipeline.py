@@ -447,7 +447,7 @@ def _scored_images(self:Segmentation):
     "The validation part of the table, the name of its main score, and the score of each image."
     table = _run_table(self.folder)
     table = table[table['split'] == 'valid'].reset_index(drop=True)
-    name = self.headline['metric']
+    name = 'ap_50' if self.kind == 'instance' else 'dice'
     scores = read_csv(self.folder/'predictions.csv', ['image'], [name], limit=2**28)
     scores = scores.groupby('image', sort=False)[name].mean().to_numpy()
     if len(scores) != len(table):
