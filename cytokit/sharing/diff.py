@@ -8,11 +8,12 @@ Docs: https://cytokit.github.io/cytokit/sharing/diff.html.md"""
 __all__ = ['flat', 'intervals_in', 'RunDiff', 'diff']
 
 # %% ../../nbs/sharing/11_diff.ipynb #e8b59d41
+from html import escape
 from pathlib import Path
 import pandas as pd
 from ..core import InputError, read_json, shown
 from ..data.datasets import read_table
-from ..metrics.regression import NAMES
+from ..evaluation.charts import with_interval
 from ..training.runs import read_run
 
 # %% ../../nbs/sharing/11_diff.ipynb #14c116ba
@@ -76,9 +77,7 @@ def intervals_in(
 # %% ../../nbs/sharing/11_diff.ipynb #4badc358
 def _score_text(score):
     "A score with its interval; a dash where it is missing."
-    if score is None or score['mean'] is None: return '–'
-    if None in (score['low'], score['high']): return f'{score["mean"]:.3f}'
-    return f'{score["mean"]:.3f} ({score["low"]:.3f}–{score["high"]:.3f})'
+    return '–' if score is None or score['mean'] is None else with_interval(score)
 
 # %% ../../nbs/sharing/11_diff.ipynb #e0ead775
 class RunDiff:
@@ -118,7 +117,7 @@ class RunDiff:
 
     def _repr_html_(self):
         tables = [table.to_html(index=False) for table in (self.changes, self.results)]
-        return f'<p>{shown(self.conclusion)}</p>{tables[0]}{tables[1]}'
+        return f'<p>{escape(self.conclusion)}</p>{tables[0]}{tables[1]}'
 
 # %% ../../nbs/sharing/11_diff.ipynb #72ffc165
 def diff(
