@@ -395,6 +395,8 @@ def maps(self:Segmentation,
 ): # (K, H, W) float32 in 0…1; with `tta` also (H, W)
     "What the network says at each pixel."
     if not isinstance(image, np.ndarray): image = load_unresized(image, self.preprocessing)
+    if image.ndim != 3:
+        raise InputError(f'image must be a file, or an array (H, W, C) as load_pair gives, got the shape {image.shape}')
     return predict_maps(self.predictor, image, tta)
 
 # %% ../../nbs/segmentation/07_pipeline.ipynb #dd69b539
