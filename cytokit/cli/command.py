@@ -7,10 +7,11 @@ Docs: https://cytokit.github.io/cytokit/cli/command.html.md"""
 # %% auto #0
 __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Task',
            'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'main', 'captured', 'entry', 'declare', 'table_of',
-           'preprocessing_of', 'show_run', 'check_figure', 'files_of']
+           'preprocessing_of', 'terminal_width', 'table_text', 'print_table', 'print_line', 'show_run', 'check_figure',
+           'files_of']
 
 # %% ../../nbs/cli/00_command.ipynb #420eb79b
-import errno, sys
+import errno, shutil, sys, textwrap
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -167,6 +168,44 @@ def preprocessing_of(
     from cytokit.data.preprocess import Preprocessing
     return Preprocessing(**values_of(config, PREPROCESSING))
 
+# %% ../../nbs/cli/00_command.ipynb #b78b696b
+def terminal_width()->int|None: # Columns; None where the output goes to a file or to another program
+    "How wide the terminal is."
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+# %% ../../nbs/cli/00_command.ipynb #c28531fa
+def table_text(
+    table, # A pandas table
+    width:int|None, # Columns that there are; None: as many as it takes
+    **how, # For `DataFrame.to_string`
+)->str: # Lines
+    "A table as text; what is too wide goes on below, each time with the first column."
+    first, *rest = table.columns
+    parts, part = [], [first]
+    for column in rest:
+        text = table[[*part, column]].to_string(index=False, **how)
+        if width and len(part) > 1 and len(text.partition('\n')[0]) > width:
+            parts.append(part)
+            part = [first]
+        part.append(column)
+    return '\n\n'.join(table[part].to_string(index=False, **how) for part in [*parts, part])
+
+# %% ../../nbs/cli/00_command.ipynb #ff93610c
+def print_table(
+    table, # A pandas table
+    **how, # For `DataFrame.to_string`
+):
+    "Print a table, in a terminal no wider than this."
+    print(table_text(table, terminal_width(), **how))
+
+# %% ../../nbs/cli/00_command.ipynb #32d770c6
+def print_line(
+    line:str, # A sentence, or several
+):
+    "Print a line; in a terminal it breaks between words."
+    width = terminal_width()
+    print(textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) if width else line)
+
 # %% ../../nbs/cli/00_command.ipynb #2bf342ee
 def show_run(
     result, # A `Run`, a `Comparison` or a `Segmentation`
@@ -204,9 +243,9 @@ def _cost(figures):
 # %% ../../nbs/cli/00_command.ipynb #5a92f1f5
 def _tell(result):
     "Print the table and what belongs to it, and draw the figure."
-    print(result.table.to_string(index=False, float_format='{:.3f}'.format))
-    for line in _notes(result): print(line)
-    if 'estimate_seconds' in result.result: print(_cost(result.result))
+    print_table(result.table, float_format='{:.3f}'.format)
+    for line in _notes(result): print_line(line)
+    if 'estimate_seconds' in result.result: print_line(_cost(result.result))
     result.plot().savefig(result.folder/'figure.png', dpi=110)
     print(f'Run folder: {shown(result.folder)}')
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, atomic, check_writable, shown, write_json
-from .command import Json, app, declare
+from .command import Json, app, declare, print_table
 
 # %% ../../nbs/cli/12_diary.ipynb #d3738030
 @app.command()
@@ -93,8 +93,8 @@ def diff(
     check_writable(json)
     from cytokit.sharing.diff import diff as compare_runs
     found = compare_runs(first, second)
-    if len(found.changes): print(found.changes.to_string(index=False))
+    if len(found.changes): print_table(found.changes)
     print(found.conclusion)
-    print(found.results.to_string(index=False))
+    print_table(found.results)
     if json: write_json(json, dict(changes=found.changes.to_dict('records'), results=found.results.to_dict('records'),
                                    conclusion=found.conclusion))

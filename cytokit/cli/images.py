@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, shown
 from ..parameters import read_setting
-from .command import GroupColumn, ImageColumn, TargetColumn, Task, app, declare, table_of
+from .command import GroupColumn, ImageColumn, TargetColumn, Task, app, declare, print_table, table_of
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
@@ -73,7 +73,7 @@ def _workers(address):
 def _tell_quality(quality, against):
     "Print what a check found: headline, table, and the difference to an earlier check."
     print(quality.headline())
-    if len(quality.findings): print(quality.summary.to_string(index=False))
+    if len(quality.findings): print_table(quality.summary)
     if quality.against:
         gone, new = len(quality.against['gone']), len(quality.against['new'])
         print(f'Against {shown(against)}: {gone} findings are gone, {new} new, {quality.against["same"]} remain')

@@ -15,7 +15,7 @@ import typer
 from ..core import check_writable, shown, write_json
 from ..parameters import options_of, values_of, with_options
 from .command import Card, Json, Masks, Out, PREPROCESSING, Plan, Why
-from .command import app, check_figure, declare, files_of, preprocessing_of, show_run
+from .command import app, check_figure, declare, files_of, preprocessing_of, print_table, show_run
 
 # %% ../../nbs/cli/03_segment.ipynb #23fa4528
 SEGMENTER = options_of('segmentation.fit', 'SegmentSettings', flags=dict(target='--learn'))
@@ -89,7 +89,7 @@ def segment_evaluate(
     from cytokit.segmentation.pipeline import Segmentation
     from cytokit.segmentation.scoring import parts_text
     e = Segmentation(run).evaluate(source, masks)
-    print(e.table.to_string(index=False, float_format='{:.3f}'.format))
+    print_table(e.table, float_format='{:.3f}'.format)
     if len(e.parts): print(parts_text(e.result['parts']))
     print(e.conclusion)
     if json: write_json(json, e.result)
