@@ -1,4 +1,4 @@
-"The thumbnails of the gallery, from the figures that the notebooks hold: `python tests/cytokit_gallery.py` writes them."
+"The thumbnails of the gallery, from the figures in the notebooks: `python tests/cytokit_gallery.py` writes them."
 from pathlib import Path
 from cytokit.site import figures_of, thumbnail_of
 
@@ -20,4 +20,4 @@ if __name__ == '__main__':
     for old in FOLDER.iterdir():
         if old.name not in made: old.unlink()
     for name, image in made.items(): (FOLDER/name).write_bytes(image)
-    print(f'{len(made)} thumbnails, {sum(map(len, made.values()))//1000} kB; now run: nbdev-test nbs/gallery.ipynb --save')
+    print(f'{len(made)} thumbnails; now run: nbdev-test nbs/gallery.ipynb --save')

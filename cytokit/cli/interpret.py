@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import check_writable, shown
-from .command import Json, app, declare
+from .command import Json, app, declare, print_line
 
 # %% ../../nbs/cli/04_interpret.ipynb #ed08096b
 def _print_interpretation(found):
     "The conclusions, and the worst images as a short table."
-    for k, c in enumerate(found.conclusions, 1): print(f'{k}. {c}')
+    for k, c in enumerate(found.conclusions, 1): print_line(f'{k}. {c}')
     worst = found.results.worst(5)
     names = [shown(Path(p).name, 60) for p in worst['image']]
     said = [found.results.caption(row) for _, row in worst.iterrows()]

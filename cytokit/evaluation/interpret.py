@@ -58,7 +58,9 @@ def _score_part(r):
     basis = f'{len(r)} images' + (f' of {score.n_groups} groups' if score.n_groups < len(r) else '')
     found = f'On {basis} that were held out the {metric} is {score.mean:.2f} (95 % interval {score.low:.2f} to ' \
             f'{score.high:.2f}).'
-    if r.task == 'class': found = f'{found[:-1]}; {int((~r.table["correct"]).sum())} images are wrong.'
+    if r.task == 'class':
+        wrong = int((~r.table['correct']).sum())
+        found = f'{found[:-1]}; {wrong} image{" is" if wrong == 1 else "s are"} wrong.'
     wide = r.task != 'number' and score.high - score.low > .2
     do = 'Hold out more images or groups before you compare anything with it: the interval is wide.' if wide else ''
     row = dict(metric=metric, score=score.mean, low=score.low, high=score.high, images=len(r), groups=score.n_groups,

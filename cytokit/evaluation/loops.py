@@ -10,7 +10,7 @@ __all__ = ['arguments_for', 'watch_loop', 'loop', 'batches_in_pass', 'of_loop', 
            'targets_kept', 'gradient_clipped', 'fresh_batches', 'batches_used', 'schedule', 'given_batches']
 
 # %% ../../nbs/evaluation/14_loops.ipynb #bcba7d04
-import contextlib, inspect, io, math, warnings
+import contextlib, functools, inspect, io, math, warnings
 from statistics import median
 import torch
 from torch import nn
@@ -155,11 +155,12 @@ def of_loop(
     judge, # Watched, Patient → result
 ): # Patient → result
     "A check that needs the user's loop."
+    @functools.wraps(judge)
     def check(p):
         if p.learner is not None and p.train is None: return unknown('the loop is that of fastai')
         seen = loop(p)
         return unknown(_NO_LOOP) if seen is None else judge(seen, p)
-    check.__name__ = judge.__name__
+    del check.__wrapped__  # it takes a patient alone
     return check
 
 # %% ../../nbs/evaluation/14_loops.ipynb #fe41140b

@@ -1,0 +1,177 @@
+"""The docs site. Quarto is not needed here: `smalldocs` renders the prepared notebooks, and Chromium opens the pages.
+It is laxer than Quarto about YAML, and leaves the digits in the names of pages; what else Quarto does is like it."""
+import json, re, subprocess, sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+import pytest
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[1]
+NBS = ROOT/'nbs'
+SITE = 'https://cytokit.github.io/cytokit/'
+pytestmark = pytest.mark.whole
+
+@pytest.fixture(scope='module')
+def site(pages):
+    "The folder of the rendered site."
+    smalldocs = Path(sys.executable).with_name('smalldocs')
+    done = subprocess.run([smalldocs, 'render', pages], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return pages/'_docs'
+
+@pytest.fixture(scope='module')
+def soups(site):
+    "Each page by its path, parsed once."
+    files = [path for path in sorted(site.rglob('*.html')) if 'site_libs' not in path.parts]
+    return {path.relative_to(site).as_posix(): BeautifulSoup(path.read_text(encoding='utf-8'), 'html.parser')
+            for path in files}
+
+def without_digits(page):
+    "The path of a page as Quarto calls it: nbdev takes the digits off the name of the notebook."
+    folder, _, name = page.rpartition('/')
+    return f'{folder}/{re.sub(r"^[0-9]+_", "", name)}'.lstrip('/')
+
+def test_no_two_pages_have_one_address(soups):
+    assert len({without_digits(page) for page in soups}) == len(soups) > 150
+
+def test_each_link_leads_to_a_page_and_a_place_on_it(soups, site):
+    places = {page: {tag['id'] for tag in soup.find_all(id=True)} for page, soup in soups.items()}
+    called = {without_digits(page): page for page in soups}
+    broken = []
+    for page, soup in soups.items():
+        for tag in soup.find_all('a', href=True):
+            address, place = urldefrag(urljoin(SITE + page, tag['href']))
+            if not address.startswith(SITE): continue
+            target = unquote(urlsplit(address.removeprefix(SITE)).path) or 'index.html'
+            target = called.get(target, target)
+            if target not in places: there = (site/target).is_file()
+            else: there = not place or unquote(place) in places[target] or place == 'top'
+            if not there: broken.append(f'{page}: {tag["href"]}')
+    assert broken == []
+
+def test_no_markdown_is_left_over(soups):
+    "Such as a link in a link, where nbdev made a name in the text of a link into one."
+    left = []
+    for page, soup in soups.items():
+        for text in soup.main.find_all(string=re.compile(r'\]\(|\*\*|^:::|\]\{')):
+            if not text.find_parent(['code', 'pre', 'script', 'style']): left.append(f'{page}: {text[:100]}')
+    assert left == []
+
+def test_pages_and_images_are_light(site):
+    heavy = {path.name: path.stat().st_size for path in site.rglob('*.html') if path.stat().st_size > 1_000_000}
+    images = [path for kind in ('png', 'jpg', 'jpeg', 'webp', 'svg') for path in site.rglob(f'*.{kind}')]
+    heavy |= {path.name: path.stat().st_size for path in images if path.stat().st_size > 300_000}
+    assert heavy == {} and len(images) > 200
+
+def test_each_page_has_one_title_and_each_image_a_text(soups):
+    for page, soup in soups.items():
+        titles = [title for title in soup.find_all('h1') if not title.find_parent(class_='cell-output')]
+        assert len(titles) == 1, page
+        for image in soup.main.find_all('img'): assert image.get('alt'), (page, str(image)[:200])
+
+def test_tests_are_folded_on_library_pages(soups):
+    page = soups['quality/04_masks.html']
+    folded = [tag for tag in page.find_all('details') if tag.summary.get_text(strip=True) == 'Test']
+    assert len(folded) > 3 and all('test' in tag.get_text() or 'assert' in tag.get_text() for tag in folded)
+
+def test_what_the_site_needs_is_made(site):
+    assert (site/'404.html').exists() and (site/'versions.html').exists() and (site/'favicon.svg').exists()
+    assert 'lessons' in (site/'sitemap.xml').read_text(encoding='utf-8')
+    assert len((site/'llms.txt').read_text(encoding='utf-8').splitlines()) > 100
+    assert list((site/'fonts').glob('*.woff2')) and (site/'fonts/LICENSE.txt').exists()
+
+@pytest.mark.parametrize('name', ['gallery', 'library'])
+def test_the_pages_of_lists_are_up_to_date(name, monkeypatch):
+    "Their saved output is what their cells make now: `nbdev-test nbs/NAME.ipynb --save` renews it."
+    monkeypatch.chdir(NBS)
+    names = {}
+    for cell in json.loads((NBS/f'{name}.ipynb').read_text(encoding='utf-8'))['cells']:
+        if cell['cell_type'] != 'code': continue
+        *lines, last = ''.join(cell['source']).strip().splitlines()
+        if cell['outputs']:
+            exec('\n'.join(lines), names)
+            assert eval(last, names).data == ''.join(cell['outputs'][0]['data']['text/markdown'])
+        else: exec('\n'.join([*lines, last]), names)
+
+def test_thumbnails_are_those_of_the_figures():
+    "`python tests/cytokit_gallery.py` renews them. Versions of Pillow may write other bytes for the same pixels."
+    import io
+    import numpy as np
+    from PIL import Image
+    from cytokit_gallery import FOLDER, thumbnails
+    made = thumbnails()
+    assert {path.name for path in FOLDER.iterdir()} == set(made) and len(made) > 100
+    pixels = lambda file: np.asarray(Image.open(file).convert('RGB'), float)
+    for name, image in made.items():
+        kept, new = pixels(FOLDER/name), pixels(io.BytesIO(image))
+        assert kept.shape == new.shape and abs(kept - new).mean() < 2, name
+
+def test_each_lesson_can_be_launched():
+    for path in sorted((NBS/'lessons').glob('*.ipynb')):
+        text = ''.join(''.join(cell['source']) for cell in json.loads(path.read_text(encoding='utf-8'))['cells'][:4])
+        for part in ('colab.research.google.com', 'mybinder.org', 'Download', path.name, 'minute'):
+            assert part in text, (path.name, part)
+
+# From here on in Chromium
+
+@pytest.fixture(scope='module')
+def visit(site):
+    "Opens a page at a width, in light or dark."
+    play_api = pytest.importorskip('playwright.sync_api')
+    executable = next((p for p in ('/usr/bin/chromium', '/usr/bin/chromium-browser') if Path(p).exists()), None)
+    if not executable: pytest.skip('there is no chromium')
+    class Silent(SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Silent, directory=site))
+    Thread(target=server.serve_forever, daemon=True).start()
+    with play_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=executable, args=['--no-sandbox'])
+        tabs = {}
+        def visit(page, width=1440, look='light'):
+            if (width, look) not in tabs:
+                tabs[width, look] = browser.new_page(viewport=dict(width=width, height=900), color_scheme=look)
+            tab = tabs[width, look]
+            tab.goto(f'http://127.0.0.1:{server.server_port}/{page}')
+            return tab
+        yield visit
+        browser.close()
+    server.shutdown()
+
+def pages_of(*folders):
+    return [f'{folder}/{path.stem}.html' for folder in folders for path in sorted((NBS/folder).glob('*.ipynb'))]
+
+READ = ['index.html', 'gallery.html', 'library.html', '404.html', 'versions.html',
+        *pages_of('lessons', 'howto', 'handbook')]
+
+@pytest.mark.parametrize('width', [390, 800, 1440])
+def test_no_page_scrolls_sideways(visit, width):
+    "A table or a box of code may scroll inside; the page may not."
+    wide = {}
+    for page in READ:
+        found = visit(page, width).evaluate('document.documentElement.scrollWidth')
+        if found > width: wide[page] = found
+    assert wide == {}
+
+def test_the_first_screen_shows_what_it_is(visit):
+    "What it does, three images, how to install it, and three doors, without scrolling."
+    tab = visit('index.html')
+    boxes = [box.bounding_box() for box in tab.query_selector_all('.lead-in, .shots img, .door, main pre >> nth=0')]
+    assert len(boxes) == 8 and max(box['y'] + box['height'] for box in boxes) <= 900
+    doors = [link.get_attribute('href') for link in tab.query_selector_all('.door > p:first-child a')]
+    assert doors == ['lessons/00_plan.html', 'howto/00_your_images.html', 'library.html']
+
+AXE = ['index.html', 'gallery.html', 'library.html', 'lessons/05_learning_rate.html', 'howto/00_your_images.html',
+       'quality/04_masks.html']
+OURS = [['main'], ['.navbar-nav'], ['#quarto-sidebar']]
+
+@pytest.mark.parametrize('look', ['light', 'dark'])
+@pytest.mark.parametrize('page', AXE)
+def test_contrast_names_and_keyboard(visit, page, look):
+    "WCAG 2 A and AA, as axe-core can tell, of what is ours: the text and the colours."
+    from axe_playwright_python.sync_playwright import Axe
+    rules = dict(runOnly=['wcag2a', 'wcag2aa', 'wcag21aa'])
+    found = Axe().run(visit(page, look=look), context=dict(include=OURS), options=rules).response['violations']
+    assert [(v['id'], node['html'][:200]) for v in found for node in v['nodes']] == []
