@@ -8,11 +8,12 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test quick fuzz lab lessons course seeds slides lock newest clean
 
+# Where there is no NVIDIA GPU, PyTorch for the CPU: .ci/install_lock.py says when.
 setup: .venv/ready
 
-.venv/ready: requirements.lock settings.ini setup.py pyproject.toml
+.venv/ready: requirements.lock settings.ini setup.py pyproject.toml .ci/install_lock.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python .ci/install_lock.py requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	-git config diff.jupytext.textconv "$(CURDIR)/$(BIN)/jupytext --to py:percent --output -" 2>/dev/null
 	touch $@

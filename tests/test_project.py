@@ -93,6 +93,34 @@ def test_what_workflows_and_hooks_call_exists(file):
         for step in steps(told): assert re.search(r'@(v|release/v)\d+$', step.get('uses', '@v1')), step
     else: assert file.parent.name != 'ISSUE_TEMPLATE' or file.stem == 'config' or told['body']
 
+def cpu_only(file):
+    "The address of PyTorch's builds for the CPU, as the file gives it; None where it gives none."
+    found = re.search(r'https://download\.pytorch\.org/\S+', (ROOT/file).read_text(encoding='utf-8'))
+    return found and found[0]
+
+def test_no_place_without_a_gpu_downloads_its_builds():
+    "Binder, conda, the weekly run, the trial of a release, and `make setup`."
+    places = ['.binder/requirements.txt', 'environment.yml', '.github/workflows/newest.yml',
+              '.github/workflows/release.yml']
+    assert {place: cpu_only(place) for place in places} == dict.fromkeys(places, 'https://download.pytorch.org/whl/cpu')
+    assert "'https://download.pytorch.org/whl/cpu'" in (ROOT/'.ci/install_lock.py').read_text(encoding='utf-8')
+    for workflow in ('docs', 'test'):
+        lines = ' '.join(commands(ROOT/f'.github/workflows/{workflow}.yml'))
+        assert re.search(r'make setup|\.ci/run', lines) and 'pip install' not in lines, workflow
+
+def test_environments_of_others():
+    "conda, Binder and the container: they parse, and what they name is there."
+    conda = yaml.safe_load((ROOT/'environment.yml').read_text(encoding='utf-8'))
+    asked, pip = [o for o in conda['dependencies'] if isinstance(o, str)], conda['dependencies'][-1]['pip']
+    assert conda['channels'] == ['conda-forge'] and asked[1] == 'pip' and asked[0].startswith('python=3.')
+    binder = (ROOT/'.binder/requirements.txt').read_text(encoding='utf-8').splitlines()
+    assert pip == [line for line in binder if not line.startswith('#')]
+    assert re.fullmatch(r'python-3\.1[0-3]\n', (ROOT/'.binder/runtime.txt').read_text())
+    post = ROOT/'.binder/postBuild'
+    assert os.access(post, os.X_OK) and 'cytokit lessons lessons' in post.read_text()
+    container = json.loads((ROOT/'.devcontainer/devcontainer.json').read_text(encoding='utf-8'))
+    assert missing(container['postCreateCommand']) == ''
+
 WINGS = ['', 'data', 'quality', 'metrics', 'training', 'segmentation', 'evaluation', 'sharing', 'teaching',
          'teaching/questions', 'cli']
 

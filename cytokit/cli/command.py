@@ -6,7 +6,7 @@ Docs: https://cytokit.github.io/cytokit/cli/command.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Task',
-           'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'main', 'captured', 'entry', 'declare', 'table_of',
+           'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'example', 'main', 'captured', 'entry', 'declare', 'table_of',
            'preprocessing_of', 'terminal_width', 'table_text', 'print_table', 'print_line', 'show_run', 'check_figure',
            'files_of']
 
@@ -20,8 +20,18 @@ import typer
 from ..core import InputError, check_choice, check_writable, set_quiet, shown, write_json
 from ..parameters import options_of, read_parameters, values_of, with_options
 
+# %% ../../nbs/cli/00_command.ipynb #f57e33fe
+def example(
+    *lines:str, # Commands, as a person types them
+)->str: # For `epilog=` of a verb
+    "What stands below the help of a verb: commands to copy."
+    title = 'Example:' if len(lines) == 1 else 'Examples:'
+    return '\n  '.join([f'\b\n{title}', *lines])  # \b: the lines stay as they are
+
 # %% ../../nbs/cli/00_command.ipynb #7f1e3ed4
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, rich_markup_mode=None,
+_FIRST = ('cytokit sample mri scans', 'cytokit check scans --html check.html',
+          'cytokit train scans --method small --size 32 --out model', 'cytokit lessons course')
+app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, rich_markup_mode=None, epilog=example(*_FIRST),
                   help='Teach, and do, deep learning on cell and medical images.')
 _state = dict(debug=False)
 

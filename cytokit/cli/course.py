@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import check_writable, shown
-from .command import app, declare
+from .command import app, declare, example
 
 # %% ../../nbs/cli/07_course.ipynb #52317d4b
-@app.command()
+@app.command(epilog=example('cytokit lessons course', 'cytokit lessons solutions --edition instructor'))
 def lessons(
     folder:Annotated[Path, typer.Argument(help='Where the lessons go; made if missing.')],
     edition:declare(str, '--edition', 'student, or instructor: with solutions and notes.') = 'student',
@@ -31,7 +31,7 @@ def lessons(
     print(f'Open them with: jupyter lab {shlex.quote(shown(folder))}')
 
 # %% ../../nbs/cli/07_course.ipynb #74d952fc
-@app.command()
+@app.command(epilog=example('cytokit grade class --csv marks.csv'))
 def grade(
     folder:Annotated[Path, typer.Argument(help='Folder of a class: notebooks, or a folder for each student.')],
     csv:declare(Optional[Path], '--csv', 'Write the marks, a row a student and question, to this file.') = None,
@@ -53,10 +53,11 @@ def grade(
     if grades.problems: raise typer.Exit(2)
 
 # %% ../../nbs/cli/07_course.ipynb #4d50c47b
-_new = typer.Typer(no_args_is_help=True, help='Begin something of your own.')
+_new = typer.Typer(no_args_is_help=True, help='Begin something of your own.',
+                   epilog=example('cytokit new lesson thresholds', 'cytokit new project nuclei'))
 app.add_typer(_new, name='new')
 
-@_new.command('lesson')
+@_new.command('lesson', epilog=example('cytokit new lesson thresholds'))
 def new_lesson(
     name:Annotated[str, typer.Argument(help='Letters, digits and underscores, such as thresholds.')],
     folder:declare(Path, '--folder', 'Where the notebook goes.') = Path('.'),
@@ -68,7 +69,7 @@ def new_lesson(
     print(f'Then, for your students: cytokit lessons FOLDER --lesson {shlex.quote(shown(path))}')
 
 # %% ../../nbs/cli/07_course.ipynb #6bce4fe8
-@app.command(hidden=True)
+@app.command(hidden=True, epilog=example('cytokit course build --no-otter'))
 def course(
     folder:Annotated[Path, typer.Argument(help='Gets student/, instructor/ and autograder/.')],
     lesson:declare(Optional[list[Path]], '--lesson', 'A lesson; may be given several times. Default: all.') = None,
@@ -81,7 +82,7 @@ def course(
     if wrong: raise typer.Exit(1)
 
 # %% ../../nbs/cli/07_course.ipynb #9f726319
-@_new.command('project')
+@_new.command('project', epilog=example("cytokit new project nuclei --question 'How many nuclei divide?'"))
 def new_project(
     folder:Annotated[Path, typer.Argument(metavar='DIR', help='Folder to make; new or empty.')],
     name:declare(Optional[str], '--name', 'Name of the project; default: that of the folder.') = None,

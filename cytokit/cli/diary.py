@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, atomic, check_writable, shown, write_json
-from .command import Json, app, declare, print_table
+from .command import Json, app, declare, print_table, example
 
 # %% ../../nbs/cli/12_diary.ipynb #d3738030
-@app.command()
+@app.command(epilog=example('cytokit plan card.yml --html card.html'))
 def plan(
     card:Annotated[Path, typer.Argument(help='The project card, a YAML file; made if missing.')] = Path('card.yml'),
     page:declare(Optional[Path], '--html', 'Write the card as a page too.') = None,
@@ -36,7 +36,7 @@ def plan(
 # %% ../../nbs/cli/12_diary.ipynb #e556d1f1
 Runs = Annotated[Path, typer.Argument(help='Folder that holds the runs.')]
 
-@app.command()
+@app.command(epilog=example('cytokit diary .', 'cytokit diary runs --find scans --by mean'))
 def diary(
     runs:Runs = Path('runs'),
     find:declare(str, '--find', 'Show only rows that hold these words.') = '',
@@ -72,7 +72,7 @@ def _as_text(rows):
     return '\n'.join(lines)
 
 # %% ../../nbs/cli/12_diary.ipynb #2b4b08ff
-@app.command()
+@app.command(epilog=example("cytokit note 'smaller images did not help' --run model"))
 def note(
     text:Annotated[str, typer.Argument(help='What was learnt.')],
     run:declare(Optional[Path], '--run', 'The run it belongs to; default: the last one.') = None,
@@ -83,7 +83,7 @@ def note(
     print(f'noted for {shown(write_note(text, run, runs))}')
 
 # %% ../../nbs/cli/12_diary.ipynb #7b7df82e
-@app.command()
+@app.command(epilog=example('cytokit diff model other'))
 def diff(
     first:Annotated[Path, typer.Argument(help='A finished run folder.')],
     second:Annotated[Path, typer.Argument(help='Another one.')],

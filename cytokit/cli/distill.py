@@ -14,14 +14,14 @@ import typer
 from ..core import InputError, check_writable, shown
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, NETWORK, Out, PREPROCESSING, TargetColumn, Why
-from .command import app, declare, preprocessing_of, show_run
+from .command import app, declare, example, preprocessing_of, show_run
 
 # %% ../../nbs/cli/09_distill.ipynb #87ef1497
 DISTILLATION = options_of('training.distill', 'distill', 'temperature share match seeds valid')
 _STUDENT = 'width epochs lr batch_size seed augment balance patience precision compiled'.split()
 STUDENT = {name: option for name, option in NETWORK.items() if name in _STUDENT}
 
-@app.command()
+@app.command(epilog=example('cytokit distill model other --data scans --out student'))
 @with_options(PREPROCESSING, DISTILLATION, STUDENT)
 def distill(
     teachers:Annotated[list[Path], typer.Argument(

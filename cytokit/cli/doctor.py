@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated
 import typer
 from ..core import check_writable, shown, write_json
-from .command import Json, app, declare
+from .command import Json, app, declare, example
 
 # %% ../../nbs/cli/05_doctor.ipynb #9f5166e8
-@app.command()
+@app.command(epilog=example('cytokit doctor model', 'cytokit doctor scans --seconds 60'))
 def doctor(
     source:Annotated[Path, typer.Argument(metavar='RUN|DIR', help='A run folder, or a folder of images.')],
     seconds:declare(float, '--seconds', (

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, shown, write_json
-from .command import Json, app, declare
+from .command import Json, app, declare, example
 
 # %% ../../nbs/cli/10_export.ipynb #474e3a6b
-@app.command()
+@app.command(epilog=example('cytokit export model --to onnx --out model-onnx'))
 def export(
     run:Annotated[Path, typer.Argument(help='Folder of a finished run of train, segment or distill.')],
     to:declare(str, '--to', 'onnx, safetensors, or bioimageio (a UNet).') = 'onnx',
@@ -44,7 +44,7 @@ def _named_sets(given):
     return sets
 
 # %% ../../nbs/cli/10_export.ipynb #a178fa35
-@app.command()
+@app.command(epilog=example('cytokit regress new-model --against model'))
 def regress(
     run:Annotated[Path, typer.Argument(help='Folder of the finished run of the new model.')],
     against:declare(Path, '--against', 'Folder of the run of the model that it is to replace.'),

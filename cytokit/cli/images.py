@@ -12,14 +12,16 @@ import contextlib, os
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import InputError, check_writable, shown
+from ..core import InputError, check_writable, import_optional, shown
 from ..parameters import read_setting
-from .command import GroupColumn, ImageColumn, TargetColumn, Task, app, declare, print_table, table_of
+from .command import GroupColumn, ImageColumn, TargetColumn, Task, app, declare, print_table, table_of, example
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
 
-@app.command()
+@app.command(epilog=example(
+    'cytokit sample mri scans --n 120',
+    'cytokit sample cells cells --n 40 --set masks=true --set overlap=0.3'))
 def sample(
     kind:Annotated[str, typer.Argument(help='cells, mri or textures.')],
     out:Annotated[Path, typer.Argument(help='Folder to make.')],
@@ -43,7 +45,7 @@ def sample(
     print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **given))}')
 
 # %% ../../nbs/cli/01_images.ipynb #7c623b63
-@app.command()
+@app.command(epilog=example('cytokit fetch', 'cytokit fetch breastmnist --folder data'))
 def fetch(name:Annotated[Optional[str], typer.Argument(help='Name in the catalogue; none: list it.')] = None,
           folder:Annotated[Optional[Path], typer.Option(help='Where to put it.')] = None):
     "List the catalogue of public sets, or download one."
@@ -60,10 +62,8 @@ def _workers(address):
         return
     if not address.startswith('dask://'):
         raise InputError(f'--executor {shown(address)}: give dask://HOST:PORT, the scheduler of a Dask cluster')
-    try: from distributed import Client
-    except ImportError:
-        raise InputError("--executor dask:// needs Dask: pip install 'dask[distributed]'") from None
-    try: client = Client(address.replace('dask://', 'tcp://'), timeout=10)
+    dask = import_optional('distributed', 'dask', '--executor dask://')
+    try: client = dask.Client(address.replace('dask://', 'tcp://'), timeout=10)
     except (OSError, ValueError) as e:
         told = f'no Dask scheduler answers there ({shown(str(e), 80)})'
         raise InputError(f'--executor {shown(address)}: {told}') from None
@@ -92,7 +92,9 @@ def _add_to_plan(quality, plan):
     print(f'{shown(plan.path)}: {added} lines added, {n_old} that were there kept')
 
 # %% ../../nbs/cli/01_images.ipynb #e4fc0673
-@app.command()
+@app.command(epilog=example(
+    'cytokit check scans --html check.html --plan plan.csv',
+    'cytokit check cells/images --masks cells/masks --fail-on error'))
 def check(
     source:Annotated[Path, typer.Argument(metavar='PATH', help=(
         'Folder of images, a CSV with columns image, target[, group, split], or an image.'))],
@@ -135,14 +137,14 @@ def check(
     if quality.findings['severity'].isin(severities[fail_on]).any(): raise typer.Exit(1)
 
 # %% ../../nbs/cli/01_images.ipynb #4bc7c97a
-@app.command()
+@app.command(epilog=example('cytokit machine'))
 def machine():
     "What this machine is, and what it is good for."
     from cytokit.hardware import describe
     print(describe())
 
 # %% ../../nbs/cli/01_images.ipynb #41192edc
-@app.command()
+@app.command(epilog=example('cytokit cache', 'cytokit cache --clear'))
 def cache(clear:declare(bool, '--clear', 'Delete them all; they are made again when needed.') = False):
     "List the decoded sets that are kept for the next training, or delete them."
     from cytokit.training import loaders

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import check_writable, shown
-from .command import Json, app, declare, print_line
+from .command import Json, app, declare, print_line, example
 
 # %% ../../nbs/cli/04_interpret.ipynb #ed08096b
 def _print_interpretation(found):
@@ -26,7 +26,7 @@ def _print_interpretation(found):
     print(f'Took {found.seconds:.0f} s.')
 
 # %% ../../nbs/cli/04_interpret.ipynb #05e172e6
-@app.command()
+@app.command(epilog=example('cytokit interpret model --html why.html'))
 def interpret(
     run:Annotated[Path, typer.Argument(help='Folder of a finished run of train, compare or segment.')],
     challenge:declare(Optional[list[Path]], '--challenge', (

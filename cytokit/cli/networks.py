@@ -16,10 +16,10 @@ from ..core import InputError, check_writable, shown
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING, VALID
-from .command import app, check_figure, declare, preprocessing_of, show_run, table_of
+from .command import app, check_figure, declare, example, preprocessing_of, show_run, table_of
 
 # %% ../../nbs/cli/02_networks.ipynb #79a19c0e
-@app.command()
+@app.command(epilog=example('cytokit train scans --method small --size 32 --epochs 5 --out model'))
 @with_options(PREPROCESSING, VALID, NETWORK)
 def train(source:Source, out:Out = None, json:Json = None,
           image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
@@ -42,7 +42,7 @@ def _shares(text):
 # %% ../../nbs/cli/02_networks.ipynb #21d229c7
 COMPARISON = options_of('evaluation.compare', 'compare', 'seeds folds as_rgb8 metric valid')
 
-@app.command()
+@app.command(epilog=example('cytokit compare scans --methods logistic,small,frozen --size 32 --epochs 5 --seeds 2'))
 @with_options(PREPROCESSING, COMPARISON, {name: option for name, option in NETWORK.items() if name != 'method'})
 def compare(
     source:Source,
@@ -81,7 +81,7 @@ def _trained(folder):
     return (Distillation if read_run(folder)['verb'] == 'distill' else Run)(folder)
 
 # %% ../../nbs/cli/02_networks.ipynb #12395a80
-@app.command()
+@app.command(epilog=example('cytokit predict model new --csv predictions.csv'))
 def predict(
     run:Annotated[Path, typer.Argument(help='Run folder of `train` or `distill`.')],
     images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them.')],
@@ -102,7 +102,7 @@ def predict(
     if bad: raise typer.Exit(2)
 
 # %% ../../nbs/cli/02_networks.ipynb #8d1ede00
-@app.command()
+@app.command(epilog=example('cytokit resume model'))
 def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut short.')], json:Json = None):
     "Finish a run that was cut short."
     check_writable(json)
@@ -110,7 +110,7 @@ def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut shor
     show_run(runs.resume(run), json)
 
 # %% ../../nbs/cli/02_networks.ipynb #52120af9
-@app.command()
+@app.command(epilog=example('cytokit rerun model'))
 def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], out:Out = None, json:Json = None):
     "Repeat a run, and say whether every figure is the same. Exit code 1 when one differs."
     check_writable(json)
@@ -123,7 +123,7 @@ def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], ou
 # %% ../../nbs/cli/02_networks.ipynb #05e46a80
 _NOT_FOR_RATE = ('lr', 'seconds', 'patience', 'compiled')  # these change the training, and not which rate is found
 
-@app.command()
+@app.command(epilog=example('cytokit lr scans --size 32 --figure rate.png'))
 @with_options(PREPROCESSING, VALID, {name: option for name, option in NETWORK.items() if name not in _NOT_FOR_RATE})
 def lr(
     source:Source, figure:declare(Optional[Path], '--figure', 'Write the curve to this PNG file.') = None,

@@ -11,10 +11,10 @@ __all__ = ['report']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .command import Card, app, declare
+from .command import Card, app, declare, example
 
 # %% ../../nbs/cli/11_report.ipynb #fa2c9a18
-@app.command()
+@app.command(epilog=example('cytokit report model --card card.yml'))
 def report(
     run:Annotated[Path, typer.Argument(help='Folder of a finished run.')],
     out:declare(Optional[Path], '--out', 'Folder to write into; default: the run folder.') = None,

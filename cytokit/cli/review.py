@@ -11,10 +11,10 @@ __all__ = ['review']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .command import app, declare
+from .command import app, declare, example
 
 # %% ../../nbs/cli/06_review.ipynb #7c763131
-@app.command()
+@app.command(epilog=example('cytokit review scans --plan plan.csv', 'cytokit review model'))
 def review(
     source:Annotated[Path, typer.Argument(metavar='RUN|DIR', help='Finished run, folder of images, or CSV.')],
     plan:declare(Optional[Path], '--plan', (

@@ -15,19 +15,21 @@ import typer
 from ..core import check_writable, shown, write_json
 from ..parameters import options_of, values_of, with_options
 from .command import Card, Json, Masks, Out, PREPROCESSING, Plan, Why
-from .command import app, check_figure, declare, files_of, preprocessing_of, print_table, show_run
+from .command import app, check_figure, declare, files_of, preprocessing_of, print_table, show_run, example
 
 # %% ../../nbs/cli/03_segment.ipynb #23fa4528
 SEGMENTER = options_of('segmentation.fit', 'SegmentSettings', flags=dict(target='--learn'))
 SEGMENTATION = options_of('segmentation.pipeline', 'segment', 'kind valid')
 
 _segment = typer.Typer(no_args_is_help=True,
-                       help='Train a UNet on pairs of images and masks; turn images into objects.')
+                       help='Train a UNet on pairs of images and masks; turn images into objects.',
+                       epilog=example('cytokit segment train cells --preset tiny --epochs 10 --out unet',
+                                      'cytokit segment predict unet others/images --out objects'))
 app.add_typer(_segment, name='segment')
 SegmentRun = Annotated[Path, typer.Argument(metavar='RUN', help='Run folder of `segment train`.')]
 _PLANES = {name: PREPROCESSING[name] for name in ('norm', 'low', 'high', 'channels')}  # images keep their size
 
-@_segment.command('train')
+@_segment.command('train', epilog=example('cytokit segment train cells --preset tiny --epochs 10 --out unet'))
 @with_options(SEGMENTATION, SEGMENTER, _PLANES)
 def segment_train(
     source:Annotated[Path, typer.Argument(metavar='PATH', help=(
@@ -53,7 +55,7 @@ def segment_train(
     show_run(run, json)
 
 # %% ../../nbs/cli/03_segment.ipynb #3372c014
-@_segment.command('predict')
+@_segment.command('predict', epilog=example('cytokit segment predict unet others/images --out objects'))
 def segment_predict(
     run:SegmentRun, images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them; of any size.')],
     out:declare(Path, '--out', 'Folder for labels (TIFF), measurements (CSV) and outlines (GeoJSON).'),
@@ -75,7 +77,7 @@ def segment_predict(
     if bad: raise typer.Exit(2)
 
 # %% ../../nbs/cli/03_segment.ipynb #fc4c9257
-@_segment.command('evaluate')
+@_segment.command('evaluate', epilog=example('cytokit segment evaluate unet others --csv scores.csv'))
 def segment_evaluate(
     run:SegmentRun,
     source:Annotated[Optional[Path], typer.Argument(metavar='[PATH]', help=(
@@ -98,7 +100,7 @@ def segment_evaluate(
         write_csv(csv, pixels if objects is None else objects.merge(pixels, on='image'))
 
 # %% ../../nbs/cli/03_segment.ipynb #0be98d8c
-@_segment.command('view')
+@_segment.command('view', epilog=example('cytokit segment view unet --out view.png'))
 def segment_view(
     run:SegmentRun,
     out:declare(Optional[Path], '--out', 'The PNG to write; default: view.png in the run folder.') = None,

@@ -15,7 +15,7 @@ from ..core import InputError, check_writable
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING
-from .command import app, declare, preprocessing_of, show_run, table_of
+from .command import app, declare, example, preprocessing_of, show_run, table_of
 
 # %% ../../nbs/cli/08_tune.ipynb #6d01b48c
 def _check_source(source, join):
@@ -33,7 +33,7 @@ def _show_space(space):
 _TUNING = options_of('training.tuning', 'tune', 'minutes seeds valid storage')
 _DEFAULTS = {name: option for name, option in NETWORK.items() if name != 'seconds'}  # a search has minutes
 
-@app.command()
+@app.command(epilog=example('cytokit tune scans --minutes 10 --out search'))
 @with_options(PREPROCESSING, _TUNING, _DEFAULTS)
 def tune(
     source:Annotated[Optional[Path], typer.Argument(

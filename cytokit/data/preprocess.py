@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
 from ..core import InputError, atomic, check_choice, check_whole, file_digest, parallel_map, progress
-from ..core import safe_cell, shown, versions, write_json
+from ..core import import_optional, safe_cell, shown, versions, write_json
 from ..arrays import to_grey
 from .formats import READERS, Image, check_size, read_image
 
@@ -427,9 +427,7 @@ def _crop(a):
 # %% ../../nbs/data/01_preprocess.ipynb #b4da1406
 def _n4(a):
     "Divide out the bias field (N4), fitted on about 32 voxels an axis, with one thread: the same each time."
-    try: import SimpleITK as sitk
-    except ImportError:
-        raise InputError('bias_correction needs SimpleITK: pip install cytokit-nb[mri]') from None
+    sitk = import_optional('SimpleITK', 'mri', 'bias_correction')
     mask, k = _head(a, 32)
     small = a[::k[0], ::k[1], ::k[2]].astype('f4')
     f = sitk.N4BiasFieldCorrectionImageFilter()

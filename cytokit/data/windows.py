@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
-from ..core import InputError, read_json, shown
+from ..core import InputError, import_optional, read_json, shown
 from .formats import Image, hushed, read_image, jpeg_pixels, file_kind, tiff_axes, check_tiff_pages
 from .formats import tiff_colours, tiff_metadata, TIFF_CODECS
 from ..arrays import upright
@@ -319,9 +319,7 @@ def _open_zarr(path):
         kind, meta, _ = _zarr_meta(at)
     if kind != 'array': raise InputError('it holds no Zarr array')
     _check_zarr(at, meta)
-    try: import zarr
-    except ImportError:
-        raise InputError('reading Zarr needs the zarr package: pip install zarr') from None
+    zarr = import_optional('zarr', 'zarr', 'a Zarr image')
     z = zarr.open_array(str(at), mode='r')
     if math.prod(z.chunks) > 2**28:
         raise InputError(f'its chunks of {z.chunks} are too large to be read in parts')

@@ -13,7 +13,7 @@ import io, logging, re, warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import numpy as np, torch
 from ..arrays import LUMINANCE
-from ..core import InputError, shown, to_json
+from ..core import InputError, import_optional, shown, to_json
 from ..data.preprocess import Preprocessing
 from .trained import Form, TrainedModel
 
@@ -22,10 +22,7 @@ def need_export(
     name:str='onnx', # A module of the optional packages
 ): # The module
     "An optional package of the export; a missing one is an `InputError` with the install command."
-    from importlib import import_module
-    try: return import_module(name)
-    except ImportError:
-        raise InputError(f'{name}: this package is missing; get it with: pip install "cytokit-nb[export]"') from None
+    return import_optional(name, 'export', 'export')
 
 # %% ../../nbs/sharing/07_graph.ipynb #1fbc3580
 class Nodes:

@@ -11,7 +11,7 @@ __all__ = ['plain_markdown', 'markdown_table', 'licence_fields', 'ask', 'model_c
 import re
 from pathlib import Path
 from .. import __version__
-from ..core import InputError, shown
+from ..core import import_optional, shown
 from ..evaluation.charts import metric_word
 from .facts import Facts, score_words, split_counts
 
@@ -61,11 +61,8 @@ def _task_of(facts):
 # %% ../../nbs/sharing/03_model_card.ipynb #009b28ed
 def _hub():
     "The names of huggingface_hub that are needed; it is part of the extra `report`."
-    try: from huggingface_hub import EvalResult, ModelCard, ModelCardData
-    except ImportError as e:
-        raise InputError(f'huggingface_hub is missing ({shown(e)}); install it with: '
-                         'pip install "cytokit-nb[report]"') from None
-    return EvalResult, ModelCard, ModelCardData
+    hub = import_optional('huggingface_hub', 'report', 'a model card')
+    return hub.EvalResult, hub.ModelCard, hub.ModelCardData
 
 # %% ../../nbs/sharing/03_model_card.ipynb #029b8e17
 def _metadata(facts):

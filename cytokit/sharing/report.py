@@ -16,7 +16,8 @@ from html import escape, unescape
 from importlib.util import find_spec
 from pathlib import Path
 from .. import __version__
-from ..core import InputError, as_utf8, check_writable, file_digest, read_bytes, read_json, shown
+from ..core import InputError, as_utf8, check_writable, file_digest, missing_package, read_bytes, read_json
+from ..core import shown
 from ..quality.pages import PAGE_STYLE
 from .project_card import read_card
 from ..training.runs import read_run
@@ -30,10 +31,11 @@ def template_file(
 # %% ../../nbs/sharing/13_report.ipynb #284eb0c5
 def _check_packages():
     "Refuse to begin where a package of the extra `report` is missing."
-    wanted = ('nbclient', 'nbconvert', 'ipykernel', 'huggingface_hub', 'rocrate', 'mlcroissant')
+    wanted = ('nbformat', 'nbclient', 'nbconvert', 'jupyter_client', 'ipykernel', 'huggingface_hub', 'rocrate',
+              'mlcroissant')
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
-        raise InputError(f'{", ".join(missing)} missing; a report needs it: pip install "cytokit-nb[report]"')
+        raise missing_package(missing[0], 'report', 'a report')
 
 # %% ../../nbs/sharing/13_report.ipynb #c5d33c55
 def _is_parameters(cell):

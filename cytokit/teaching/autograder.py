@@ -13,7 +13,7 @@ import json, subprocess, sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import cytokit
-from ..core import InputError, check_writable, shown
+from ..core import InputError, check_writable, import_optional, shown
 from .editions import lesson_files, make_edition, write_notebook
 from .exercises import CHECKED, judge
 from .answers import worker_environment
@@ -54,11 +54,7 @@ def otter_test(name): # Of the question
 # %% ../../nbs/teaching/05_autograder.ipynb #44189f04
 def _generate():
     "The function of otter that makes an autograder."
-    try: from otter.generate import main
-    except ModuleNotFoundError as e:
-        what = 'otter-grader of this version' if e.name == 'pkg_resources' else 'The autograder'
-        raise InputError(f"{what} needs {shown(e.name)}, which is missing: pip install 'otter-grader>=6.1'") from None
-    return main
+    return import_optional('otter.generate', 'course', 'an autograder').main
 
 # %% ../../nbs/teaching/05_autograder.ipynb #c088382c
 def write_autograder(
@@ -155,6 +151,7 @@ def build_course(
     "Write both editions and the autograders, and grade them."
     folder, files = Path(folder), files or lesson_files()
     if folder.exists() and not folder.is_dir(): raise InputError(f'{shown(folder)}: is a file, expected a folder')
+    if otter: _generate()  # a missing otter is reported before the long work
     for edition in ('student', 'instructor'):
         for path in files: write_notebook(folder/edition/Path(path).name, make_edition(path, edition))
         say(f'{edition}: {len(files)} lessons written')

@@ -12,7 +12,7 @@ __all__ = ['check_name', 'folder_name', 'check_question', 'check_new_folder', 't
 import os, re, shutil, subprocess
 from pathlib import Path
 from .. import __version__
-from ..core import InputError, check_choice, check_writable, require, shown
+from ..core import InputError, check_choice, check_writable, import_optional, require, shown
 from ..metrics.classification import METRICS
 
 # %% ../../nbs/teaching/07_projects.ipynb #2db418e7
@@ -70,11 +70,7 @@ def template_folder(
 # %% ../../nbs/teaching/07_projects.ipynb #ec2d3a94
 def _copier():
     "copier, which only the extra `project` installs."
-    try: import copier
-    except ImportError as e:
-        advice = 'install it with: pip install "cytokit-nb[project]"'
-        raise InputError(f'copier is missing ({shown(e)}); {advice}') from None
-    return copier
+    return import_optional('copier', 'project', 'new project')
 
 # %% ../../nbs/teaching/07_projects.ipynb #9f3ec9c1
 def fill_template(

@@ -18,7 +18,7 @@ from pathlib import Path
 import anywidget, numpy as np, pandas as pd, traitlets
 from fastcore.basics import patch
 import cytokit
-from ..core import InputError, as_utf8, atomic, check_whole, require, shown, to_json
+from ..core import InputError, as_utf8, atomic, check_whole, missing_package, require, shown, to_json
 from ..quality.plans import Change, Decision, PlanFile
 from .review_images import CLASS_KEYS, Subject, review_subject, thumbnail, webp
 from .widgets import is_live, png
@@ -409,7 +409,7 @@ def open_notebook(
     "Open a notebook in JupyterLab, or say how to."
     command = f'jupyter lab {shlex.quote(str(path))}'
     if importlib.util.find_spec('jupyterlab') is None:
-        raise InputError(f'JupyterLab is missing: pip install "cytokit-nb[lab]", then: {shown(command)}')
+        raise InputError(f'{missing_package("jupyterlab", "lab", "the board")}, then: {shown(command)}')
     if not has_browser():
         print(f'There is no browser here. Open it with: {shown(command)}')
         return

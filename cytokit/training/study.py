@@ -13,14 +13,13 @@ import os, re, socket, sqlite3, time, warnings
 from contextlib import closing, contextmanager
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..core import InputError, require, shown
+from ..core import InputError, import_optional, require, shown
 
 # %% ../../nbs/training/12_study.ipynb #aded7dfa
 def import_optuna(
 ): # The module
     "Optuna without its log; `InputError` where it is not installed."
-    try: import optuna
-    except ImportError: raise InputError('tune needs Optuna; install it with: pip install "cytokit-nb[tune]"') from None
+    optuna = import_optional('optuna', 'tune', 'tune')
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     warnings.filterwarnings('ignore', module='optuna')
     return optuna
@@ -39,9 +38,7 @@ def database_url(
     if url.drivername not in ('postgresql', 'postgres', 'postgresql+psycopg') or not url.database:
         raise InputError(f'storage must be {_EXPECTED}; got one of {shown(url.drivername)}. Without it a study is kept '
                          'in the run folder')
-    try: import psycopg
-    except ImportError:
-        raise InputError('storage: PostgreSQL needs psycopg; install it with: pip install "cytokit-nb[tune]"') from None
+    import_optional('psycopg', 'tune', 'storage: PostgreSQL')
     return url.set(drivername='postgresql+psycopg')
 
 # %% ../../nbs/training/12_study.ipynb #362d27a3

@@ -603,7 +603,7 @@ def test_without_simpleitk_the_cure_is_named(tmp_path):
     code = "import sys; sys.modules['SimpleITK'] = None\nfrom cytokit.data.preprocess import *\ntry: cut_volume(sys.argv[1], VolumePreprocessing(bias_correction=True))\nexcept ValueError as e: print(e)"
     r = subprocess.run([sys.executable, '-c', code, str(tmp_path/'v.nii')], capture_output=True, text=True,
                        cwd=Path(__file__).parents[2])
-    assert 'pip install cytokit-nb[mri]' in r.stdout and r.stdout.count('\n') == 1, r.stderr
+    assert 'pip install "cytokit-nb[mri]"' in r.stdout and r.stdout.count('\n') == 1, r.stderr
 
 def test_bias_correction_repeats_exactly(tmp_path):
     pytest.importorskip('SimpleITK')
