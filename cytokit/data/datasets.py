@@ -194,7 +194,7 @@ def _twins(paths):
     "For each path its content's digest if another file has the same size, else the path itself."
     size = pd.Series([os.path.getsize(p) if os.path.isfile(p) else -1 for p in paths])
     maybe = size.duplicated(keep=False).tolist()
-    found = iter(parallel_map(content_digest, [p for p, m in zip(paths, maybe) if m], 'compare'))
+    found = iter(parallel_map(content_digest, [p for p, m in zip(paths, maybe) if m], 'Looking for copies'))
     return [next(found) if m else p for p, m in zip(paths, maybe)]
 
 # %% ../../nbs/data/06_datasets.ipynb #77879fc3
@@ -462,8 +462,8 @@ def table_digest(
     """Fingerprint of what is learned from: the files' bytes, targets, groups and splits. Names, places and row order do
     not matter."""
     masks = table_attrs(table)['task'] == 'mask'
-    cols = [parallel_map(content_digest, table.image, 'fingerprint')]
-    cols.append(parallel_map(content_digest, table.target, 'fingerprint') if masks else table.target)
+    cols = [parallel_map(content_digest, table.image, 'Reading the contents')]
+    cols.append(parallel_map(content_digest, table.target, 'Reading the contents') if masks else table.target)
     for c in ('group', 'split'):
         cols.append(table[c].astype(object).where(table[c].notna(), None) if c in table else [None]*len(table))
     return digest(sorted([list(map(str, row)) for row in zip(*cols)]))

@@ -409,7 +409,7 @@ def fit_preprocessing(
     if preprocessing.rgb8: preprocessing = replace(preprocessing, channels=3)
     open_range = preprocessing.low is None or preprocessing.high is None
     if preprocessing.channels is None or preprocessing.norm == 'zscore_set' and open_range:
-        found = parallel_map(lambda p: _facts(p, preprocessing), few, 'reading training images')
+        found = parallel_map(lambda p: _facts(p, preprocessing), few, 'Reading training images')
         counts = {f[0]: p for f, p in zip(found, few)}
         c = max(counts)
         if preprocessing.channels is None and len(counts) > 1 and set(counts) != {1, 3}:
@@ -572,7 +572,7 @@ def write_slices(
         raise InputError(f'{shown(out)}: holds a table.csv already; choose a new folder')
     rows, done, written = _rows(volumes), [], []
     if not rows: raise InputError('write_slices needs at least one volume, none came')
-    for i, row in enumerate(progress(rows, 'cutting volumes')):
+    for i, row in enumerate(progress(rows, 'Cutting volumes')):
         slices = cut_volume(row['image'], preprocessing)
         group = str(row['group']) if _given(row.get('group')) else slices[0].meta['patient']
         for s in slices:
