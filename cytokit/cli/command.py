@@ -6,13 +6,13 @@ Docs: https://cytokit.github.io/cytokit/cli/command.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Task',
-           'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'example', 'main', 'captured', 'entry', 'declare', 'table_of',
-           'preprocessing_of', 'terminal_width', 'table_text', 'print_table', 'print_line', 'show_run', 'check_figure',
-           'files_of']
+           'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'example', 'typed', 'main', 'captured', 'entry', 'declare',
+           'table_of', 'preprocessing_of', 'terminal_width', 'table_text', 'print_table', 'print_line', 'show_run',
+           'check_figure', 'check_out', 'starting', 'files_of']
 
 # %% ../../nbs/cli/00_command.ipynb #420eb79b
-import errno, shutil, sys, textwrap
-from contextlib import redirect_stderr, redirect_stdout
+import errno, os, shlex, shutil, sys, textwrap
+from contextlib import redirect_stderr, redirect_stdout, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Optional
@@ -33,7 +33,7 @@ _FIRST = ('cytokit sample mri scans', 'cytokit check scans --html check.html',
           'cytokit train scans --method small --size 32 --out model', 'cytokit lessons course')
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, rich_markup_mode=None, epilog=example(*_FIRST),
                   help='Teach, and do, deep learning on cell and medical images.')
-_state = dict(debug=False)
+_state = dict(debug=False, quiet=False)
 
 def _version(value:bool):
     if value:
@@ -50,17 +50,25 @@ def _main(
                       typer.Option('--version', help='Print the version.', callback=_version, is_eager=True)] = False,
 ):
     set_quiet(quiet)
-    _state['debug'] = debug
+    _state.update(debug=debug, quiet=quiet)
 
 # %% ../../nbs/cli/00_command.ipynb #ab727bb4
 _NO_SPACE = (errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC))
 _FULL = '; free some space and start again, a run with `cytokit resume`; CYTOKIT_CACHE names another disk for the cache'
 
+def _parsed(e):
+    "What the parser of the options says, with what was probably meant, or what is missing."
+    near = getattr(e, 'possibilities', None)
+    if near: return e.format_message().split(' (')[0] + f'. Did you mean {" or ".join(sorted(near))}?'
+    help = getattr(getattr(e, 'param', None), 'help', None)
+    if type(e).__name__ == 'MissingParameter' and help: return f'{e.format_message().rstrip(".")}: {help}'
+    return e.format_message()
+
 def _message(e):
     "One line for an exception that is not a fault of cytokit; None for any other."
     if hasattr(e, 'format_message'):  # of the parser of the options
         verb = getattr(getattr(e, 'ctx', None), 'command_path', 'cytokit')
-        return f'{e.format_message()} (see {verb} --help)'
+        return f'{_parsed(e)} (see {verb} --help)'
     if isinstance(e, InputError): return str(e)
     if isinstance(e, OSError):
         text = f'{e.filename or ""}: {e.strerror or e}'.lstrip(': ')
@@ -75,6 +83,19 @@ def _complain(text):
     print(f'cytokit: {shown(text, 600)}', file=sys.stderr)
     return 2
 
+# %% ../../nbs/cli/00_command.ipynb #aa8fd75e
+def typed(
+    *words, # Of a command; paths may have spaces
+)->str: # One line
+    "A command as a person can type it."
+    return ' '.join(shlex.quote(shown(word)) for word in words)
+
+def _stopped():
+    "What to say after Ctrl-C: how the run that was being done goes on."
+    runs = sys.modules.get('cytokit.training.runs')
+    folder = runs and runs.unfinished()
+    return f'stopped; to go on: {typed("cytokit", "resume", folder)}' if folder else 'stopped'
+
 # %% ../../nbs/cli/00_command.ipynb #a65cf694
 def main(
     args:list|None=None, # Arguments; None: those of the process
@@ -83,11 +104,11 @@ def main(
     _state['debug'] = False
     try:
         code = app(args, prog_name='cytokit', standalone_mode=False) or 0
-        if code == 130: _complain('stopped')  # typer keeps Ctrl-C to itself, and returns this
+        if code == 130: _complain(_stopped())  # typer keeps Ctrl-C to itself, and returns this
         return code
     except typer.Exit as e: return e.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _complain('stopped')
+        _complain(_stopped())
         return 130
     except BrokenPipeError: return 0
     except Exception as e:
@@ -159,6 +180,7 @@ def table_of(
 ): # The table, not yet split
     "The table behind a source, with its columns named and its plan applied."
     from cytokit.data.datasets import apply_plan, read_table
+    from cytokit.data.preprocess import remedy, say_not_read
     if source.is_dir() and (image or target) and not (source/'table.csv').exists():
         raise InputError(f'{shown(source)}: --image and --target name columns of a CSV; in a folder the class '
                          'folders are the targets')
@@ -167,6 +189,8 @@ def table_of(
                          'folders are the targets')
     if task is not None: check_choice('--task', task, ('class', 'number'))
     columns = dict(image=image, target=target, group=group, task=task)
+    if source.is_file() and remedy(source): raise InputError(f'{shown(source)}: {remedy(source)}')
+    if source.is_dir() and (line := say_not_read(source)): print(f'cytokit: {line}', file=sys.stderr)
     table = read_table(source, **{name: column for name, column in columns.items() if column})
     return apply_plan(table, plan) if plan else table
 
@@ -250,6 +274,18 @@ def _cost(figures):
     if figures['peak_mb']: took += f' and {figures["peak_mb"]:.0f} MB'
     return f'{estimated}; {took}'
 
+# %% ../../nbs/cli/00_command.ipynb #29ad8b20
+_NEXT = dict(
+    train=(('interpret', '{}'), ('predict', '{}', 'FOLDER', '--csv', 'predictions.csv')),
+    distill=(('interpret', '{}'), ('predict', '{}', 'FOLDER', '--csv', 'predictions.csv')),
+    compare=(('interpret', '{}'),),
+    segment=(('segment', 'view', '{}'), ('segment', 'predict', '{}', 'FOLDER', '--out', 'objects')))
+
+def _next(result):
+    "What to do with a finished run: why it has its score, and how it is used on new images."
+    lines = [typed('cytokit', *(word.format(result.folder) for word in words)) for words in _NEXT.get(result.verb, ())]
+    return [f'{what}: {line}' for what, line in zip(('Next', 'New images'), lines)]
+
 # %% ../../nbs/cli/00_command.ipynb #5a92f1f5
 def _tell(result):
     "Print the table and what belongs to it, and draw the figure."
@@ -258,6 +294,7 @@ def _tell(result):
     if 'estimate_seconds' in result.result: print_line(_cost(result.result))
     result.plot().savefig(result.folder/'figure.png', dpi=110)
     print(f'Run folder: {shown(result.folder)}')
+    for line in _next(result): print(line)
 
 # %% ../../nbs/cli/00_command.ipynb #9670b2f0
 _FIGURES = ('.png', '.svg', '.pdf', '.jpg')
@@ -271,15 +308,40 @@ def check_figure(
     if path.suffix.lower() not in _FIGURES:
         raise InputError(f'{shown(path)}: the name of a figure ends with {", ".join(_FIGURES)}')
 
+# %% ../../nbs/cli/00_command.ipynb #d98811e2
+def check_out(
+    folder:Path|None, # As `--out` gives it
+):
+    "Refuse a run folder that cannot be made, before the work."
+    if folder is None:
+        if os.access('.', os.W_OK): return
+        raise InputError(f'{shown(Path.cwd())}: may not be changed, and the run folder would go there; '
+                         'name another place with --out FOLDER')
+    from cytokit.training.runs import check_new
+    check_new(folder)
+    check_writable(folder/'run.json')
+
+# %% ../../nbs/cli/00_command.ipynb #6fdcbfd6
+@contextmanager
+def starting():
+    "A word on the terminal while the libraries of a verb are loaded."
+    live = sys.stderr.isatty() and not _state['quiet']
+    if live: print('Starting …', end='\r', file=sys.stderr, flush=True)
+    try: yield
+    finally:
+        if live: print(' '*10, end='\r', file=sys.stderr, flush=True)
+
 # %% ../../nbs/cli/00_command.ipynb #c8d16cb7
 def files_of(
     paths:list, # Files and folders
 )->list: # Image files
     "The image files in these folders, and these files; a Zarr image is one of them."
-    from cytokit.data.preprocess import find_images
+    from cytokit.data.preprocess import find_images, no_image, say_not_read
     files = []
     for path in paths:
         zarr = any((path/name).exists() for name in ('zarr.json', '.zgroup', '.zarray'))
         files += find_images(path) if path.is_dir() and not zarr else [path]
-    if not files: raise InputError(f'{shown(paths[0])}: no image in it')
+    folders = [path for path in paths if path.is_dir() and path not in files]
+    if not files: raise no_image(folders[0])
+    for line in filter(None, map(say_not_read, folders)): print(f'cytokit: {line}', file=sys.stderr)
     return files

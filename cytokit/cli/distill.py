@@ -14,7 +14,7 @@ import typer
 from ..core import InputError, check_writable, shown
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, NETWORK, Out, PREPROCESSING, TargetColumn, Why
-from .command import app, declare, example, preprocessing_of, show_run
+from .command import app, declare, example, preprocessing_of, show_run, starting
 
 # %% ../../nbs/cli/09_distill.ipynb #87ef1497
 DISTILLATION = options_of('training.distill', 'distill', 'temperature share match seeds valid')
@@ -39,7 +39,7 @@ def distill(
     if data.is_dir() and (image or target) and not (data/'table.csv').exists():
         raise InputError(f'{shown(data)}: --image and --target name columns of a CSV; in a folder the class folders '
                          'are the targets')
-    from cytokit.training import distill as training
+    with starting(): from cytokit.training import distill as training
     from cytokit.training.teachers import read_partly_labelled
     table = read_partly_labelled(data, image or 'image', target or 'target', group)
     result = training.distill(teachers, table, out, unlabelled, preprocessing_of(config),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 import typer
 from ..core import check_writable, shown, write_json
-from .command import Json, app, declare, example
+from .command import Json, app, declare, example, starting
 
 # %% ../../nbs/cli/05_doctor.ipynb #9f5166e8
 @app.command(epilog=example('cytokit doctor model', 'cytokit doctor scans --seconds 60'))
@@ -24,7 +24,7 @@ def doctor(
 ):
     "Find out why a training does not work. Exit code 1 when a check failed."
     check_writable(json)
-    from cytokit.evaluation import doctor as checks
+    with starting(): from cytokit.evaluation import doctor as checks
     diagnosis = checks.doctor(source, seconds=seconds)
     print(diagnosis)
     if json: write_json(json, diagnosis.record)

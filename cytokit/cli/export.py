@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, shown, write_json
-from .command import Json, app, declare, example
+from .command import Json, app, declare, example, starting
 
 # %% ../../nbs/cli/10_export.ipynb #474e3a6b
 @app.command(epilog=example('cytokit export model --to onnx --out model-onnx'))
@@ -27,7 +27,7 @@ def export(
 ):
     "Write a model for other programs, compared with cytokit's own answers."
     check_writable(json)
-    from cytokit.sharing.export import export as export_run
+    with starting(): from cytokit.sharing.export import export as export_run
     exported = export_run(run, to, out, author, license)
     print(exported)
     if json: write_json(json, exported.record)
@@ -55,7 +55,7 @@ def regress(
 ):
     "Say whether a new model is worse than an old one on any set or slice. Exit code 1 when it is."
     check_writable(json)
-    from cytokit.sharing.regress import regress as compare_runs
+    with starting(): from cytokit.sharing.regress import regress as compare_runs
     gate = compare_runs(run, against, margin, _named_sets(sets))
     print(gate)
     if json: write_json(json, gate.record)

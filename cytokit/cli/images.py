@@ -14,7 +14,8 @@ from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_writable, import_optional, shown
 from ..parameters import read_setting
-from .command import GroupColumn, ImageColumn, TargetColumn, Task, app, declare, print_table, table_of, example
+from .command import GroupColumn, ImageColumn, TargetColumn, Task
+from .command import app, declare, example, print_table, table_of, typed
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
@@ -43,6 +44,7 @@ def sample(
         raise InputError(f'--set {wrong[0]}: no setting of this kind; give it as {_not_settings[wrong[0]]}')
     given = config | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
     print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **given))}')
+    print(f'Next: {typed("cytokit", "check", out)}')
 
 # %% ../../nbs/cli/01_images.ipynb #7c623b63
 @app.command(epilog=example('cytokit fetch', 'cytokit fetch breastmnist --folder data'))
@@ -77,6 +79,21 @@ def _tell_quality(quality, against):
     if quality.against:
         gone, new = len(quality.against['gone']), len(quality.against['new'])
         print(f'Against {shown(against)}: {gone} findings are gone, {new} new, {quality.against["same"]} remain')
+
+# %% ../../nbs/cli/01_images.ipynb #05981052
+_SORT = ('To train on them, put each image into the folder of its class, or list them in a CSV with columns image,target: '
+         'cytokit train takes both')
+
+def _next_step(quality, given, masks, html):
+    "What to do after a check: look at what was found, then train; `given` is the path or table that a training takes."
+    lines = []
+    if len(quality.findings) and not html:
+        lines.append(f'To see them: {typed("cytokit", "check", quality.source, "--html", "check.html")}')
+    if masks: lines.append(f'Next: {typed("cytokit", "segment", "train", given, "--masks", masks)}')
+    elif quality.image_of: lines.append(f'Next: {typed("cytokit", "segment", "train", given)}')
+    elif quality.table is not None: lines.append(f'Next: {typed("cytokit", "train", given)}')
+    elif len(quality.rows) > 1: lines.append(_SORT)
+    return lines
 
 # %% ../../nbs/cli/01_images.ipynb #7b4c4ab4
 def _old_plan(path):
@@ -134,6 +151,7 @@ def check(
             write(path)
             print(f'{shown(path)} written')
     if old_plan is not None: _add_to_plan(quality, old_plan)
+    for line in _next_step(quality, table or source, masks, html): print(line)
     if quality.findings['severity'].isin(severities[fail_on]).any(): raise typer.Exit(1)
 
 # %% ../../nbs/cli/01_images.ipynb #4bc7c97a

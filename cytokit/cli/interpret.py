@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import check_writable, shown
-from .command import Json, app, declare, print_line, example
+from .command import Json, app, declare, print_line, example, starting
 
 # %% ../../nbs/cli/04_interpret.ipynb #ed08096b
 def _print_interpretation(found):
@@ -44,7 +44,7 @@ def interpret(
     for path in (html, json): check_writable(path)
     import matplotlib
     matplotlib.use('Agg')
-    from cytokit.evaluation.interpret import interpret as interpret_run
+    with starting(): from cytokit.evaluation.interpret import interpret as interpret_run
     found = interpret_run(run, challenge, html, method, columns, labels=labels, price=price or ())
     if json: found.to_json(json)
     _print_interpretation(found)

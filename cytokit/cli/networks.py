@@ -16,7 +16,8 @@ from ..core import InputError, check_writable, shown
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING, VALID
-from .command import app, check_figure, declare, example, preprocessing_of, show_run, table_of
+from .command import app, check_figure, check_out, declare, example, files_of, preprocessing_of
+from .command import show_run, starting, table_of, typed
 
 # %% ../../nbs/cli/02_networks.ipynb #79a19c0e
 @app.command(epilog=example('cytokit train scans --method small --size 32 --epochs 5 --out model'))
@@ -26,7 +27,8 @@ def train(source:Source, out:Out = None, json:Json = None,
           plan:Plan = None, why:Why = '', card:Card = None, **config):
     "Train one model on a folder of images."
     check_writable(json)
-    from cytokit.training import fit as training
+    check_out(out)
+    with starting(): from cytokit.training import fit as training
     table = table_of(source, image, target, group, plan, task)
     run = training.train(table, out=out, preprocessing=preprocessing_of(config), why=why, card=card,
                          **values_of(config, VALID | NETWORK))
@@ -55,8 +57,9 @@ def compare(
 ):
     "A fair comparison between baselines, a small CNN and transfer learning."
     check_writable(json)
+    check_out(out)
     shares = _shares(fractions)
-    from cytokit.evaluation import compare as comparison
+    with starting(): from cytokit.evaluation import compare as comparison
     names = None if methods is None else [name.strip() for name in methods.split(',') if name.strip()]
     table = table_of(source, image, target, group, plan, task)
     result = comparison.compare(table, names, out, preprocessing_of(config), fractions=shares, why=why,
@@ -89,10 +92,10 @@ def predict(
 ):
     "Predict new files with a trained model."
     check_writable(csv)
+    with starting(): from cytokit.training.runs import read_run
     from cytokit.data.csv_files import write_csv
-    from cytokit.data.preprocess import find_images
-    files = [f for p in images for f in (find_images(p) if p.is_dir() else [p])]
-    if not files: raise InputError(f'{shown(images[0])}: no image in it')
+    read_run(run)
+    files = files_of(images)
     d = _trained(run).predict(files)
     write_csv(csv, d)
     bad = list(d['error'].dropna()) if 'error' in d else []
@@ -106,7 +109,7 @@ def predict(
 def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut short.')], json:Json = None):
     "Finish a run that was cut short."
     check_writable(json)
-    from cytokit.training import runs
+    with starting(): from cytokit.training import runs
     show_run(runs.resume(run), json)
 
 # %% ../../nbs/cli/02_networks.ipynb #52120af9
@@ -114,7 +117,8 @@ def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut shor
 def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], out:Out = None, json:Json = None):
     "Repeat a run, and say whether every figure is the same. Exit code 1 when one differs."
     check_writable(json)
-    from cytokit.training import runs
+    if out: check_out(out)
+    with starting(): from cytokit.training import runs
     result, different = runs.rerun(run, out)
     show_run(result, json)
     print('\n'.join(different) if different else 'Every figure is the same.')
@@ -134,9 +138,10 @@ def lr(
     check_figure(figure)
     import matplotlib
     matplotlib.use('Agg')
-    from cytokit.training import fit as training
+    with starting(): from cytokit.training import fit as training
     table = table_of(source, image, target, group, plan, task)
     rate = training.find_rate(table, preprocessing=preprocessing_of(config), **values_of(config, VALID | NETWORK))
     print(rate)
+    if rate.found.lr is not None: print(f'Next: {typed("cytokit", "train", source)} (with the same options: it uses this rate)')
     if figure: rate.plot().savefig(figure, dpi=110)
     if rate.found.lr is None: raise typer.Exit(1)

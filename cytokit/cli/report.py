@@ -11,7 +11,7 @@ __all__ = ['report']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .command import Card, app, declare, example
+from .command import Card, app, declare, example, starting
 
 # %% ../../nbs/cli/11_report.ipynb #fa2c9a18
 @app.command(epilog=example('cytokit report model --card card.yml'))
@@ -25,5 +25,5 @@ def report(
         'A set from elsewhere with the same targets, a folder or CSV; may be given several times.')) = None,
 ):
     "Write a run down: page, notebook, model card, CLAIM checklist, RO-Crate and Croissant."
-    from cytokit.sharing.report import report as write_report
+    with starting(): from cytokit.sharing.report import report as write_report
     print(write_report(run, out, card, template, challenge))

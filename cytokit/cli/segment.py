@@ -15,7 +15,8 @@ import typer
 from ..core import check_writable, shown, write_json
 from ..parameters import options_of, values_of, with_options
 from .command import Card, Json, Masks, Out, PREPROCESSING, Plan, Why
-from .command import app, check_figure, declare, files_of, preprocessing_of, print_table, show_run, example
+from .command import app, check_figure, check_out, declare, example, files_of, preprocessing_of
+from .command import print_table, show_run, starting
 
 # %% ../../nbs/cli/03_segment.ipynb #23fa4528
 SEGMENTER = options_of('segmentation.fit', 'SegmentSettings', flags=dict(target='--learn'))
@@ -41,8 +42,9 @@ def segment_train(
     "Train a UNet, choose its thresholds, compare it with a classical baseline."
     begun = time.perf_counter()
     check_writable(json)
+    check_out(out)
     from cytokit.data import pairs
-    from cytokit.segmentation import pipeline, scoring
+    with starting(): from cytokit.segmentation import pipeline, scoring
     table = pairs.pairs(source, masks)
     if plan:
         from cytokit.data.datasets import apply_plan
@@ -63,7 +65,7 @@ def segment_predict(
         'Average eight views of test-time augmentation, and write where they disagree (TIFF).')) = False,
 ):
     "Turn images into objects: labels, measurements, outlines."
-    from cytokit.segmentation.pipeline import Segmentation, outside_text
+    with starting(): from cytokit.segmentation.pipeline import Segmentation, outside_text
     d = Segmentation(run).predict(files_of(images), out, tta)
     bad = list(d['error'].dropna()) if 'error' in d else []
     done = len(d) - len(bad)
@@ -88,7 +90,7 @@ def segment_evaluate(
     "Score a UNet and the classical baseline on other pairs."
     for path in (json, csv): check_writable(path)
     from cytokit.data.csv_files import write_csv
-    from cytokit.segmentation.pipeline import Segmentation
+    with starting(): from cytokit.segmentation.pipeline import Segmentation
     from cytokit.segmentation.scoring import parts_text
     e = Segmentation(run).evaluate(source, masks)
     print_table(e.table, float_format='{:.3f}'.format)
@@ -109,7 +111,7 @@ def segment_view(
     check_figure(out)
     import matplotlib
     matplotlib.use('Agg')
-    from cytokit.segmentation.pipeline import Segmentation
+    with starting(): from cytokit.segmentation.pipeline import Segmentation
     result = Segmentation(run)
     out = out or result.folder/'view.png'
     result.view().savefig(out, dpi=110)

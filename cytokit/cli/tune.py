@@ -15,7 +15,7 @@ from ..core import InputError, check_writable
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING
-from .command import app, declare, example, preprocessing_of, show_run, table_of
+from .command import app, declare, example, preprocessing_of, show_run, table_of, starting
 
 # %% ../../nbs/cli/08_tune.ipynb #6d01b48c
 def _check_source(source, join):
@@ -47,7 +47,7 @@ def tune(
     "Search for better settings than the defaults within minutes, and say whether they are better."
     check_writable(json)
     _check_source(source, join)
-    from cytokit.training import tuning
+    with starting(): from cytokit.training import tuning
     if join:
         trials = tuning.join(join, config['storage'])
         print(f'{len(trials)} trials so far')

@@ -153,7 +153,7 @@ def _member_path(archive, name, folder):
 def _zip_members(archive):
     "Name and open file of each file in a zip."
     with zipfile.ZipFile(archive) as z:
-        for m in progress(z.infolist(), 'unpack'):
+        for m in progress(z.infolist(), 'Unpacking'):
             if stat.S_ISLNK(m.external_attr >> 16): raise _untrusted(archive, f'holds a link ({shown(m.filename)})')
             if m.is_dir(): continue
             with z.open(m) as f: yield m.filename, f
@@ -162,7 +162,7 @@ def _zip_members(archive):
 def _tar_members(archive):
     "Name and open file of each file in a tar archive."
     with tarfile.open(archive) as z:
-        for m in progress(z, 'unpack'):
+        for m in progress(z, 'Unpacking'):
             if not (m.isfile() or m.isdir()): raise _untrusted(archive, f'holds a link or device ({shown(m.name)})')
             if m.isfile(): yield m.name, z.extractfile(m)
 

@@ -10,13 +10,13 @@ __all__ = ['SPLIT_NAMES', 'ACTIONS', 'build_table', 'find_group', 'group_of', 'a
            'table_digest', 'apply_plan']
 
 # %% ../../nbs/data/06_datasets.ipynb #5d1c6159
-import csv, os, re, warnings
+import csv, os, re, shlex, warnings
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
 from ..core import rng, safe_cell, shown
 from .csv_rows import csv_rows
-from .preprocess import find_images, is_image
+from .preprocess import find_images, is_image, is_image_file, no_image, remedy
 from .tasks import TASKS, guess_task, number_bins, read_numbers, task_question
 
 # %% ../../nbs/data/06_datasets.ipynb #c08a2a7a
@@ -98,6 +98,11 @@ def group_of(
 def _folder_rows(folder, group):
     "Rows from class folders, with or without a level of train, valid and test above them."
     paths = [(p, p.relative_to(folder).parts) for p in find_images(folder)]
+    if not paths: raise no_image(folder)
+    names = {parts[0].lower() for _, parts in paths if len(parts) > 1}
+    if {'images', 'masks'} <= names and not any(len(parts) == 1 for _, parts in paths) and len(names) == 2:
+        raise InputError(f'{shown(folder)}: holds images and masks, which are no classes; to train on masks: '
+                         f'cytokit segment train {shlex.quote(shown(folder))}')
     has_split = any(len(parts) > 2 and SPLIT_NAMES.get(parts[0].lower()) == 'train' for _, parts in paths)
     rows = []
     for p, parts in paths:
@@ -105,7 +110,8 @@ def _folder_rows(folder, group):
             raise InputError(f'{shown(folder)}: has a train folder, and next to it {shown(parts[0])}; keep only '
                              'train, valid and test there')
         if len(parts) < 2 + has_split:
-            raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class')
+            raise InputError(f'{shown(p)}: lies outside any class folder; put each image into the folder of its class, '
+                             'or list the images in a CSV with columns image,target')
         split = parts[0] if has_split else ''
         rows.append((str(p), as_utf8(parts[has_split]), as_utf8(group_of(p, folder, group)), split))
     return rows
@@ -124,7 +130,8 @@ def absolute_path(
 def _listed_rows(path, columns):
     "The rows of a CSV that lists images; each must name one."
     if not os.path.isfile(path): raise InputError(f'{shown(path)}: no such folder or CSV file')
-    if is_image(path):
+    if remedy(path): raise InputError(f'{shown(path)}: {remedy(path)}')
+    if is_image_file(path):
         raise InputError(f'{shown(path)}: is an image; give the folder of its class folders, or a CSV')
     try: rows = csv_rows(path, columns)
     except OSError as e: raise InputError(f'{shown(path)}: cannot be read ({e.strerror})') from None
@@ -194,7 +201,7 @@ def _twins(paths):
     "For each path its content's digest if another file has the same size, else the path itself."
     size = pd.Series([os.path.getsize(p) if os.path.isfile(p) else -1 for p in paths])
     maybe = size.duplicated(keep=False).tolist()
-    found = iter(parallel_map(content_digest, [p for p, m in zip(paths, maybe) if m], 'compare'))
+    found = iter(parallel_map(content_digest, [p for p, m in zip(paths, maybe) if m], 'Looking for copies'))
     return [next(found) if m else p for p, m in zip(paths, maybe)]
 
 # %% ../../nbs/data/06_datasets.ipynb #77879fc3
@@ -462,8 +469,8 @@ def table_digest(
     """Fingerprint of what is learned from: the files' bytes, targets, groups and splits. Names, places and row order do
     not matter."""
     masks = table_attrs(table)['task'] == 'mask'
-    cols = [parallel_map(content_digest, table.image, 'fingerprint')]
-    cols.append(parallel_map(content_digest, table.target, 'fingerprint') if masks else table.target)
+    cols = [parallel_map(content_digest, table.image, 'Reading the contents')]
+    cols.append(parallel_map(content_digest, table.target, 'Reading the contents') if masks else table.target)
     for c in ('group', 'split'):
         cols.append(table[c].astype(object).where(table[c].notna(), None) if c in table else [None]*len(table))
     return digest(sorted([list(map(str, row)) for row in zip(*cols)]))

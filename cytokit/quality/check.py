@@ -18,7 +18,7 @@ from .pages import PAGE_STYLE, as_data
 from ..data.datasets import read_table
 from ..data.csv_files import write_csv
 from ..data.formats import hushed, read_image
-from ..data.preprocess import find_images, is_image
+from ..data.preprocess import find_images, find_not_read, is_image, is_image_file, no_image, remedy
 from .duplicates import duplicate_findings, duplicates
 from .findings import CERTAINTIES, CHECKS, COLUMNS, GRAVEST, SEVERITIES, SILENCE, findings_table
 from .findings import read_silence, silence_reasons
@@ -31,12 +31,12 @@ def _given_table(source, masks, table):
     if masks is not None and table is not None:
         raise InputError('give either masks or table, not both')
     if table is not None: return table if isinstance(table, pd.DataFrame) else read_table(table)
-    if source.is_file() and not is_image(source): return read_table(source)
+    if source.is_file() and not (is_image_file(source) or remedy(source)): return read_table(source)
 
 # %% ../../nbs/quality/11_check.ipynb #3fcd7f77
 def _image_files(source, masks):
-    "The images in a folder that are not in the folder of masks."
-    files = find_images(source) if source.is_dir() else []
+    "The images in a folder that are not in the folder of masks, and files that hold images but are not read."
+    files = find_images(source) + find_not_read(source) if source.is_dir() else []
     if masks is None: return files
     inside = os.path.realpath(masks) + os.sep
     return [f for f in files if not os.path.realpath(f).startswith(inside)]
@@ -51,6 +51,13 @@ def _class_folders(source):
         t = read_table(source)
         names = [Path(v).name for v in t['target'].unique()]
         if len(names) >= 2 and not any(map(_not_classes.fullmatch, names)): return t
+
+# %% ../../nbs/quality/11_check.ipynb #e527543d
+def _own_masks(source):
+    "The folders of images and of masks in a folder; None where it has no such two."
+    folders = {p.name.lower(): p for p in source.iterdir() if p.is_dir()} if source.is_dir() else {}
+    images, masks = folders.get('images'), folders.get('masks')
+    if images and masks and find_images(images) and find_images(masks): return images, masks
 
 # %% ../../nbs/quality/11_check.ipynb #97c91299
 def _in_folder(t, source):
@@ -67,6 +74,7 @@ def _sources(source, masks, table):
     if not source.exists(): raise InputError(f'{shown(source)}: no such file or folder')
     t = _given_table(source, masks, table)
     if t is None and source.is_file(): return [source], None, None
+    if t is None and masks is None and (own := _own_masks(source)): source, masks = own
     if masks is not None and not Path(masks).is_dir():
         raise InputError(f'{shown(masks)}: no such folder of masks')
     files, pairs = _image_files(source, masks), None
@@ -75,7 +83,7 @@ def _sources(source, masks, table):
         if source.is_dir(): t = _in_folder(t, source)
         known = {os.path.realpath(p) for p in t['image']}
         files = [str(p) for p in t['image']] + [f for f in files if os.path.realpath(f) not in known]
-    if not files: raise InputError(f'{shown(source)}: no image in it')
+    if not files: raise no_image(source)
     if masks is not None:
         top = os.path.commonpath([os.path.dirname(f) for f in files]) if source.is_dir() else source
         pairs = top, Path(masks)

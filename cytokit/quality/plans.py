@@ -10,7 +10,7 @@ __all__ = ['REVIEW', 'Decision', 'time_text', 'PlanTable', 'read_plan', 'write_p
 # %% ../../nbs/quality/15_plans.ipynb #bf99ecf1
 import csv, io, json, os
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 import pandas as pd
@@ -116,6 +116,7 @@ class PlanFile:
         self.lines = {}  # real path of an image: number of its row
         self.stamp = None  # of the file that was read last
         self.mine = {}  # real path of an image: what was decided here, and what it was before
+        self.times = set()  # of the decisions made here
         self._keys, self._folders = {}, {}  # real path of a cell and of a folder, which take long to find
         check_writable(self.file)
         if self.file.exists() and not os.access(self.file, os.W_OK):
@@ -269,6 +270,7 @@ def changed_since(
     file_seconds:float, # When the plan was written last, since 1970
 )->bool:
     "Whether somebody changed the line of an image after the decision was made."
+    if now == change.seen: return False  # whatever the clocks of two computers say
     if now.reviewed > time_text(change.seconds): return True
     by_hand = change.seen is not None and now.reviewed == change.seen.reviewed and now != change.seen
     return by_hand and file_seconds > change.seconds
@@ -298,6 +300,13 @@ def _replace(self:PlanFile, key, decision, steps):
     self.mine[key] = decision, (older | {now}) - {decision}, was
     self._put(key, decision, was)
 
+# %% ../../nbs/quality/15_plans.ipynb #c5808667
+@patch
+def _own_time(self:PlanFile, seconds):
+    "The first time from `seconds` on that no decision made here has."
+    while time_text(seconds) in self.times: seconds += .001
+    return seconds
+
 # %% ../../nbs/quality/15_plans.ipynb #1fa872e5
 @patch
 def _take_back(self:PlanFile, key):
@@ -313,11 +322,13 @@ def _change(self:PlanFile, change):
     key = self.key(change.image)
     now = self.state(key)
     if not change.action: return self._take_back(key)
+    change = replace(change, seconds=self._own_time(change.seconds))
     if changed_since(change, now, self.stamp[0]/1e9 if self.stamp else 0):
         who = f' by {now.by}' if now.by else ''
         return f'{os.path.basename(key)}: changed{who} meanwhile, and left as it is ({now.action or "keep"} {now.to})'
     if now.reviewed and (now.action, now.to) == (change.action, change.to): return ''
     decision = Decision(change.action, change.to, time_text(change.seconds), self.by)
+    self.times.add(decision.reviewed)
     self._replace(key, decision, [*self._was(key), now])
     return ''
 

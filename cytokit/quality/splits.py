@@ -13,7 +13,7 @@ import math, os, re
 from functools import lru_cache
 import numpy as np, pandas as pd
 from scipy.special import betaincinv
-from cytokit.core import InputError, parallel_map, rng, shown
+from cytokit.core import InputError, parallel_map, progress, rng, shown
 from cytokit.data.datasets import table_attrs
 from cytokit.data.groups import group_question
 from cytokit.data.formats import hushed, read_image
@@ -309,10 +309,14 @@ def _drift_findings(t, extra=()):
 
 # %% ../../nbs/quality/05_splits.ipynb #83350d8c
 @lru_cache(4)
-def _folds(k, y, unit):
+def _all_folds(k, y, unit):
     "Asked again for each family of features, and slow with thousands of units."
     from sklearn.model_selection import StratifiedGroupKFold
     return list(StratifiedGroupKFold(k, shuffle=True, random_state=0).split(y, y, unit))
+
+def _folds(k, y, unit):
+    "The folds one by one, so that a progress bar stands there while they are made."
+    yield from _all_folds(k, y, unit)
 
 # %% ../../nbs/quality/05_splits.ipynb #a65bdbce
 def out_of_fold(
@@ -324,7 +328,7 @@ def out_of_fold(
 )->np.ndarray: # (n, K) probabilities
     "Probabilities for each row from models that saw nothing of its unit, in five folds at most."
     k, p = min(5, min(len(set(unit[y == c])) for c in np.unique(y))), np.zeros((len(y), y.max() + 1))
-    for a, b in _folds(k, tuple(y), tuple(unit)):
+    for a, b in progress(_folds(k, tuple(y), tuple(unit)), 'Testing labels and splits', total=k):
         if len(set(y[a])) < 2:
             p[b] = blank
             continue

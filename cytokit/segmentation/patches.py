@@ -13,7 +13,7 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from scipy import ndimage
-from ..core import InputError, parallel_map, progress, rng, show_once, shown
+from ..core import InputError, progress, rng, show_once, shown, workers
 import torch
 from ..data.formats import hushed
 from ..data.preprocess import Preprocessing, Scale, intensity_scale, normalise
@@ -131,10 +131,10 @@ def _write_pixels(temp, rows, decode):
     "Decode 16 pairs at a time and write them one after the other: pixels to `x`, targets to `t`, facts to sizes.json."
     facts = []
     with (open(temp/'x', 'wb') as x_file, open(temp/'t', 'wb') as t_file,
-          progress(total=len(rows), desc='Reading pairs') as bar, hushed()):
+          progress(total=len(rows), desc='Reading pairs') as bar, hushed(), workers(processes=False) as pool):
         for i in range(0, len(rows), 16):
             some = rows[i:i + 16]
-            for row, (x, scale, t, middles, n) in zip(some, parallel_map(decode, some)):
+            for row, (x, scale, t, middles, n) in zip(some, pool.map(decode, some)):
                 _check_channels(n, row, facts, rows[0])
                 dtype = x.dtype.newbyteorder('<').str
                 facts.append(dict(start=x_file.tell(), dtype=dtype, shape=x.shape, scale=astuple(scale),

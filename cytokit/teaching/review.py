@@ -111,6 +111,7 @@ class Board:
         self.kept = OrderedDict()  # encoded images
         self.told = OrderedDict()  # number: what the browser was told of the plan, of the last 500 images
         self.done = OrderedDict()  # ids of decisions that are saved, and what was said to them
+        self.now = 0.  # when the last ones came, in seconds since 1970: a clock that is set back stands still
 
 # %% ../../nbs/teaching/09_review.ipynb #d5ba131b
 @patch
@@ -208,7 +209,8 @@ def save(self:Board,
     now:float|None=None, # Seconds since 1970; None: now
 )->dict: # Their ids, what is to be said, and the number of the image to go to, or None
     "Save decisions; an error of the plan leaves them with the browser."
-    now, waiting, go = time.time() if now is None else now, {}, None
+    self.now = now = max(self.now, time.time() if now is None else now)
+    waiting, go = {}, None
     for event in events:
         if event['id'] in self.done: continue
         if event['image'] is None: # needs the plan as it is after the decisions before it

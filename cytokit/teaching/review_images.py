@@ -17,7 +17,7 @@ from ..data.annotations import read_labels
 from ..data.datasets import classes, read_table, table_attrs
 from ..data.formats import hushed, read_image
 from ..data.pairs import is_mask_name, pairs
-from ..data.preprocess import Preprocessing, find_images, is_image, normalise, read_plane, resize
+from ..data.preprocess import Preprocessing, find_images, is_image, no_image, normalise, read_plane, resize
 from ..quality.check import check
 from ..quality.plans import PlanFile
 
@@ -75,7 +75,7 @@ def _of_check(source, table, plan, everything):
     "What a check finds in a folder or a table, or found before; with `everything` also the images without a finding."
     t = _targets(source, table)
     images = list(map(str, find_images(source) if t is None else t['image']))
-    if not images: raise InputError(f'{shown(source)}: no image in it')
+    if not images: raise no_image(source)
     found = plan.table()
     if not (found['check'] != '').any(): plan.propose(check(source, table=t).plan())
     d = _in_order(plan, images, everything)

@@ -64,7 +64,7 @@ def _check_readable(files, teachers, preprocessing):
         except InputError as e: raise InputError(f'teacher {shown(teacher.name)}: {e}') from None
 
 # %% ../../nbs/training/17_distill.ipynb #13cfc52a
-def _contents(files): return digest(parallel_map(content_digest, files, 'fingerprint'))
+def _contents(files): return digest(parallel_map(content_digest, files, 'Reading the contents'))
 
 def _plan(teachers, data, unlabelled, preprocessing, valid, s):
     "Table, and what the config must hold of teachers and images, checked before anything is written."

@@ -18,7 +18,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..parameters import with_settings
 from ..core import InputError, check_choice, check_number, check_whole, digest, file_digest
-from ..core import progress, require, seed_all, show_once, shown, write_json
+from ..core import progress, require, seed_all, show_once, shown, workers, write_json
 import torch
 from torch import nn
 from fastai.callback.core import TrainEvalCallback
@@ -28,6 +28,7 @@ from ..metrics import regression
 from .lr_finder import find_lr
 from ..hardware import (PRECISIONS, best_precision, computing, held_memory, keep_allocator_memory, peak_memory,
                               usual_threads)
+from ..data.formats import hushed
 from ..data.preprocess import Preprocessing, fit_preprocessing, load
 from ..data.datasets import check_table, classes, read_table, split_table, table_attrs
 from ..data.csv_files import read_csv, write_csv
@@ -546,13 +547,21 @@ def _plot_numbers(self:Run):
     return show_once(fig)
 
 # %% ../../nbs/training/09_fit.ipynb #e5f9a563
-def _load_each(files, preprocessing):
-    "The files that can be read, their arrays, and the error of each other file."
+_PART = 1024  # images decoded at a time, a multiple of the batch of `predictions`: memory does not grow with their number
+
+def _load_each(files, preprocessing, tell=lambda: None):
+    "The files that can be read, their arrays, and the error of each other file; `tell` is called after each."
+    def attempt(path):
+        try: return load(path, preprocessing), ''
+        except InputError as e: return None, str(e)
     good, arrays, errors = [], [], {}
-    for p in progress([str(p) for p in files], 'Predicting'):
-        try: arrays.append(load(p, preprocessing))
-        except InputError as e: errors[p] = str(e)
-        else: good.append(p)
+    with hushed(), workers(processes=False) as pool:
+        for path, (array, error) in zip(map(str, files), pool.map(attempt, files)):
+            if error: errors[path] = error
+            else:
+                good.append(path)
+                arrays.append(array)
+            tell()
     return good, arrays, errors
 
 # %% ../../nbs/training/09_fit.ipynb #ea76261e
@@ -578,11 +587,15 @@ def predict(self:Run,
 )->pd.DataFrame: # image, predicted, score of each class (not of numbers), and `error` for a bad file
     "Predict new files with the preprocessing of the training; a bad file costs no other."
     model, preprocessing, names = self.network()
-    good, arrays, errors = _load_each(images, preprocessing)
-    table = pd.DataFrame({'image': [], 'predicted': []})
-    if good:
-        x = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-        table = prediction_table(good, predictions(model, x), names)
+    images, errors, tables = [str(p) for p in images], {}, [pd.DataFrame({'image': [], 'predicted': []})]
+    with progress(desc='Predicting', total=len(images)) as bar:
+        for at in range(0, len(images), _PART):
+            good, arrays, wrong = _load_each(images[at:at + _PART], preprocessing, bar.update)
+            errors |= wrong
+            if good:
+                x = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+                tables.append(prediction_table(good, predictions(model, x), names))
+    table = pd.concat(tables[1:] or tables, ignore_index=True)
     if not errors: return table
     not_read = pd.DataFrame({'image': list(errors), 'error': list(errors.values())})
     return pd.concat([table, not_read], ignore_index=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Callable
 import numpy as np
 import torch
-from ..core import InputError, check_choice, check_whole, seed_all, show_once, shown
+from ..core import InputError, check_choice, check_whole, progress, seed_all, show_once, shown
 from .keeping import chance_kept, clone_tensors, dicts_kept, parts_of, reseed, tensors_kept
 from fastcore.basics import patch
 
@@ -99,10 +99,11 @@ def loss(self:_Task, batch):
 
 # %% ../../nbs/training/03_lr_finder.ipynb #68a10e78
 @contextmanager
-def _begun(task, k, ratio, accumulate, precision, prepare):
+def _begun(task, k, n_steps, ratio, accumulate, precision, prepare):
     """On copies that are gone afterwards, (step, measured): a training step at a rate, giving its loss; the loss on
     the batch held out."""
-    with chance_kept(task.loaders), dicts_kept([vars(o) for o in task.loaders]), task.kept():
+    with (chance_kept(task.loaders), dicts_kept([vars(o) for o in task.loaders]), task.kept(),
+          progress(desc='Finding the learning rate', total=n_steps, unit=' steps') as bar):
         now = [float(g['lr']) for g in task.groups]
         task.n_groups = len(now)
         ratio = list(ratio) if ratio is not None else now if all(now) else [1.]*len(now)
@@ -129,6 +130,7 @@ def _begun(task, k, ratio, accumulate, precision, prepare):
                 loss.backward()
                 total += float(loss.detach())
             task.opt.step()
+            bar.update()
             return total
         try: yield step, measured
         finally: batches.close()
@@ -347,9 +349,9 @@ def find_lr(
     precision = precision or ('bfloat16' if hasattr(learner, 'mixed_precision') else 'float32')
     _checked(low, high, steps, sweeps, trial, accumulate, precision)
     task, rates, t, total, results = _Task(learner), np.geomspace(low, high, steps), time.perf_counter(), 0, []
-    begin = lambda k: _begun(task, 1000*seed + k, ratio, accumulate, precision, prepare)
+    begin = lambda k, n: _begun(task, 1000*seed + k, n, ratio, accumulate, precision, prepare)
     for k in range(sweeps):
-        with begin(k) as begun: *result, n = _sweep(*begun, rates)
+        with begin(k, steps) as begun: *result, n = _sweep(*begun, rates)
         results.append(result)
         total += n
         if not math.isfinite(result[0]): break
@@ -357,7 +359,7 @@ def find_lr(
     said, middles, why = _judged(rates, losses, start)
     def attempt(rate, length):
         nonlocal total
-        with begin(sweeps) as begun: o, n = _trained(*begun, rate, length)
+        with begin(sweeps, length) as begun: o, n = _trained(*begun, rate, length)
         total += n
         return o
     tried, left, answer = [], [], (None, None, None)

@@ -49,6 +49,6 @@ def decide_rate(
     if found.lr is None: return Rate(usual, f'{found.reason} The usual {usual:g} was used.', found)
     lr = float(np.clip(found.lr, usual/3, 3*usual))
     if lr == found.lr: return Rate(lr, '', found)
-    note = (f'The finder said {found.lr:.2g}, and {lr:.2g} was used: '
-            f'more than three times from the usual {usual:g} it is not believed.')
+    note = (f'The learning rate finder said {found.lr:.2g}; {lr:.2g} was used, as close to it as three times from '
+            f'the usual {usual:g} allows.')
     return Rate(lr, note, found)

@@ -172,8 +172,8 @@ def choose_unlabelled(
     group = unlabelled['group'] if 'group' in unlabelled else pd.Series(None, unlabelled.index, object)
     part = unlabelled['split'] if 'split' in unlabelled else pd.Series(None, unlabelled.index, object)
     held_out = group.isin(held) | part.isin(['valid', 'test'])
-    content = pd.Series(parallel_map(content_digest, list(unlabelled['image']), 'compare'), unlabelled.index, object)
-    copies = content.duplicated() | content.isin(parallel_map(content_digest, list(table['image']), 'compare'))
+    content = pd.Series(parallel_map(content_digest, list(unlabelled['image']), 'Looking for copies'), unlabelled.index, object)
+    copies = content.duplicated() | content.isin(parallel_map(content_digest, list(table['image']), 'Looking for copies'))
     kept = list(unlabelled.loc[~held_out & ~copies, 'image'])
     notes = []
     for rows, why in ((copies, 'copies of others'), (held_out & ~copies, 'held out by their group or split')):
@@ -188,7 +188,7 @@ def trained_on(
     try:
         table = read_table(teacher.folder/'split.csv', task='class')
         table = table[table['split'] == 'train']
-        content = parallel_map(content_digest, list(table['image']), 'compare')
+        content = parallel_map(content_digest, list(table['image']), 'Looking for copies')
     except InputError: return None
     group = table['group'].to_numpy() if 'group' in table else None
     return pd.DataFrame(dict(content=content, group=group))
@@ -208,7 +208,7 @@ def seen_images(
     teachers:list, # `Teacher`s
 )->tuple: # (N,) name of the first teacher that was trained on the image, '' for none; list of sentences
     "Which images a teacher was trained on, and of which teacher it cannot be known."
-    content = pd.Series(parallel_map(content_digest, list(table['image']), 'compare'), table.index)
+    content = pd.Series(parallel_map(content_digest, list(table['image']), 'Looking for copies'), table.index)
     by, notes = np.full(len(table), '', object), []
     for teacher in teachers:
         seen = _seen_by(table, content, teacher)

@@ -104,7 +104,7 @@ def test_bad_challenges(home, tmp_path):
     five = images(tmp_path/'five', np.stack([grey]*5), 'CYX')
     broken = images(tmp_path/'broken', grey)
     (broken/'treated'/'1.tif').write_bytes(b'II*\0 nothing')
-    for folder, says in ((tmp_path/'empty', 'holds no image'), (tmp_path/'nowhere', 'no such folder'),
+    for folder, says in ((tmp_path/'empty', 'no image in it'), (tmp_path/'nowhere', 'no such folder'),
                          (owls, 'none of its classes'), (mixed, '3 of 6 images have classes'), (five, '5 channels'),
                          (broken, '1.tif')):
         refused(home/'run', '--challenge', folder, says=says)

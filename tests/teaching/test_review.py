@@ -56,6 +56,21 @@ def test_every_decision_is_taken_back_in_turn_after_a_restart(images, tmp_path):
     assert again.reviewed() == 0 and 'nothing' in save(again, None, '')['said']
     assert len(apply_plan(images, tmp_path/'plan.csv')) == 16
 
+@pytest.mark.parametrize('clock', [[10]*4, [10, 9, 8, 7]], ids=['keys within a millisecond', 'set back'])
+def test_the_order_of_decisions_does_not_hang_on_the_clock(images, tmp_path, clock):
+    board = board_of(images, tmp_path)
+    steps = [(0, 'drop', ''), (13, 'keep', ''), (0, 'relabel', NAMES[1]), (5, 'drop', '')]
+    for step, now in zip(steps, clock): assert board.save([event(board, *step)], now)['said'] == ''
+    again = board_of(images, tmp_path)
+    assert [again.save([event(again, None, '')])['go'] for _ in steps] == [5, 0, 13, 0]
+
+def test_a_decision_about_what_was_seen_is_taken_whatever_the_clocks_say(images, tmp_path):
+    ben, ana = board_of(images, tmp_path, 'ben'), board_of(images, tmp_path)
+    ben.save([event(ben, 3, 'drop')], now=2e9)  # his computer is some years ahead
+    ana.plan.sync()
+    reply = ana.save([event(ana, 3, 'keep', seen=ana.item(3)['state'])], now=1.9e9)
+    assert reply['said'] == '' and ana.plan.state(ana.paths[3]).action == 'keep'
+
 def test_the_later_decision_stays(images, tmp_path):
     ana, ben = board_of(images, tmp_path), board_of(images, tmp_path, 'ben')
     save(ben, 3, 'drop')
