@@ -218,6 +218,30 @@ def test_set_up_and_drawing_are_folded_in_a_lesson(nb):
         folded += hidden
     assert folded > 3
 
+WIDTH = 84  # columns in a box of the site; a longer line has to be scrolled
+WITH_A_PICTURE = {'text/html', 'text/markdown', 'image/png', 'image/jpeg', 'application/vnd.jupyter.widget-view+json'}
+
+def printed(output):
+    "The lines that an output shows in a box; none where it shows a table or a figure in place of its text."
+    data = output.get('data', {})
+    text = output.get('text') or ('' if WITH_A_PICTURE & set(data) else data.get('text/plain', ''))
+    return ''.join(text).splitlines()
+
+def too_long(nb):
+    "Cell (counted from 0), `code` or `output`, and text, of each line of a notebook that does not fit the box."
+    for number, cell in enumerate(json.loads(nb.read_text())['cells']):
+        if cell['cell_type'] != 'code': continue
+        code = [line for line in ''.join(cell['source']).splitlines() if not line.startswith('#|')]
+        output = [line for o in cell['outputs'] for line in printed(o)]
+        for kind, lines in (('code', code), ('output', output)):
+            for line in lines:
+                if len(line) > WIDTH: yield number, kind, line
+
+@pytest.mark.parametrize('nb', [p for p in NBS if p.parent.name in ('lessons', 'howto', 'handbook')], ids=ids)
+def test_lines_fit_the_box_of_the_site(nb):
+    found = [f'cell {number}, {kind}, {len(line)} columns: {line}' for number, kind, line in too_long(nb)]
+    assert not found, '\n'.join(found)
+
 def test_readme_is_the_index():
     from cytokit_readme import readme
     assert (ROOT/'README.md').read_text() == readme(), 'run: python tests/cytokit_readme.py'

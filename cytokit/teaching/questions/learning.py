@@ -180,27 +180,27 @@ def _nats_again(rng):
     'As many as `n_cells/batch_size`, and one more for the rest: round up, with `np.ceil`.',
     'Every epoch has the same number of steps: multiply.'], """
     answer = np.ceil(n_cells/batch_size)*epochs
-    check_answer('learning-steps', answer, n_cells=n_cells, batch_size=batch_size, epochs=epochs)""")
-def _steps(answer, n_cells, batch_size, epochs):
+    check_answer('learning-steps', answer, n=n_cells, batch=batch_size, epochs=epochs)""")
+def _steps(answer, n, batch, epochs):
     "With batches of twice the size there would be about half as many steps, and with the same rate less progress."
-    in_an_epoch = math.ceil(n_cells/batch_size)
+    in_an_epoch = math.ceil(n/batch)
     if answer == in_an_epoch*epochs: return
     if answer == in_an_epoch: return 'That is one epoch; how many epochs are there?'
-    if np.isclose(answer, n_cells/batch_size*epochs, atol=.01):
+    if np.isclose(answer, n/batch*epochs, atol=.01):
         return 'Steps come in whole numbers: the last batch of each epoch is smaller, and makes a step of its own.'
-    if answer == math.ceil(n_cells/batch_size*epochs):
+    if answer == math.ceil(n/batch*epochs):
         return 'Round up in each epoch, not once at the end: batches do not reach from one epoch into the next.'
-    if answer == n_cells//batch_size*epochs:
+    if answer == n//batch*epochs:
         return 'The rest of the cells makes a smaller batch at the end of each epoch.'
-    if answer == n_cells*epochs: return 'That would be one step for each cell; a step uses a whole batch.'
+    if answer == n*epochs: return 'That would be one step for each cell; a step uses a whole batch.'
     if answer == epochs: return 'An epoch is a pass through all cells, with a step for each batch.'
     return 'Count the batches of one epoch, with the smaller one at the end, and multiply by the epochs.'
 
 # %% ../../../nbs/teaching/questions/01_learning.ipynb #a4cfab35
 @twin('learning-steps')
 def _steps_again(rng):
-    """A training set has `again['n_cells']` cells. How many steps are taken in `again['epochs']` epochs with batches of
-    `again['batch_size']`?"""
-    batch_size, rest = int(rng.choice([8, 16, 32])), int(rng.integers(1, 8))
-    n_cells = batch_size*int(rng.integers(5, 60)) + rest
-    return dict(n_cells=n_cells, batch_size=batch_size, epochs=int(rng.integers(5, 50)))
+    """A training set has `again['n']` cells. How many steps are taken in `again['epochs']` epochs with batches of
+    `again['batch']` cells?"""
+    batch, rest = int(rng.choice([8, 16, 32])), int(rng.integers(1, 8))
+    n = batch*int(rng.integers(5, 60)) + rest
+    return dict(n=n, batch=batch, epochs=int(rng.integers(5, 50)))

@@ -134,18 +134,20 @@ def tries_until_stop(scores, target, patience, min_gain):
 # %% ../../../nbs/teaching/questions/00_plan.ipynb #3d397993
 @Question('plan-stop', 'a whole number, the try counted from 1', [
     'Has a try reached the target? If not, go through the tries and compare each with the best score before it.',
-    'Count the tries in a row that are less than `min_gain` above the best before; a real gain sets the count to 0.',
-    'The rule says stop when this count is `patience`. Python counts from 0, the question from 1.'], """
+    "Count the tries in a row that are less than `rule['min_gain']` above the best before; a real gain sets it to 0.",
+    "The rule says stop when this count is `rule['patience']`. Python counts from 0, the question from 1."], """
     best, without_gain = scores[0], 0
     for number, score in enumerate(scores[1:], 2):
-        without_gain = 0 if score >= best + min_gain else without_gain + 1
+        is_gain = score >= best + rule['min_gain']
+        without_gain = 0 if is_gain else without_gain + 1
         best = max(best, score)
-        if best >= target or without_gain == patience:
+        if best >= rule['target'] or without_gain == rule['patience']:
             break
     answer = number
-    check_answer('plan-stop', answer, scores=scores, target=target, patience=patience, min_gain=min_gain)""")
-def _stop(answer, scores, target, patience, min_gain):
+    check_answer('plan-stop', answer, scores=scores, rule=rule)""")
+def _stop(answer, scores, rule):
     "A rule decides in a second what one would otherwise discuss, each evening, with one more try."
+    target, patience, min_gain = rule['target'], rule['patience'], rule['min_gain']
     scores = [float(score) for score in scores]
     right = tries_until_stop(scores, target, patience, min_gain)
     if answer == right: return
@@ -153,7 +155,7 @@ def _stop(answer, scores, target, patience, min_gain):
         return 'One too early. Count the tries from 1, and count only tries that come after the last real gain.'
     if answer == right + 1: return 'One too late: the rule says stop after the last of these tries, not after the next.'
     if answer == tries_until_stop(scores, target, patience, 1e-9):
-        return 'A gain that is smaller than `min_gain` does not count as a gain.'
+        return 'A gain that is smaller than the rule asks for does not count as a gain.'
     if answer == int(np.argmax(scores)) + 1: return 'That is the best try of all; the rule had ended the work before.'
     if answer == right - patience:
         return 'That is the last try with a real gain. How many tries must follow it before the rule says stop?'
@@ -162,10 +164,10 @@ def _stop(answer, scores, target, patience, min_gain):
 # %% ../../../nbs/teaching/questions/00_plan.ipynb #0e0abff4
 @twin('plan-stop')
 def _stop_again(rng):
-    """The scores of ten tries are `again['scores']`. The rule: stop at `again['target']`, or when
-    `again['patience']` tries in a row have not raised the best score before them by at least `again['min_gain']`.
+    """The scores of ten tries are `again['scores']`, and `rule = again['rule']`: stop at `rule['target']`, or when
+    `rule['patience']` tries in a row have not raised the best score before them by at least `rule['min_gain']`.
     After which try does it say stop? Count from 1."""
     n_gains, patience = int(rng.integers(2, 6)), int(rng.integers(2, 4))
     gains = np.r_[rng.uniform(.03, .05, n_gains), rng.uniform(-.01, .007, 9 - n_gains)]
     scores = np.round(rng.uniform(.55, .65) + np.r_[0, gains.cumsum()], 3)
-    return dict(scores=scores, target=.9, patience=patience, min_gain=.02)
+    return dict(scores=scores, rule=dict(target=.9, patience=patience, min_gain=.02))
