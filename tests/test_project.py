@@ -204,6 +204,100 @@ def test_every_figure_has_alternative_text(nb):
         if any(kind.startswith('image/') for kind in kinds):
             assert re.search(r'#\| fig-alt: .{15,}', ''.join(c['source'])), ''.join(c['source'])[:200]
 
+LIBRARY = [nb for nb in NBS if '#| default_exp' in nb.read_text() and 'questions' not in nb.parts]
+EXPORTED, HIDDEN = re.compile(r'^#\s*\| export', re.M), re.compile(r'^#\s*\| hide', re.M)
+REACH = 3  # Cells of examples after a definition
+
+def code_cells(nb): return [c for c in json.loads(nb.read_text())['cells'] if c['cell_type'] == 'code']
+
+def public_names(nb):
+    "`__all__` of the module that a page exports."
+    *wing, name = nb.relative_to(ROOT/'nbs').with_suffix('.py').parts
+    tree = ast.parse((ROOT/'cytokit'/Path(*wing, name.partition('_')[2])).read_text())
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    return next(ast.literal_eval(node.value) for node in assigned if ast.unparse(node.targets[0]) == '__all__')
+
+def definitions(sources):
+    "Functions and classes of the cells that export, each with the number of its cell."
+    for i, source in enumerate(sources):
+        if not EXPORTED.search(source): continue
+        for node in ast.parse(source).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)): yield i, node
+
+def examples_after(sources, i):
+    "The next cells of code that export nothing. A hidden cell is read, and is none of the three."
+    text, count = '', 0
+    for source in sources[i + 1:]:
+        if EXPORTED.search(source): continue
+        text += source + '\n'
+        count += not HIDDEN.search(source)
+        if count == REACH: break
+    return text
+
+def annotated(node):
+    "The class that a function is a method of, as `self:Class` says it, and the names in what it returns."
+    if isinstance(node, ast.ClassDef): return '', set()
+    first = node.args.args[0].annotation if node.args.args else None
+    owner = ast.unparse(first).strip("'") if first is not None and node.args.args[0].arg == 'self' else ''
+    return owner, set(re.findall(r'\w+', ast.unparse(node.returns))) if node.returns is not None else set()
+
+def without_example(nb, public):
+    """Public functions and classes that no example within reach names. A class may be shown after its last method, and is
+    shown where a function that returns it is; a command is named by its words."""
+    sources = [''.join(c['source']) for c in code_cells(nb)]
+    defined = list(definitions(sources))
+    last = {annotated(node)[0]: i for i, node in defined}
+    def is_named(name, i):
+        words = r'[\W_]+'.join(map(re.escape, name.split('_')))
+        text = examples_after(sources, i) + examples_after(sources, last.get(name, i))
+        return bool(re.search(rf'\b{words}\b', text))
+    shown = {node.name for i, node in defined if is_named(node.name, i)}
+    for i, node in defined:
+        if node.name in shown: shown |= annotated(node)[1]
+    return {node.name for i, node in defined if node.name in public} - shown
+
+# Name: why nothing within reach shows it
+SHOWN_ELSEWHERE = {
+    'probe': 'needs what is defined two sections below, and is run there',
+    'set_limits': 'limits the process that calls it; `run_job` shows it in one of its own',
+    'attempt_all': 'forks the process that calls it; `run_job` shows it in one of its own',
+    'work': 'is the inside of a worker, which `run_job` starts',
+    'serve': 'is the inside of a worker, which `run_job` starts',
+    'write_autograder': 'takes half a minute; tests/teaching/test_editions.py runs it',
+    'run_autograder': 'takes half a minute; tests/teaching/test_editions.py runs it',
+    'prove_autograder': 'takes half a minute; tests/teaching/test_editions.py runs it',
+    'show_run': 'prints a finished run, as the commands of the next pages do',
+    'patient_of_masks': 'needs a UNet; tests/evaluation runs it through `cytokit doctor`',
+}
+
+def test_an_example_is_found_where_there_is_one(tmp_path):
+    page = tmp_path/'page.ipynb'
+    def missing(*sources):
+        page.write_text(json.dumps(dict(cells=[dict(cell_type='code', source=[source]) for source in sources])))
+        return without_example(page, ['Found', 'look_up'])
+    two = "#| export\nclass Found: pass\n\ndef look_up()->'Found': return Found()"
+    method = '#| export\n@patch\ndef more(self:Found): pass'
+    assert missing(two, '1', '2', '3', 'look_up()') == {'Found', 'look_up'}
+    assert missing(two, '#| hide\n1', '1', '2', 'look_up()') == set()
+    assert missing(two, "run('look', 'up')") == set()
+    assert missing(two, 'Found()') == {'look_up'}
+    assert missing(two, '1', '2', '3', method, 'Found()') == {'look_up'}
+
+@pytest.mark.parametrize('nb', LIBRARY, ids=ids)
+def test_every_public_name_has_an_example_within_reach(nb):
+    missing = without_example(nb, public_names(nb)) - set(SHOWN_ELSEWHERE)
+    assert missing == set(), 'show it, or test it, within three cells of its definition'
+
+def test_names_shown_elsewhere_are_still_needed():
+    assert set(SHOWN_ELSEWHERE) <= set().union(*(without_example(nb, public_names(nb)) for nb in LIBRARY))
+
+@pytest.mark.parametrize('nb', LIBRARY, ids=ids)
+def test_every_library_page_shows_something(nb):
+    "A figure, a table or a printed line: what the code makes, not only that it holds."
+    seen = [o for c in code_cells(nb) if not HIDDEN.search(''.join(c['source'])) for o in c['outputs']
+            if o.get('name') != 'stderr']
+    assert any(''.join(o.get('text', '')).strip() or o.get('data') for o in seen), 'run it with nbdev-test --save'
+
 @pytest.mark.parametrize('nb', [p for p in NBS if 'lessons' in p.parts], ids=ids)
 def test_set_up_and_drawing_are_folded_in_a_lesson(nb):
     "In JupyterLab and on the docs site alike; its first line, which JupyterLab shows, says what lies there."

@@ -22,7 +22,8 @@ def export(
     out:declare(Optional[Path], '--out', (
         'Folder to make, of bioimageio a .zip file; default: export_onnx and so on, in the run folder.')) = None,
     author:declare(Optional[str], '--author', 'Of bioimageio: who made the model.') = None,
-    license:declare(Optional[str], '--license', 'Of bioimageio: of the weights, an SPDX name such as CC-BY-4.0.') = None,
+    license:declare(Optional[str], '--license', (
+        'Of bioimageio: of the weights, an SPDX name such as CC-BY-4.0.')) = None,
     json:Json = None,
 ):
     "Write a model for other programs, compared with cytokit's own answers."
@@ -38,8 +39,10 @@ def _named_sets(given):
     sets = {}
     for text in given or []:
         name, equals, place = text.partition('=')
-        if not (name and equals and place): raise InputError(f'--set {shown(text)}: give NAME=DIR, such as clinic=images/clinic')
-        if name in sets: raise InputError(f'--set {shown(text)}: {shown(name)} is given twice; give another name')
+        if not (name and equals and place):
+            raise InputError(f'--set {shown(text)}: give NAME=DIR, such as clinic=images/clinic')
+        if name in sets:
+            raise InputError(f'--set {shown(text)}: {shown(name)} is given twice; give another name')
         sets[name] = Path(place)
     return sets
 

@@ -148,7 +148,8 @@ def _readme(trained, name, sides):
     return (f'# {name}\n\nA UNet of the run `{shown(trained.folder.name)}`, trained with cytokit.\n\n'
             f'- Input: an image with {p.channels} channel(s), in the numbers of its file.\n'
             f'- Sides: {sides["least"]} pixels or more, in steps of {sides["step"]}.\n'
-            f'- Intensities: norm `{p.norm}`, low {p.low}, high {p.high} (stands in the description; programs apply it).\n'
+            f'- Intensities: norm `{p.norm}`, low {p.low}, high {p.high} '
+            '(stands in the description; programs apply it).\n'
             f'- Output: maps from 0 to 1: {maps}.\n{more}\n## Validation\n\n{_DATA}\n')
 
 # %% ../../nbs/sharing/08_bioimageio.ipynb #10e876b6
@@ -269,6 +270,7 @@ def write_package(
     with silent(), _few_objects(): summary = bioimageio.core.test_description(Path(path))
     if summary.status != 'passed':
         Path(path).unlink()
-        raise InputError(f'{shown(trained.folder)}: the package fails the test of bioimageio.core: {_why_failed(summary)}')
+        raise InputError(f'{shown(trained.folder)}: the package fails the test of bioimageio.core: '
+                         f'{_why_failed(summary)}')
     with silent(), _few_objects():
         return package_differences(bioimageio.core.load_description(Path(path)), maps[None], x)

@@ -98,8 +98,9 @@ def _missing_data(f):
     if f.quality is None: return ''
     unreadable = int((f.quality.rows['error'] != '').sum())
     no_group = int(f.table['group'].isna().sum()) if 'group' in f.table else 0
-    return (f'{unreadable} of {len(f.quality.rows)} files cannot be read; every image has a target (a table without one is '
-            f'refused); {no_group} have no group and count as their own. Nothing was imputed.')
+    return (f'{unreadable} of {len(f.quality.rows)} files cannot be read; '
+            'every image has a target (a table without one is refused); '
+            f'{no_group} have no group and count as their own. Nothing was imputed.')
 
 # %% ../../nbs/sharing/04_claim.ipynb #732e26bc
 def _partitions(f):
@@ -171,7 +172,8 @@ def _selection(f):
 
 def _ensemble(f):
     if f.run.config['verb'] not in ('train', 'segment', 'compare'): return ''
-    if isinstance(f.run, Comparison): return 'No ensemble is scored: each seed is scored by itself, then the scores averaged.'
+    if isinstance(f.run, Comparison):
+        return 'No ensemble is scored: each seed is scored by itself, then the scores averaged.'
     return 'No ensemble: one network.'
 
 # %% ../../nbs/sharing/04_claim.ipynb #aa4d16ea
@@ -203,10 +205,12 @@ def _internal(f):
     "The score on held-out images, next to the losses."
     score = _main_score(f)
     history = getattr(f.run, 'history', None)
-    if not score or history is None or not len(history): return f'On held-out images of the same set: {score}.' if score else ''
+    if not score: return ''
+    said = f'On held-out images of the same set: {score}'
+    if history is None or not len(history): return f'{said}.'
     last = history.iloc[-1]
-    return (f'On held-out images of the same set: {score}; loss at the end: training {last["train_loss"]:.3f}, validation '
-            f'{last["valid_loss"]:.3f}.')
+    return (f'{said}; loss at the end: training {last["train_loss"]:.3f}, '
+            f'validation {last["valid_loss"]:.3f}.')
 
 def _external(f): return _part(f, 'challenge')
 
@@ -253,7 +257,8 @@ def _limits(f):
 def _implications(f):
     if not (f.card and f.card.who_is_helped and f.card.stop_rule): return ''
     g = f.card.feasibility
-    return (f'{shown(f.card.who_is_helped, 300)} Impact {f.card.impact} of 5, cost of a wrong answer {g.cost_of_wrong} of 5; '
+    return (f'{shown(f.card.who_is_helped, 300)} Impact {f.card.impact} of 5, '
+            f'cost of a wrong answer {g.cost_of_wrong} of 5; '
             f'to be given up when: {shown(f.card.stop_rule, 200)}')
 
 # %% ../../nbs/sharing/04_claim.ipynb #83e1b484
@@ -261,8 +266,8 @@ def _protocol(f): return 'run.json holds all that was asked; `cytokit rerun RUN`
 
 def _availability(f):
     if not (f.card and f.card.licence and f.card.data_licence): return ''
-    return (f'Software: cytokit {f.run.config["versions"].get("cytokit")}, Apache-2.0. Model: {shown(f.card.licence, 80)}. '
-            f'Data: {shown(f.card.data_licence, 80)}.')
+    return (f'Software: cytokit {f.run.config["versions"].get("cytokit")}, Apache-2.0. '
+            f'Model: {shown(f.card.licence, 80)}. Data: {shown(f.card.data_licence, 80)}.')
 
 # %% ../../nbs/sharing/04_claim.ipynb #2d104af9
 _FRONT = (
@@ -276,7 +281,8 @@ _FRONT = (
     Item(5, 'Methods: design', 'Prospective or retrospective', '', _retrospective, 'run.json: data, created'),
     Item(6, 'Methods: design', 'Goal of the study', '', _study_goal, 'run.json: verb, classes'),
     Item(7, 'Methods: data', 'Sources of the data', 'Where do the images come from? Give a link if they are public.'),
-    Item(8, 'Methods: data', 'Inclusion and exclusion', 'Which cases or images were let in, which not, and why? When, where?'),
+    Item(8, 'Methods: data', 'Inclusion and exclusion',
+         'Which cases or images were let in, which not, and why? When, where?'),
     Item(9, 'Methods: data', 'Preprocessing', '', _preprocessing, 'run.json: preprocessing'),
     Item(10, 'Methods: data', 'Selection of subsets', '', _subsets, 'split.csv; run.json: settings'),
     Item(11, 'Methods: data', 'De-identification', 'How were names and dates removed, and after which law?'),
@@ -289,12 +295,14 @@ _STANDARD = (
     Item(14, 'Methods: reference', 'Definition of the reference', 'By what rule did an image get its target?'),
     Item(15, 'Methods: reference', 'Why this reference', 'Why this one? What else could have been the truth?'),
     Item(16, 'Methods: reference', 'Who annotated', 'Who set the targets, with which training and experience?'),
-    Item(17, 'Methods: reference', 'How the test set was annotated', 'With which tool and instructions? Was anything automatic?'),
+    Item(17, 'Methods: reference', 'How the test set was annotated',
+         'With which tool and instructions? Was anything automatic?'),
     Item(18, 'Methods: reference', 'Agreement of annotators', 'How well do two annotators agree, and who decided?'),
     Item(19, 'Methods: partitions', 'How the data were divided', '', _partitions, 'split.csv; run.json: settings'),
     Item(20, 'Methods: partitions', 'How far the parts are disjoint', 'By patient, by image?', _disjoint,
          'split.csv; report.html: Data and their quality'),
-    Item(21, 'Methods: testing', 'Size of the test set', 'Which size was intended, and why?', _sample_size, 'result.json'))
+    Item(21, 'Methods: testing', 'Size of the test set', 'Which size was intended, and why?', _sample_size,
+         'result.json'))
 
 # %% ../../nbs/sharing/04_claim.ipynb #0a24e9ba
 _MODEL = (
@@ -312,8 +320,9 @@ _MODEL = (
     Item(31, 'Methods: evaluation', 'Explanation', 'Was it looked at what the network sees?', _explained,
          'report.html: Where the network looks'),
     Item(32, 'Methods: evaluation', 'Test on internal data', '', _internal, 'result.json; history.csv'),
-    Item(33, 'Methods: evaluation', 'Test on external data', 'Give a set from elsewhere (`--challenge`), or say why there is none.',
-         _external, 'report.html: Challenge sets'),
+    Item(33, 'Methods: evaluation', 'Test on external data',
+         'Give a set from elsewhere (`--challenge`), or say why there is none.', _external,
+         'report.html: Challenge sets'),
     Item(34, 'Methods: evaluation', 'Registration of a trial', 'If this is a clinical trial: where is it registered?'))
 
 # %% ../../nbs/sharing/04_claim.ipynb #26d45e52
@@ -328,7 +337,8 @@ _BACK = (
          'report.html: The worst predictions; predictions.csv'),
     Item(40, 'Discussion', 'Limits', 'What can bias or limit the result? Write risks into the card.', _limits,
          'card.yml: risks; result.json: note'),
-    Item(41, 'Discussion', 'What follows for practice', 'Who would use it, when, and what stands in the way?', _implications,
+    Item(41, 'Discussion', 'What follows for practice',
+         'Who would use it, when, and what stands in the way?', _implications,
          'card.yml: who_is_helped, impact, stop_rule'),
     Item(42, 'Other', 'Full protocol', '', _protocol, 'run.json'),
     Item(43, 'Other', 'Availability', 'Under which licences are model and data to be had?', _availability,
@@ -367,9 +377,10 @@ def claim_text(
 )->str: # Markdown
     "The sheet as Markdown, to complete by hand."
     lines = [f'# CLAIM 2024: {plain_markdown(name)}', '',
-             f'{sheet.answered} of {len(sheet.table)} items are answered from the run and its project card, with where the '
-             'evidence stands. The rest only you can say: replace the question by your answer. The items are in our words; '
-             'the checklist is Tejani et al., Radiology: Artificial Intelligence 2024;6(4):e240300.', '']
+             f'{sheet.answered} of {len(sheet.table)} items are answered from the run and its project card, '
+             'with where the evidence stands. The rest only you can say: replace the question by your answer. '
+             'The items are in our words; the checklist is '
+             'Tejani et al., Radiology: Artificial Intelligence 2024;6(4):e240300.', '']
     for section, rows in sheet.table.groupby('section', sort=False):
         lines += [f'## {section}', '']
         for row in rows.itertuples():

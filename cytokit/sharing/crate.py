@@ -36,8 +36,8 @@ def files_in(
         for name in sorted(names):
             if _is_listed(root, name): found[(Path(root)/name).relative_to(folder).as_posix()] = Path(root)/name
         if len(found) > _MOST_FILES:
-            raise InputError(f'{shown(folder)}: holds more than {_MOST_FILES} files; a run has about ten. Move the others '
-                             'away, or use --out')
+            raise InputError(f'{shown(folder)}: holds more than {_MOST_FILES} files; a run has about ten. '
+                             'Move the others away, or use --out')
     return found
 
 # %% ../../nbs/sharing/05_crate.ipynb #3e9ba954
@@ -63,8 +63,16 @@ def _file_fields(name, path):
 # %% ../../nbs/sharing/05_crate.ipynb #fbc8f659
 def _rocrate():
     "The package rocrate, which is part of the extra `report`."
+<<<<<<< o
     parts = [import_optional(f'rocrate.{name}', 'report', 'the RO-Crate') for name in ('rocrate', 'model')]
     return tuple(parts)
+=======
+    try: from rocrate import model, rocrate
+    except ImportError as e:
+        raise InputError(f'rocrate is missing ({shown(e)}); '
+                         'install it with: pip install "cytokit-nb[report]"') from None
+    return rocrate, model
+>>>>>>> t
 
 # %% ../../nbs/sharing/05_crate.ipynb #f0b9feab
 def _licence(crate, model, facts):
@@ -106,8 +114,10 @@ def _start_time(created):
 def _actions(crate, facts, entities, made, software, people):
     "The run and the report, each with what it used and what it wrote."
     config, ours = facts.run.config, [entities[name] for name in made if name in entities]
-    others = [e for name, e in entities.items() if name not in made and name in _SAYS and name not in ('run.json', 'split.csv')]
-    used = [entities[name] for name in ('run.json', 'split.csv') if name in entities]
+    inputs = ('run.json', 'split.csv')
+    known = [name for name in entities if name not in made and name in _SAYS]
+    others = [entities[name] for name in known if name not in inputs]
+    used = [entities[name] for name in inputs if name in entities]
     fields = dict(name=f'cytokit {config["verb"]}', description=f'A run of cytokit on {shown(config["name"], 80)}')
     start = _start_time(config['created'])
     if start: fields['startTime'] = start
@@ -127,8 +137,9 @@ def crate_metadata(
     rocrate, model = _rocrate()
     crate = rocrate.ROCrate()
     crate.name = facts.name
-    crate.description = (f'A run of `cytokit {facts.run.config["verb"]}` on {shown(facts.run.config["name"], 80)}, with its '
-                         'report. split.csv names the images; they are not part of this crate.')
+    config = facts.run.config
+    crate.description = (f'A run of `cytokit {config["verb"]}` on {shown(config["name"], 80)}, with its report. '
+                         'split.csv names the images; they are not part of this crate.')
     crate.license = _licence(crate, model, facts)
     crate.datePublished = datetime.now(timezone.utc).replace(microsecond=0)
     crate.keywords = ['deep learning', 'microscopy', 'medical imaging', 'cytokit']
@@ -144,7 +155,15 @@ def crate_metadata(
 # %% ../../nbs/sharing/05_crate.ipynb #59519248
 def _mlcroissant():
     "The package mlcroissant, which is part of the extra `report`."
+<<<<<<< o
     return import_optional('mlcroissant', 'report', 'the Croissant metadata')
+=======
+    try: import mlcroissant
+    except ImportError as e:
+        raise InputError(f'mlcroissant is missing ({shown(e)}); '
+                         'install it with: pip install "cytokit-nb[report]"') from None
+    return mlcroissant
+>>>>>>> t
 
 # %% ../../nbs/sharing/05_crate.ipynb #11dda894
 _COLUMNS = dict(image='Path of the image, relative to the folder of split.csv', target='What is to be predicted',
@@ -173,9 +192,10 @@ def croissant_metadata(
     rows = mlc.RecordSet(id='images', name='images', description='A row an image', fields=fields)
     given = dict(license=[card.data_licence]) if card and card.data_licence else {}
     if card and card.citation: given['cite_as'] = shown(card.citation, 1000)
+    name = re.sub(r'[^A-Za-z0-9_-]+', '-', shown(config['name'], 80)).strip('-') or 'data'
     metadata = mlc.Metadata(
-        ctx=mlc.Context(), name=re.sub(r'[^A-Za-z0-9_-]+', '-', shown(config['name'], 80)).strip('-') or 'data',
+        ctx=mlc.Context(), name=name,
         description=f'{len(facts.table)} images of a run of cytokit {config["verb"]}; fingerprint {config["data"]}.',
-        date_published=datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0), distribution=[table], record_sets=[rows],
-        **given)
+        date_published=datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0),
+        distribution=[table], record_sets=[rows], **given)
     return metadata.to_json()

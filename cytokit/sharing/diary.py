@@ -278,5 +278,6 @@ def tried_before(
     entry = next((o for o in reversed(same) if o.get('seed') == seed), same[-1])
     but = '' if entry.get('seed') == seed else f' but for the seed ({entry.get("seed")})'
     row = _row_of(entry, [])
-    return (f'tried before: {shown(row["run"], 80)} on {row["when"]}, the same data and settings{but}, '
-            f'gave {shown(row["result"], 80) or "no score"}')
+    result = shown(row['result'], 80) or 'no score'
+    return (f'tried before: {shown(row["run"], 80)} on {row["when"]},\n'
+            f'  the same data and settings{but}, gave {result}')

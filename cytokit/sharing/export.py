@@ -50,7 +50,8 @@ def __repr__(self:Exported):
              f'Largest difference to cytokit in {self.output}: {self.difference:.1e}, on {self.n_images} {self.images} '
              f'image{"s" if self.n_images != 1 else ""}; at most {self.tolerance:.1e} is accepted.']
     if self.own_difference is not None:
-        lines.append(f'This run predicts in bfloat16, which rounds: to that the difference is {self.own_difference:.1e}.')
+        lines.append('This run predicts in bfloat16, which rounds: '
+                     f'to that the difference is {self.own_difference:.1e}.')
     if self.note: lines.append(self.note)
     return '\n'.join(lines)
 
@@ -110,8 +111,9 @@ def _tolerance(trained): return TOLERANCE*(trained.numbers.std if trained.number
 def _refuse_different(trained, to, difference):
     "Refuse an export whose answers are not those of cytokit."
     if difference <= _tolerance(trained): return
-    raise InputError(f'{shown(trained.folder)}: its {to} export answers differently from cytokit, by up to '
-                     f'{difference:.2g} (at most {_tolerance(trained):.1g} is accepted); it was not kept. Please report this model')
+    raise InputError(f'{shown(trained.folder)}: its {to} export answers differently from cytokit, '
+                     f'by up to {difference:.2g} (at most {_tolerance(trained):.1g} is accepted); '
+                     'it was not kept. Please report this model')
 
 # %% ../../nbs/sharing/09_export.ipynb #e59e0920
 _OUTSIDE = ('reading the file', 'one plane out of a volume')
@@ -142,12 +144,16 @@ answer, = session.run(None, {{'image': np.asarray(image, 'float32')[None]}})
 def _readme_onnx(trained, form, compared):
     "README.md of an ONNX export."
     p, answer = trained.preprocessing, ANSWERS[trained.task]
-    what = {'class': f'(N, {len(trained.names)}), the probability of each class in the order of model.json',
-            'number': '(N,), in the unit of the targets',
-            'mask': '(N, K, height, width), probability maps from 0 to 1; objects are separated afterwards'}[trained.task]
+    what = {
+        'class': f'(N, {len(trained.names)}), the probability of each class in the order of model.json',
+        'number': '(N,), in the unit of the targets',
+        'mask': '(N, K, height, width), probability maps from 0 to 1; objects are separated afterwards',
+    }[trained.task]
     return (f'# model.onnx\n\nMade by cytokit from `{shown(trained.folder.name)}`. '
-            f'model.json says the same for programs.\n\n- Input `image`: (N, height, width, {form.channels}) float32, the '
-            f'numbers of the file ({form.dtype}), not scaled. Images of one call have one size.\n- Output `{answer}`: {what}.\n'
+            'model.json says the same for programs.\n\n'
+            f'- Input `image`: (N, height, width, {form.channels}) float32, the numbers of the file '
+            f'({form.dtype}), not scaled. Images of one call have one size.\n'
+            f'- Output `{answer}`: {what}.\n'
             f'- Inside: channels, intensities (norm {p.norm}, low {p.low}, high {p.high}), size, network.\n'
             f'- Outside: {", ".join(_OUTSIDE)}.\n- {compared}\n\n{_USE_ONNX.format(channels=form.channels)}\n')
 
@@ -155,8 +161,9 @@ def _readme_onnx(trained, form, compared):
 def _finish(trained, folder, path, to, begun, **facts):
     "The result of an export, of files that are complete."
     size = sum(f.stat().st_size for f in folder.rglob('*') if f.is_file())
-    return Exported(path, to, ANSWERS[trained.task], tolerance=_tolerance(trained), parameters=n_parameters(trained.model),
-                    megabytes=size/1e6, seconds=time.perf_counter() - begun, **facts)
+    return Exported(path, to, ANSWERS[trained.task], tolerance=_tolerance(trained),
+                    parameters=n_parameters(trained.model), megabytes=size/1e6,
+                    seconds=time.perf_counter() - begun, **facts)
 
 # %% ../../nbs/sharing/09_export.ipynb #bdffbd44
 def _write_onnx(trained, folder, path, begun):
@@ -226,8 +233,9 @@ def export(
     author:str|None=None, # Of 'bioimageio': who made the model
     license:str|None=None, # Of 'bioimageio': of the weights, an SPDX name such as 'CC-BY-4.0'
 )->'Exported':
-    """Write a model for other programs, compared with cytokit's own answers. `InputError` where the run is not finished or
-    keeps no network, where its operators cannot be expressed, and where the answers differ; then nothing is left."""
+    """Write a model for other programs, compared with cytokit's own answers.
+    `InputError` where the run is not finished or keeps no network, where its operators cannot be expressed,
+    and where the answers differ; then nothing is left."""
     check_choice('to', to, FORMATS)
     begun, trained = time.perf_counter(), read_trained(run)
     path = Path(out) if out else trained.folder/f'export_{to}{".zip" if to == "bioimageio" else ""}'
@@ -242,7 +250,8 @@ def export(
 # %% ../../nbs/sharing/09_export.ipynb #e94509be
 def _export_package(trained, path, begun, author, license):
     "A package is one file: it moves out of its folder in the end."
-    if path.is_dir(): raise InputError(f'{shown(path)}: is a folder; a bioimage.io package is a file, such as model.zip')
+    if path.is_dir():
+        raise InputError(f'{shown(path)}: is a folder; a bioimage.io package is a file, such as model.zip')
     new = path.with_name(f'.tmp-{uuid4().hex}')
     new.mkdir(parents=True)
     try:

@@ -35,7 +35,8 @@ def open_run(
     if not folder.exists(): raise InputError(f'{shown(folder)}: no such folder; give the folder of a run')
     config = read_run(folder)
     if not (folder/'result.json').exists():
-        raise InputError(f'{shown(folder)}: a run of `{config["verb"]}` that is not finished; `cytokit resume` it first')
+        raise InputError(f'{shown(folder)}: a run of `{config["verb"]}` that is not finished; '
+                         '`cytokit resume` it first')
     return resume(folder)
 
 # %% ../../nbs/sharing/02_facts.ipynb #88668802

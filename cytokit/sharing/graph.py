@@ -269,8 +269,9 @@ def _refuse_operator(trained, e):
     found = _OPERATOR.search(text)
     operator = next(o for o in found.groups() if o) if found else 'an operator of it'
     operator = operator.removeprefix('aten_').split('.')[0]
-    raise InputError(f'{shown(trained.folder)}: the network {shown(name)} cannot be written as ONNX, which does not '
-                     f'have its operator {shown(operator)} in this form; train another arch, or export it as safetensors')
+    raise InputError(f'{shown(trained.folder)}: the network {shown(name)} cannot be written as ONNX, '
+                     f'which does not have its operator {shown(operator)} in this form; '
+                     'train another arch, or export it as safetensors')
 
 # %% ../../nbs/sharing/07_graph.ipynb #a1469b3a
 @contextmanager

@@ -37,8 +37,9 @@ def markdown_table(
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in (head, ['---']*len(head), *rows))
 
 # %% ../../nbs/sharing/03_model_card.ipynb #1ae7ebf9
-_LICENCES = ('apache-2.0', 'mit', 'bsd-3-clause', 'bsd-2-clause', 'gpl-3.0', 'agpl-3.0', 'lgpl-3.0', 'cc0-1.0', 'cc-by-4.0',
-             'cc-by-sa-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0', 'cc-by-nd-4.0', 'unlicense')
+_LICENCES = (
+    'apache-2.0', 'mit', 'bsd-3-clause', 'bsd-2-clause', 'gpl-3.0', 'agpl-3.0', 'lgpl-3.0', 'cc0-1.0',
+    'cc-by-4.0', 'cc-by-sa-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0', 'cc-by-nd-4.0', 'unlicense')
 
 def licence_fields(
     licence:str, # As the card says it; '' where it says none
@@ -72,9 +73,12 @@ def _metadata(facts):
     config = facts.run.config
     data = re.sub(r'[^a-zA-Z0-9._-]+', '-', shown(config['name'], 80)).strip('-') or 'data'
     own = [s for s in facts.scores if not s.baseline]
-    evaluated = [EvalResult(task_type=task, task_name=task_name, dataset_type=data, dataset_name=shown(config['name'], 80),
-                            dataset_split='validation', dataset_revision=config['data'], metric_type=s.metric,
-                            metric_name=f'{metric_word(s.metric)}, {s.method}', metric_value=round(s.mean, 6)) for s in own]
+    name = shown(config['name'], 80)
+    evaluated = [
+        EvalResult(task_type=task, task_name=task_name, dataset_type=data, dataset_name=name,
+                   dataset_split='validation', dataset_revision=config['data'], metric_type=s.metric,
+                   metric_name=f'{metric_word(s.metric)}, {s.method}', metric_value=round(s.mean, 6))
+        for s in own]
     tags = ['cytokit', 'pytorch', 'biology', 'microscopy', 'medical-imaging', task]
     licence = licence_fields(facts.card.licence if facts.card else '')
     tag = None if task == 'image-regression' else task  # the hub has no such pipeline
@@ -98,15 +102,20 @@ def _details(facts):
     settings = ', '.join(f'{name} {value}' for name, value in config['settings'].items() if value is not None)
     parameters = facts.run.result.get('n_parameters')
     size = f' It has {parameters:,} parameters.' if isinstance(parameters, int) else ''
+    authors = card.authors if card else ()
+    licence = card.licence if card else ''
+    citation = card.citation if card else ''
+    who = [] if authors else [ask('who made this model, and who answers questions about it.'), '']
+    which = [] if licence else [ask('under which licence others may use it, such as Apache-2.0.'), '']
     return ['## Model details', '',
             f'Made by `cytokit {config["verb"]}` (cytokit {plain_markdown(config["versions"].get("cytokit"))}) on '
             f'{plain_markdown(config["created"])}.{size} Settings: {plain_markdown(settings, 600)}.', '',
-            '**Developed by:** ' + (plain_markdown(', '.join(card.authors)) if card and card.authors else '…'), '',
-            *([] if card and card.authors else [ask('who made this model, and who answers questions about it.'), '']),
-            '**Licence of the model:** ' + (plain_markdown(card.licence) if card and card.licence else 'none is known, so '
-                                            'nobody may use it yet.'), '',
-            *([] if card and card.licence else [ask('under which licence others may use it, such as Apache-2.0.'), '']),
-            '**How to cite:** ' + (plain_markdown(card.citation) if card and card.citation else '…'), '']
+            '**Developed by:** ' + (plain_markdown(', '.join(authors)) if authors else '…'), '',
+            *who,
+            '**Licence of the model:** '
+            + (plain_markdown(licence) if licence else 'none is known, so nobody may use it yet.'), '',
+            *which,
+            '**How to cite:** ' + (plain_markdown(citation) if citation else '…'), '']
 
 # %% ../../nbs/sharing/03_model_card.ipynb #e6d1f38f
 def _use(facts):
@@ -114,7 +123,8 @@ def _use(facts):
     return ['## Intended use', '',
             _said(card.problem if card else '', 'what is to be told from which images, and by whom it is used.'), '',
             _said(card.who_is_helped if card else '', 'who is helped by a right answer, and how.'), '',
-            ask('what it must **not** be used for. It has been tested on images like those below, and on no others.'), '']
+            ask('what it must **not** be used for. '
+                'It has been tested on images like those below, and on no others.'), '']
 
 # %% ../../nbs/sharing/03_model_card.ipynb #f71a0d40
 def _score_lines(facts):
@@ -136,31 +146,38 @@ def _scores(facts):
 
 # %% ../../nbs/sharing/03_model_card.ipynb #ffb4fc7a
 def _factors(facts):
-    if facts.found is None: return ['## Factors', '', plain_markdown(facts.missing or 'Not known of this kind of run.'), '']
+    if facts.found is None:
+        why = facts.missing or 'Not known of this kind of run.'
+        return ['## Factors', '', plain_markdown(why), '']
     part = facts.found.parts['slices']
     said = [f'- {plain_markdown(c, 600)}' for c in part.conclusions]
     return ['## Factors: where it does worse', '', *said, '',
-            ask('which other factors matter (age, sex, scanner, stain, site), if the table has no column for them.'), '']
+            ask('which other factors matter (age, sex, scanner, stain, site), '
+                'if the table has no column for them.'), '']
 
 # %% ../../nbs/sharing/03_model_card.ipynb #9a58aac7
 def _data(facts):
     config, card = facts.run.config, facts.card
     quality = [plain_markdown(facts.quality.headline()) + '.', ''] if facts.quality is not None else []
     steps = ', '.join(f'{name} {value}' for name, value in config['preprocessing'].items())
+    licence = plain_markdown(card.data_licence) if card and card.data_licence else 'not known.'
     return ['## Training and evaluation data', '',
             f'Data set {plain_markdown(config["name"])}, fingerprint `{plain_markdown(config["data"])}`.', '',
             markdown_table(split_counts(facts.table, facts.run.task)), '', *quality,
             f'Preprocessing: {plain_markdown(steps, 400)}.', '',
-            '**Licence of the images:** ' + (plain_markdown(card.data_licence) if card and card.data_licence else 'not known.'),
+            f'**Licence of the images:** {licence}',
             '', ask('where the images come from, who labelled them and how, and whether people in them agreed.'), '']
 
 # %% ../../nbs/sharing/03_model_card.ipynb #5e631ba0
 def _limits(facts):
     risks = [f'- {plain_markdown(risk)}' for risk in facts.card.risks] if facts.card else []
-    return ['## Ethical considerations, caveats and limits', '', *(risks or [ask('what could go wrong, and whom it '
-            'would harm.')]), '', '- No images from elsewhere were part of this score, unless a challenge set is named '
-            'in the report.', '- It is a research model, and no medical device.', '',
-            '## How to repeat it', '', '`cytokit rerun RUN` trains it again from this folder and compares every figure. '
+    if not risks: risks = [ask('what could go wrong, and whom it would harm.')]
+    return ['## Ethical considerations, caveats and limits', '',
+            *risks, '',
+            '- No images from elsewhere were part of this score, unless a challenge set is named in the report.',
+            '- It is a research model, and no medical device.', '',
+            '## How to repeat it', '',
+            '`cytokit rerun RUN` trains it again from this folder and compares every figure. '
             'All figures, the worst cases and the slices stand in `report.html`.', '']
 
 # %% ../../nbs/sharing/03_model_card.ipynb #7ad834c9

@@ -27,8 +27,9 @@ def _refuse_other_task(new, old):
     for what, a, b in (('targets', new.task, old.task), ('classes', sorted(new.classes), sorted(old.classes)),
                        ('kind of masks', *(getattr(r.run, 'kind', '') for r in (new, old)))):
         if a == b: continue
-        raise InputError(f'{shown(new.run.folder)}: its {what} are {shown(a, 80)}, those of {shown(old.run.folder)} are '
-                         f'{shown(b, 80)}; a gate compares two runs that answer the same question')
+        raise InputError(f'{shown(new.run.folder)}: its {what} are {shown(a, 80)}, '
+                         f'those of {shown(old.run.folder)} are {shown(b, 80)}; '
+                         'a gate compares two runs that answer the same question')
 
 # %% ../../nbs/sharing/10_regress.ipynb #6e0f3f7c
 def _refuse_other_images(new, old, a, b):
@@ -36,9 +37,9 @@ def _refuse_other_images(new, old, a, b):
     only = [sorted(set(x) - set(y)) for x, y in ((a, b), (b, a))]
     if not only[0] and not only[1] and len(a) == len(b): return
     first = (only[0] or only[1] or ['an image'])[0]
-    raise InputError(f'{shown(new.run.folder)}: held out other images than {shown(old.run.folder)} ({len(only[0])} and '
-                     f'{len(only[1])} that the other has not, such as {shown(Path(first).name, 60)}); train both on one table '
-                     'with a column split')
+    raise InputError(f'{shown(new.run.folder)}: held out other images than {shown(old.run.folder)} '
+                     f'({len(only[0])} and {len(only[1])} that the other has not, '
+                     f'such as {shown(Path(first).name, 60)}); train both on one table with a column split')
 
 # %% ../../nbs/sharing/10_regress.ipynb #7cabc1f7
 def _places(new, old):
@@ -48,8 +49,8 @@ def _places(new, old):
     _refuse_other_images(new, old, a, b)
     place = {name: k for k, name in enumerate(b)}
     if len(place) < len(b):
-        raise InputError(f'{shown(old.run.folder)}: images in it have the same name in several folders, and lie elsewhere '
-                         'than those of the new run; put them where that run finds them')
+        raise InputError(f'{shown(old.run.folder)}: images in it have the same name in several folders, '
+                         'and lie elsewhere than those of the new run; put them where that run finds them')
     return np.array([place[name] for name in a])
 
 # %% ../../nbs/sharing/10_regress.ipynb #ba0d5d53
@@ -68,9 +69,9 @@ def _refuse_other_targets(new, old, targets):
     else: different = (mine.to_numpy() != targets.to_numpy())
     if not different.any(): return
     k = int(different.argmax())
-    raise InputError(f'{shown(new.run.folder)}: {shown(Path(new.table["image"].iloc[k]).name, 60)} has the target '
-                     f'{shown(mine.iloc[k])}, in {shown(old.run.folder)} it has {shown(targets.iloc[k])}; train both on '
-                     'one table')
+    name = shown(Path(new.table['image'].iloc[k]).name, 60)
+    raise InputError(f'{shown(new.run.folder)}: {name} has the target {shown(mine.iloc[k])}, '
+                     f'in {shown(old.run.folder)} it has {shown(targets.iloc[k])}; train both on one table')
 
 # %% ../../nbs/sharing/10_regress.ipynb #664f50ec
 @dataclass(frozen=True, eq=False)
@@ -191,7 +192,8 @@ class Gate:
 def failing(self:Gate)->pd.DataFrame:
     "Where the new model is worse by more than the margin: named sets first, then slices, what is surest first."
     rows = self.table[self.table['says'] == 'worse']
-    return rows.assign(sure=rows['p'].fillna(-1)).sort_values(['sure', 'difference'], kind='stable').drop(columns='sure')
+    surest_first = rows.assign(sure=rows['p'].fillna(-1)).sort_values(['sure', 'difference'], kind='stable')
+    return surest_first.drop(columns='sure')
 
 @patch(as_prop=True)
 def passed(self:Gate)->bool: return not len(self.failing)
@@ -206,8 +208,11 @@ def _sentence(gate, row):
     lost = ', '.join(shown(Path(p).name, 40) for p in gate.lost[row.set, row.by, row.slice])
     p = f', p {row.p:.2g}' if row.by else ''
     chance = '' if row.by or row.high < 0 else '; the interval contains 0, so it may be chance: a larger set would tell'
-    return (f'Worse on {shown(_where(row), 90)}: {row.new:.3f}, before {row.old:.3f}, difference {row.difference:+.3f} '
-            f'(95 % interval {row.low:+.3f} to {row.high:+.3f}, {row.images} images{p}){chance}. Lost most: {lost}.').replace('-', '−')
+    text = (f'Worse on {shown(_where(row), 90)}: {row.new:.3f}, before {row.old:.3f}, '
+            f'difference {row.difference:+.3f} '
+            f'(95 % interval {row.low:+.3f} to {row.high:+.3f}, {row.images} images{p}){chance}. '
+            f'Lost most: {lost}.')
+    return text.replace('-', '−')
 
 # %% ../../nbs/sharing/10_regress.ipynb #4f3ab054
 @patch(as_prop=True)
@@ -222,7 +227,8 @@ def conclusion(self:Gate)->str:
     lines = [_sentence(self, row) for row in worse.head(_SHOWN).itertuples()]
     if len(worse) > _SHOWN:
         lines.append(f'… and {len(worse) - _SHOWN} more slices, which may hold the same images: see the table.')
-    return '\n'.join([f'Not passed: worse by more than {self.margin:g} on {len(worse)} of {len(t)} sets and slices.{rest}', *lines])
+    first = f'Not passed: worse by more than {self.margin:g} on {len(worse)} of {len(t)} sets and slices.{rest}'
+    return '\n'.join([first, *lines])
 
 # %% ../../nbs/sharing/10_regress.ipynb #d727ecdb
 @patch

@@ -51,10 +51,11 @@ def read_template(
     try: notebook = nbformat.reads(raw.decode('utf-8'), as_version=4)
     except Exception as e:  # of JSON, of its schema, or of what follows from a wrong one
         why = shown(str(e).split('\n')[0], 120)
-        raise InputError(f'{shown(path)}: not a notebook of nbformat 4 ({why}); copy a report.ipynb and change it') from None
+        raise InputError(f'{shown(path)}: not a notebook of nbformat 4 ({why}); '
+                         'copy a report.ipynb and change it') from None
     if not any(_is_parameters(cell) for cell in notebook.cells):
-        raise InputError(f'{shown(path)}: has no cell tagged parameters, where the run is filled in; copy a report.ipynb and '
-                         'change that')
+        raise InputError(f'{shown(path)}: has no cell tagged parameters, where the run is filled in; '
+                         'copy a report.ipynb and change that')
     for cell in notebook.cells:
         if cell['cell_type'] == 'code': cell.update(outputs=[], execution_count=None)
     return notebook
@@ -98,10 +99,11 @@ def _cell_error(template, cell, number, error):
     if kind == 'InputError': return InputError(says)
     system = re.match(r'\[Errno (\d+)\]', says)
     if system: return OSError(int(system[1]), os.strerror(int(system[1])))
-    if template == template_file(): return InputError(f'the run is damaged, or of another version ({kind}: {shown(says, 200)})')
+    if template == template_file():
+        return InputError(f'the run is damaged, or of another version ({kind}: {shown(says, 200)})')
     line = _failed_line(error) or cell['source'].strip().split('\n')[0]
-    return InputError(f'{shown(template)}: code cell {number} failed at `{shown(line, 100)}`: {kind}: {says}; correct the '
-                      'template')
+    return InputError(f'{shown(template)}: code cell {number} failed at `{shown(line, 100)}`: '
+                      f'{kind}: {says}; correct the template')
 
 # %% ../../nbs/sharing/13_report.ipynb #90de060c
 def _run_cell(client, cell, index, template, number):
@@ -116,8 +118,8 @@ def _run_cell(client, cell, index, template, number):
         raise InputError(f'{shown(template)}: code cell {number} ran for more than {_MOST_SECONDS} s; correct the '
                          'template') from None
     except DeadKernelError:
-        raise InputError(f'{shown(template)}: the kernel died in code cell {number}, most likely as memory ran out; close '
-                         'other programs and start again') from None
+        raise InputError(f'{shown(template)}: the kernel died in code cell {number}, '
+                         'most likely as memory ran out; close other programs and start again') from None
 
 def _run_all(client, template):
     "Run all code cells of the client's notebook."
@@ -148,8 +150,10 @@ ol.first{font-size:1.05rem;padding-left:1.3rem;max-width:62rem}ol.first li{margi
 .gone{background:#fff4e0;border-left:4px solid var(--w);padding:.5rem .8rem}.judged{font-size:1.05rem}
 img{max-width:100%;height:auto}img.fig{display:block;margin:.4rem 0}table{width:auto;max-width:none}
 table.pairs th{font-weight:600;white-space:nowrap}th{background:var(--soft)}td,th{font-variant-numeric:tabular-nums}
-table.pairs td{min-width:12rem;overflow-wrap:anywhere}table.claim td:nth-child(3){min-width:18rem;overflow-wrap:anywhere}
-.scroll+.scroll{margin-top:.8rem}.scroll:focus{outline:2px solid var(--i)}pre{overflow-x:auto;background:var(--soft);padding:.5rem .7rem;border-radius:.3rem}
+table.pairs td{min-width:12rem;overflow-wrap:anywhere}
+table.claim td:nth-child(3){min-width:18rem;overflow-wrap:anywhere}
+.scroll+.scroll{margin-top:.8rem}.scroll:focus{outline:2px solid var(--i)}
+pre{overflow-x:auto;background:var(--soft);padding:.5rem .7rem;border-radius:.3rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,150px),1fr));gap:.7rem;margin:.6rem 0}
 .tiles.wide{grid-template-columns:repeat(auto-fill,minmax(min(46%,240px),1fr))}
 .tiles figure{margin:0;border:1px solid var(--line);border-radius:.4rem;padding:.4rem;background:var(--soft)}
@@ -180,7 +184,8 @@ def page_of(
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name='basic', exclude_input=True, exclude_output_prompt=True)
     body = _ANCHOR.sub('', exporter.from_notebook_node(notebook)[0])
-    return _PAGE.format(name=escape(name), style=PAGE_STYLE + _STYLE, links=_links(body), body=body, version=__version__)
+    style = PAGE_STYLE + _STYLE
+    return _PAGE.format(name=escape(name), style=style, links=_links(body), body=body, version=__version__)
 
 # %% ../../nbs/sharing/13_report.ipynb #e95bf20c
 NAMES = ('report.html', 'report.ipynb', 'model_card.md', 'claim.md', 'croissant.json', 'ro-crate-metadata.json')
@@ -208,7 +213,9 @@ def _check_out(out):
     "Refuse a folder that holds files of these names, or that cannot be written."
     check_writable(out/NAMES[0])
     there = [name for name in NAMES if (out/name).exists()]
-    if there: raise InputError(f'{shown(out)}: holds {there[0]} already, and nothing is overwritten; choose another folder')
+    if there:
+        raise InputError(f'{shown(out)}: holds {there[0]} already, and nothing is overwritten; '
+                         'choose another folder')
 
 def _check_run(folder, card):
     "Refuse a run that is not finished, and a card that does not fit, before a kernel starts."
@@ -245,7 +252,9 @@ class Written:
         "The HTML page."
         return self.folder/'report.html'
 
-    def __repr__(self): return '\n'.join([f'Report: {shown(self.page)}', f'Also: {", ".join(self.files[1:])}', *self.notes])
+    def __repr__(self):
+        lines = [f'Report: {shown(self.page)}', f'Also: {", ".join(self.files[1:])}', *self.notes]
+        return '\n'.join(lines)
 
 # %% ../../nbs/sharing/13_report.ipynb #2e27c858
 def _relative(path, folder):
@@ -276,7 +285,8 @@ def _make(notebook, template, run, card, challenge, out, staged, kept):
         _run_all(client, template)
         _fill(notebook, _relative(run, out), _relative(card, out), [_relative(path, out) for path in challenge or []])
         _tidy(notebook)
-        texts = {'report.html': page_of(notebook, shown(run.resolve().name, 80)), 'report.ipynb': nbformat.writes(notebook)}
+        page = page_of(notebook, shown(run.resolve().name, 80))
+        texts = {'report.html': page, 'report.ipynb': nbformat.writes(notebook)}
         for name, text in texts.items():
             if name not in kept: (staged/name).write_text(text + '\n', encoding='utf-8', errors='backslashreplace')
         values = dict(run=places[0], card=places[1], challenge=sets, staged=str(staged), kept=kept, metadata=out == run)
@@ -290,12 +300,17 @@ def _make(notebook, template, run, card, challenge, out, staged, kept):
 def _notes(run, out, kept, missing, size, card):
     "What the author of a report should know."
     notes = [missing] if missing else []
-    if kept: notes.append(f'Kept as you left them, since they were edited after the last report: {", ".join(kept)}.')
-    if size > _MOST_BYTES: notes.append(f'report.html has {size/2**20:.1f} MB, more than 5: show fewer or smaller figures.')
-    if card is None: notes.append('No project card: with --card the report also says whether the goal is met.')
+    if kept:
+        notes.append(f'Kept as you left them, since they were edited after the last report: {", ".join(kept)}.')
+    if size > _MOST_BYTES:
+        notes.append(f'report.html has {size/2**20:.1f} MB, more than 5: show fewer or smaller figures.')
+    if card is None:
+        notes.append('No project card: with --card the report also says whether the goal is met.')
     paths = [name for name in files_with_paths(run) if name not in NAMES]
-    if paths and out == run: notes.append(f'Before you hand the folder on: paths of this machine stand in {", ".join(paths)}.')
-    if out != run: notes.append('RO-Crate and Croissant describe the run folder, and are written only there (without --out).')
+    if paths and out == run:
+        notes.append(f'Before you hand the folder on: paths of this machine stand in {", ".join(paths)}.')
+    if out != run:
+        notes.append('RO-Crate and Croissant describe the run folder, and are written only there (without --out).')
     return notes
 
 _MOST_BYTES = 5*2**20
@@ -308,8 +323,9 @@ def report(
     template:str|Path|None=None, # A notebook, a changed copy of a report.ipynb; None: the default one. It is executed
     challenge:list|None=None, # Sets from elsewhere with the same targets: folders or CSV files
 )->'Written':
-    """Write the report of a run, its model card, its checklist and its metadata, all or nothing. `InputError` where the run
-    is not finished or damaged, the card does not fit, the template fails, or a package of the extra `report` is missing."""
+    """Write the report of a run, its model card, its checklist and its metadata, all or nothing.
+    `InputError` where the run is not finished or damaged, the card does not fit, the template fails,
+    or a package of the extra `report` is missing."""
     run = Path(getattr(run, 'folder', run))
     if card is None and (run/'card.yml').is_file(): card = run/'card.yml'
     out = run if out is None or Path(out).resolve() == run.resolve() else Path(out)

@@ -52,8 +52,8 @@ def html_table(
     head = ''.join(f'<th scope="col">{escape(name)}</th>' for name in t['header'])
     body = ''.join('<tr>' + ''.join(f'<td>{escape(v)}</td>' for v in row) + '</tr>' for row in t['rows'])
     more = paragraph(f'{t["more"]} more rows are not shown.', 'what') if t['more'] else ''
-    return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table><thead><tr>{head}</tr></thead>'
-            f'<tbody>{body}</tbody></table></div>{more}')
+    return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
+            f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}')
 
 # %% ../../nbs/sharing/12_sections.ipynb #c11791ab
 def pairs_table(
@@ -61,9 +61,13 @@ def pairs_table(
     label:str, # What it holds
 )->str: # HTML
     "Names and values as a table of two columns."
-    rows = ''.join(f'<tr><th scope="row">{escape(shown(name, 80))}</th><td>{escape(shown(value, 1000)) or "–"}</td></tr>'
-                   for name, value in pairs)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table class="pairs">{rows}</table></div>'
+    def row(name, value):
+        text = escape(shown(value, 1000)) or '–'
+        return f'<tr><th scope="row">{escape(shown(name, 80))}</th><td>{text}</td></tr>'
+
+    rows = ''.join(row(name, value) for name, value in pairs)
+    return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
+            f'<table class="pairs">{rows}</table></div>')
 
 def figure(
     fig, # Of matplotlib; it is closed
@@ -93,7 +97,8 @@ class Report:
 
     def _left_out(self):
         "Why a section is empty."
-        return paragraph(self.facts.missing or 'A run of this kind keeps no prediction an image, so this is not known.', 'gone')
+        why = self.facts.missing or 'A run of this kind keeps no prediction an image, so this is not known.'
+        return paragraph(why, 'gone')
 
     def title(self)->Html:
         "The name, one sentence, and what was found first."
@@ -160,7 +165,8 @@ def _list(items):
 def _title(f):
     "The head of the report."
     config = f.run.config
-    lead = f'A run of cytokit {config["verb"]} on {shown(config["name"], 80)}, {len(f.table)} images, of {config["created"]}.'
+    lead = (f'A run of cytokit {config["verb"]} on {shown(config["name"], 80)}, '
+            f'{len(f.table)} images, of {config["created"]}.')
     first = _list(f.found.conclusions[:5]) if f.found else paragraph(getattr(f.run, 'conclusion', ''))
     return (f'<h1>{escape(f.name)}</h1>{paragraph(lead, "lead")}{paragraph(f.missing, "gone")}'
             f'{_judged(f)}{first}')
@@ -200,7 +206,8 @@ def _split(f):
     if f.quality is not None:
         leaks = f.quality.findings[f.quality.findings['check'].isin(('split_duplicate', 'split_group'))]
         if len(leaks):
-            said += paragraph(f'{leaks["file"].nunique()} images leak: they, or copies of them, are in two parts.', 'gone')
+            n = leaks['file'].nunique()
+            said += paragraph(f'{n} images leak: they, or copies of them, are in two parts.', 'gone')
         else: said += paragraph('No image, and no copy of one, is in two parts.')
     return said + html_table(split_counts(f.table, f.run.task), 'Images of each part')
 
@@ -255,31 +262,31 @@ def _part(part):
 # %% ../../nbs/sharing/12_sections.ipynb #3eda9f3b
 def _claim(sheet):
     "The checklist as a table that opens."
-    said = (f'{sheet.answered} of {len(sheet.table)} items of CLAIM 2024 are answered from the run and its card; the others '
-            'only you can say. The sheet to complete is claim.md.')
+    said = (f'{sheet.answered} of {len(sheet.table)} items of CLAIM 2024 are answered from the run and its card; '
+            'the others only you can say. The sheet to complete is claim.md.')
     rows = ''.join(f'<tr class="{"yes" if r.answered else "ask"}"><td>{r.number}</td><td>{escape(r.item)}</td>'
                    f'<td>{"" if r.answered else "<b>Only you can say:</b> "}{escape(shown(r.says, 800))}</td>'
                    f'<td>{escape(r.where)}</td></tr>' for r in sheet.table.itertuples())
     head = ''.join(f'<th scope="col">{name}</th>' for name in ('item', 'about', 'what the run says', 'where it stands'))
-    return (f'{paragraph(said)}<details><summary>All {len(sheet.table)} items</summary><div class="scroll" tabindex="0" '
-            f'role="region" aria-label="CLAIM 2024"><table class="claim"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
-            '</table></div></details>')
+    return (f'{paragraph(said)}<details><summary>All {len(sheet.table)} items</summary>'
+            '<div class="scroll" tabindex="0" role="region" aria-label="CLAIM 2024">'
+            f'<table class="claim"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>')
 
 # %% ../../nbs/sharing/12_sections.ipynb #1471dced
 def _repeat(f):
     "The command, and what must be there for it."
     name = shown(f.run.folder.resolve().name, 80)
     return (f'<pre>cytokit rerun {escape(name)}</pre>' + paragraph(
-        'It trains again from run.json and split.csv, in a new folder, and names every figure that differs; on the same machine '
-        'and versions, on CPU, none does. The images must lie where split.csv says, and be the same: their fingerprint is '
-        f'{f.run.config["data"]}.'))
+        'It trains again from run.json and split.csv, in a new folder, and names every figure that differs; '
+        'on the same machine and versions, on CPU, none does. The images must lie where split.csv says, '
+        f'and be the same: their fingerprint is {f.run.config["data"]}.'))
 
 def _cite(f):
     own = f.card.citation if f.card else ''
     version = f.run.config['versions'].get('cytokit', __version__)
     ours = f'Software: The cytokit developers. cytokit {version}. https://github.com/cytokit/cytokit'
-    return (paragraph(own) or paragraph('Only you can say how this work is to be cited: write it into the card (citation).', 'gone')) \
-        + paragraph(ours)
+    unknown = 'Only you can say how this work is to be cited: write it into the card (citation).'
+    return (paragraph(own) or paragraph(unknown, 'gone')) + paragraph(ours)
 
 # %% ../../nbs/sharing/12_sections.ipynb #1ff552c6
 def write_sheets(

@@ -176,8 +176,9 @@ def _depends_on_dtype(preprocessing): return preprocessing.norm == 'dtype' or pr
 # %% ../../nbs/sharing/06_trained.ipynb #ff68c011
 @patch
 def form(self:TrainedModel)->'Form':
-    """The common form of the images that were held out. `InputError` where the preprocessing depends on what they do not
-    have in common, or on what cannot be known without them."""
+    """The common form of the images that were held out.
+    `InputError` where the preprocessing depends on what they do not have in common,
+    or on what cannot be known without them."""
     p, files = self.preprocessing, self.held_out()
     if not files:
         if not _depends_on_dtype(p): return Form(channels=p.channels)

@@ -229,8 +229,8 @@ class Grades:
             wide.index = [shown(name, 40) for name in wide.index]
             wide.columns.name = None
             lines += [lesson, wide.to_string(), '']
-        lines.append('✓ right, ✗ wrong, – not answered, ? look at it yourself; '
-                     'the number says after how many tries, where the notebook knows')
+        lines += ['✓ right, ✗ wrong, – not answered, ? look at it yourself;',
+                  'the number says after how many tries, where the notebook knows']
         return '\n'.join(lines)
 
 # %% ../../nbs/teaching/04_grading.ipynb #0c2dafb2

@@ -50,15 +50,15 @@ def _r2_again(rng):
 
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #ac11811c
 @Question('number-shrink', 'a number of cells', [
-    'First the residual. On the line it is `residual_slope` times the distance from the mean.',
-    'The distance from the mean is `cells - training_mean`. The residual is predicted less true.',
-    'So the prediction is the true number plus the residual: `cells + residual_slope*(cells - training_mean)`.'], """
-    residual = residual_slope*(cells - training_mean)
+    'First the residual. On the line it is `slope` times the distance from the mean.',
+    'The distance from the mean is `cells - average`. The residual is predicted less true.',
+    'So the prediction is the true number plus the residual: `cells + slope*(cells - average)`.'], """
+    residual = slope*(cells - average)
     answer = cells + residual
-    check_answer('number-shrink', answer, cells=cells, training_mean=training_mean, residual_slope=residual_slope)""")
-def _shrink(answer, cells, training_mean, residual_slope):
+    check_answer('number-shrink', answer, cells=cells, average=average, slope=slope)""")
+def _shrink(answer, cells, average, slope):
     "Pulled back to the mean, and the more the further away the truth is: the extremes look less extreme."
-    mean, slope = training_mean, residual_slope
+    mean = average
     residual = slope*(cells - mean)
     if is_near(answer, cells + residual, .01): return
     if is_near(answer, residual, .01): return 'That is the residual. The prediction is the true number plus that.'
@@ -76,13 +76,13 @@ def _shrink(answer, cells, training_mean, residual_slope):
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #2dee10ef
 @twin('number-shrink')
 def _shrink_again(rng):
-    """Another model: the mean of its training targets is `again['training_mean']`, and the line through its residuals (predicted
-    less true) is 0 at the mean and has the slope `again['residual_slope']`. What does it predict on average for images with
-    `again['cells']` cells?"""
+    """Another model: the mean of its training targets is `again['average']`, and the line through its residuals
+    (predicted less true) is 0 at the mean and has the slope `again['slope']`. What does it predict on average for
+    images with `again['cells']` cells?"""
     mean = float(rng.integers(20, 60))
     away = int(rng.choice([-1, 1]))*int(rng.integers(8, 18))
     slope = -round(float(rng.uniform(.2, .6)), 2)
-    return dict(cells=int(mean) + away, training_mean=mean, residual_slope=slope)
+    return dict(cells=int(mean) + away, average=mean, slope=slope)
 
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #d56c3bc1
 @Question('number-shown', 'a list of names of methods', [

@@ -118,15 +118,15 @@ def _combine_again(rng):
 
 # %% ../../../nbs/teaching/questions/13_teachers.ipynb #b508efb9
 @Question('teachers-kept', 'a share, 1 for all of it', [
-    'A coin knows nothing and is right now and then. What balanced accuracy has it with this number of classes?',
-    'Chance is `1/n_classes`. Subtract it from both scores.',
+    'A coin knows nothing and is right now and then. What balanced accuracy has it with `n` classes?',
+    'Chance is `1/n`. Subtract it from both scores.',
     '`(student - chance)/(combined - chance)`.'], """
-    chance = 1/n_classes
+    chance = 1/n
     answer = (student - chance)/(combined - chance)
-    check_answer('teachers-kept', answer, student=student, combined=combined, n_classes=n_classes)""")
-def _kept(answer, student, combined, n_classes):
+    check_answer('teachers-kept', answer, student=student, combined=combined, n=n)""")
+def _kept(answer, student, combined, n):
     """Without the step "above chance" even a student that guesses would have kept a good part."""
-    chance = 1/n_classes
+    chance = 1/n
     right = (student - chance)/(combined - chance)
     if is_near(answer, right): return
     if is_near(answer, 100*right, .5): return 'In percent; give the share itself.'
@@ -141,9 +141,10 @@ def _kept(answer, student, combined, n_classes):
 @twin('teachers-kept')
 def _kept_again(rng):
     """A student has the balanced accuracy `again['student']`, its teachers combined `again['combined']`, with
-    `again['n_classes']` classes. What share did it keep above chance?"""
+    `again['n']` classes. What share did it keep above chance?"""
     combined = int(rng.integers(75, 95))/100
-    return dict(student=round(combined - int(rng.integers(8, 20))/100, 2), combined=combined, n_classes=int(rng.integers(4, 9)))
+    return dict(student=round(combined - int(rng.integers(8, 20))/100, 2), combined=combined,
+                n=int(rng.integers(4, 9)))
 
 # %% ../../../nbs/teaching/questions/13_teachers.ipynb #d97d7954
 @Question('teachers-gain', 'the names of the students whose gain is shown', [
