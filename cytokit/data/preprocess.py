@@ -37,11 +37,19 @@ def _natural(path):
     parts = re.split(r'(\d+)', str(path).lower())
     return [(0, int(x), '') if x.isdecimal() else (1, 0, x) for x in parts if x]
 
+# %% ../../nbs/data/01_preprocess.ipynb #ae20f489
+def _is_bare_dicom(folder, name):
+    "Whether a file without a suffix of letters is DICOM; the list of a disc (DICOMDIR) holds no image."
+    if re.search(r'\.[^.]*[A-Za-z][^.]*$', name) or name.upper() == 'DICOMDIR': return False
+    try:
+        with open(os.path.join(folder, name), 'rb') as f: return f.read(132)[128:] == b'DICM'
+    except OSError: return False
+
 # %% ../../nbs/data/01_preprocess.ipynb #36ee4484
 def find_images(
     folder, # Searched with all folders below it
 )->list[Path]: # In natural order
-    "The image files of a folder, by their suffix (see `is_image`)."
+    "The image files of a folder, by their suffix (see `is_image`); DICOM files may have none."
     if not os.path.isdir(folder): raise InputError(f'{shown(folder)}: no such folder')
     found, been = [], set()
     def closed(e):
@@ -53,7 +61,7 @@ def find_images(
             continue
         been.add((s.st_dev, s.st_ino))
         folders[:] = sorted(f for f in folders if not f.startswith('.'))
-        found += [Path(here, f) for f in files if is_image(f) and not f.startswith('.')]
+        found += [Path(here, f) for f in files if not f.startswith('.') and (is_image(f) or _is_bare_dicom(here, f))]
     return sorted(found, key=_natural)
 
 # %% ../../nbs/data/01_preprocess.ipynb #8ae82fb3
