@@ -90,7 +90,7 @@ def find_group(
 def group_of(
     path:Path, # An image
     root, # Folder above it
-    # Regular expression that finds the group in the path below the folder; 'PatientID': what DICOM says; None: no groups
+    # Regular expression that finds the group in the path below the folder; 'PatientID': as DICOM says; None: no groups
     pattern:str|None,
 )->str: # '' without a pattern
     "The group that an image's path below its folder tells, or its DICOM header."

@@ -375,7 +375,8 @@ def _rescale(a, slope, inter, ends=None):
 
 # %% ../../nbs/data/00_formats.ipynb #c14b66c1
 _DICOM_CODECS = {f'1.2.840.10008.1.2.4.{n}': c
-                 for c, ns in dict(jpeg=(51, 57, 70), jpegls=(80, 81), jpeg2k=(90, 91, 201, 202, 203)).items() for n in ns}
+                 for c, ns in dict(jpeg=(51, 57, 70), jpegls=(80, 81), jpeg2k=(90, 91, 201, 202, 203)).items()
+                 for n in ns}
 
 def _dataset(raw, limit):
     "The data set of a DICOM file; one that is deflated must unpack within bounds."

@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/data/preprocess.html.md"""
 __all__ = ['NORMS', 'RESIZE_MODES', 'AXES', 'is_image', 'has_bare_name', 'find_images', 'Preprocessing', 'mean_std',
            'percentiles', 'is_finite', 'fill_not_finite', 'Scale', 'percentile_limits', 'intensity_scale', 'normalise',
            'to_rgb8', 'resize', 'take_plane', 'to_channels', 'set_channels', 'read_plane', 'load_unresized', 'load',
-           'fit_preprocessing', 'VolumePreprocessing', 'patient_of', 'cut_volume', 'write_slices', 'Image',
+           'fit_preprocessing', 'VolumePreprocessing', 'patient_of', 'cut_volume', 'cut_pair', 'write_slices', 'Image',
            'read_image']
 
 # %% ../../nbs/data/01_preprocess.ipynb #711c211f
@@ -435,10 +435,11 @@ def _head(a, grid=48):
     return (piece == np.bincount(piece.ravel())[1:].argmax() + 1 if count else np.ones(v.shape, bool)), k
 
 # %% ../../nbs/data/01_preprocess.ipynb #80ff5dc6
-def _crop(a):
+def _head_box(a):
+    "The box around the head, a slice an axis."
     mask, k = _head(a)
     where = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {i}))) for i in range(3)]
-    return a[tuple(slice(max(0, (w[0] - 1)*s), (w[-1] + 2)*s) for w, s in zip(where, k))]
+    return tuple(slice(max(0, (w[0] - 1)*s), (w[-1] + 2)*s) for w, s in zip(where, k))
 
 # %% ../../nbs/data/01_preprocess.ipynb #b4da1406
 def _n4(a):
@@ -459,11 +460,12 @@ def _n4(a):
     return a/np.exp(field - field[::k[0], ::k[1], ::k[2]][mask].mean())
 
 # %% ../../nbs/data/01_preprocess.ipynb #b58f1968
-def _resample(a, old, new):
-    "Linear, after a Gaussian that removes what the new grid cannot hold."
+def _resample(a, old, new, labels=False):
+    "Linear, after a Gaussian that removes what the new grid cannot hold; of labels the nearest."
     from scipy import ndimage
     zoom = [o/new for o in old]
     check_size([max(1, round(n*z)) for n, z in zip(a.shape, zoom)], 2**28)
+    if labels: return ndimage.zoom(a, zoom, order=0, mode='nearest', grid_mode=True)
     a = ndimage.gaussian_filter(fill_not_finite(a.astype('f4')), [0 if z >= 1 else .5*(1/z - 1) for z in zoom])
     return ndimage.zoom(a, zoom, order=1, mode='nearest', grid_mode=True)
 
@@ -491,31 +493,43 @@ def cut_volume(
 )->list[Image]: # Slices, axes 'YX', in the volume's dtype; `meta` holds `patient`, `axis` and `index`
     "Cut a volume into slices: crop, correct the bias field, resample, choose."
     im = source if isinstance(source, Image) else read_image(source)
-    try: return _cut(im, preprocessing)
+    try: return [image for image, _ in _cut(im, preprocessing)]
     except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
 
 # %% ../../nbs/data/01_preprocess.ipynb #624e2fa0
-def _cut(im, r):
+def _wanted(n, r):
+    "Numbers of the planes to take from `n`."
+    first, last = (f*(n - 1) for f in r.part)
+    if r.n is None: return np.arange(math.ceil(first), math.floor(last) + 1)
+    return np.unique(np.linspace(first, last, r.n + 2)[1:-1].round().astype(int))
+
+# %% ../../nbs/data/01_preprocess.ipynb #38934882
+def _cut(im, r, mask=None):
+    "Slices, each with that of its mask (H, W), or None."
     if im.axes != 'ZYX': raise InputError(f'expected a volume with axes ZYX, got {im.axes}')
-    a, dtype, step = im.array, im.array.dtype, im.spacing
+    a, labels, dtype, step = im.array, mask, im.array.dtype, im.spacing
     if r.spacing and not (step and im.unit in ('mm', 'µm')):
         raise InputError('it does not tell its spacing, so it cannot be resampled; use spacing=None')
-    if r.crop: a = _crop(a)
+    if r.crop:
+        box = _head_box(a)
+        a, labels = a[box], None if labels is None else labels[box]
     if r.bias_correction: a = _n4(a)
     if r.spacing:
-        a, step = _resample(a, [s*(1e-3 if im.unit == 'µm' else 1) for s in step], r.spacing), (r.spacing,)*3
+        old = [s*(1e-3 if im.unit == 'µm' else 1) for s in step]
+        a, step = _resample(a, old, r.spacing), (r.spacing,)*3
+        if labels is not None: labels = _resample(labels, old, r.spacing, True)
     if dtype.kind in 'iu' and a.dtype != dtype:
         a = np.clip(np.rint(a), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
     whole = replace(im, array=a, spacing=step, unit='mm' if r.spacing else im.unit)
-    first, last = (f*(a.shape[AXES.index(r.axis)] - 1) for f in r.part)
-    if r.n is None: wanted = np.arange(math.ceil(first), math.floor(last) + 1)
-    else: wanted = np.linspace(first, last, r.n + 2)[1:-1].round()
+    def plane(volume, i):
+        p, size = take_plane(volume, r.axis, i)
+        return np.ascontiguousarray(_centred(p, r.size) if r.size else p), size
     out = []
-    for i in np.unique(wanted.astype(int)):
-        p, s = take_plane(whole, r.axis, int(i))
-        out.append(replace(whole, array=np.ascontiguousarray(_centred(p, r.size) if r.size else p), axes='YX',
-                           spacing=im.spacing and tuple(s),
-                           meta={'patient': patient_of(im), **im.meta, 'axis': r.axis, 'index': int(i)}))
+    for i in map(int, _wanted(a.shape[AXES.index(r.axis)], r)):
+        p, s = plane(whole, i)
+        meta = {'patient': patient_of(im), **im.meta, 'axis': r.axis, 'index': i}
+        cut = replace(whole, array=p, axes='YX', spacing=im.spacing and tuple(s), meta=meta)
+        out.append((cut, None if labels is None else plane(replace(whole, array=labels), i)[0]))
     return out
 
 # %% ../../nbs/data/01_preprocess.ipynb #106d61e1
@@ -526,28 +540,64 @@ def _centred(p, size):
     out[tuple(slice(o, o + m) for _, o, m in cut)] = p[tuple(slice(i, i + m) for i, _, m in cut)]
     return out
 
+# %% ../../nbs/data/01_preprocess.ipynb #2e95493a
+def _refuse_unlike(im, mask):
+    "`InputError` where a volume and its mask are not of one grid."
+    told = lambda v: '×'.join(map(str, v.array.shape))
+    if mask.axes != 'ZYX' or mask.array.shape != im.array.shape:
+        raise InputError(f'has {told(im)} voxels, its mask {shown(mask.path)} has {told(mask)}; save both on one grid')
+    if im.spacing and mask.spacing and not np.allclose(im.spacing, mask.spacing, rtol=.02):
+        raise InputError(f'has voxels of {im.spacing} {im.unit}, its mask {shown(mask.path)} of {mask.spacing}; save '
+                         'both on one grid')
+    if mask.array.dtype.kind == 'f' and (mask.array % 1).any():
+        raise InputError(f'its mask {shown(mask.path)} holds numbers that are not whole; give labels')
+
+def cut_pair(
+    image, # As in `cut_volume`
+    mask, # Its mask: a volume of the same size, file or `Image`
+    preprocessing:'VolumePreprocessing'=VolumePreprocessing(), # How to cut
+)->list[tuple]: # (slice as in `cut_volume`, its labels (H, W)), whole numbers
+    "Cut a volume and its mask at the same places."
+    im, m = (x if isinstance(x, Image) else read_image(x) for x in (image, mask))
+    try:
+        if im.axes == 'ZYX': _refuse_unlike(im, m)
+        labels = m.array.astype('i4') if m.array.dtype.kind == 'f' else m.array
+        return _cut(im, preprocessing, labels)
+    except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
+
 # %% ../../nbs/data/01_preprocess.ipynb #8d26cf06
+def _write_volume(row, i, out, preprocessing):
+    "The slices of one volume, and of its mask where the target is one: rows of the table, numbers of the planes."
+    target = row['target'] if _given(row.get('target')) else ''
+    if is_image(str(target)):
+        cut = cut_pair(row['image'], target, preprocessing)
+    else: cut = [(s, None) for s in cut_volume(row['image'], preprocessing)]
+    if not cut: raise InputError(f"{shown(row['image'])}: no slice lies in part={preprocessing.part}; make it wider")
+    group = str(row['group']) if _given(row.get('group')) else cut[0][0].meta['patient']
+    stem, rows = re.sub(r'[^A-Za-z0-9.-]+', '_', _stem(row['image']))[:60], []
+    for s, labels in cut:
+        name = f"{i:04d}_{stem}_{s.meta['index']:03d}"
+        if labels is not None: target = _save(_least_type(labels), out, f'masks/{name}')
+        made = dict(image=_save(s.array, out, f'images/{name}'), target=target, group=group)
+        rows.append(made | ({'split': row['split']} if _given(row.get('split')) else {}))
+    return rows, dict(image=str(row['image']), sha256=_fingerprint(Path(row['image'])), group=group,
+                      axis=preprocessing.axis, index=[s.meta['index'] for s, _ in cut])
+
 def write_slices(
     volumes, # Table (DataFrame) with column image and, if any, target, group, split; or paths; or a folder
-    out, # New folder, filled with images/, preprocessing.json, table.csv
+    out, # New folder, filled with images/, preprocessing.json, table.csv and, where targets are masks, masks/
     preprocessing:'VolumePreprocessing'=VolumePreprocessing(), # How to cut
 )->Path: # A table: image, target (else the folder's name), group (else `patient_of`), split if given
-    "Cut many volumes into a data set of slices."
+    "Cut many volumes, and their masks, into a data set of slices."
     out = Path(out)
     if (out/'table.csv').exists():
         raise InputError(f'{shown(out)}: holds a table.csv already; choose a new folder')
-    rows, done, written = _rows(volumes), [], []
-    if not rows: raise InputError('write_slices needs at least one volume, none came')
-    for i, row in enumerate(progress(rows, 'cutting volumes')):
-        slices = cut_volume(row['image'], preprocessing)
-        group = str(row['group']) if _given(row.get('group')) else slices[0].meta['patient']
-        for s in slices:
-            name = f"images/{i:04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', _stem(row['image']))[:60]}_{s.meta['index']:03d}"
-            written.append(dict(image=_save(s.array, out, name),
-                                target=row['target'] if _given(row.get('target')) else '', group=group,
-                                **({'split': row['split']} if _given(row.get('split')) else {})))
-        done.append(dict(image=row['image'], sha256=_fingerprint(Path(row['image'])), group=group,
-                         axis=preprocessing.axis, index=[s.meta['index'] for s in slices]))
+    volumes, done, written = _rows(volumes), [], []
+    if not volumes: raise InputError('write_slices needs at least one volume, none came')
+    for i, row in enumerate(progress(volumes, 'cutting volumes')):
+        rows, about = _write_volume(row, i, out, preprocessing)
+        written += rows
+        done.append(about)
     write_json(out/'preprocessing.json', dict(preprocessing=asdict(preprocessing), volumes=done, versions=versions()))
     with atomic(out/'table.csv') as t, open(t, 'w', newline='', encoding='utf-8', errors='surrogateescape') as f:
         w = csv.DictWriter(f, list(dict.fromkeys(k for r in written for k in r)), restval='')
@@ -564,6 +614,12 @@ def _rows(volumes):
     paths = volumes
     if isinstance(volumes, (str, Path)): paths = find_images(volumes) if os.path.isdir(volumes) else [volumes]
     return [dict(image=str(p), target=Path(p).parent.name) for p in paths]
+
+# %% ../../nbs/data/01_preprocess.ipynb #317bd543
+def _least_type(labels):
+    "Labels in 8 or 16 bits where these hold them."
+    if labels.dtype.kind == 'b' or not labels.size or labels.min() < 0: return labels.astype('i4')
+    return labels.astype('u1' if labels.max() < 256 else 'u2' if labels.max() < 65536 else 'i4')
 
 # %% ../../nbs/data/01_preprocess.ipynb #7359722c
 def _save(a, out, name):
