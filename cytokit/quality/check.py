@@ -17,6 +17,7 @@ from ..core import InputError, as_utf8, atomic, read_json, shown, write_json
 from .pages import PAGE_STYLE, as_data
 from ..data.datasets import read_table
 from ..data.csv_files import write_csv
+from ..data.pairs import mask_folder
 from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, is_image
 from .duplicates import duplicate_findings, duplicates
@@ -67,6 +68,7 @@ def _sources(source, masks, table):
     if not source.exists(): raise InputError(f'{shown(source)}: no such file or folder')
     t = _given_table(source, masks, table)
     if t is None and source.is_file(): return [source], None, None
+    if t is None and masks is None: masks = mask_folder(source)
     if masks is not None and not Path(masks).is_dir():
         raise InputError(f'{shown(masks)}: no such folder of masks')
     files, pairs = _image_files(source, masks), None
