@@ -96,7 +96,7 @@ def _add_to_plan(quality, plan):
 def check(
     source:Annotated[Path, typer.Argument(metavar='PATH', help=(
         'Folder of images, a CSV with columns image, target[, group, split], or an image.'))],
-    masks:declare(Optional[Path], '--masks', 'Folder of masks, paired with the images by name; default: masks/ in PATH, next to images/.') = None,
+    masks:declare(Optional[Path], '--masks', 'Folder of masks or outlines (ROI, GeoJSON), or a COCO .json; default: as they lie in PATH.') = None,
     table:declare(Optional[Path], '--table', (
         'CSV with columns image, target[, group, split] for the images in PATH.')) = None,
     image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,

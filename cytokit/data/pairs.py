@@ -116,6 +116,9 @@ def pair_table(
         same = [mask for mask in found if mask_stems[mask][1] == image_stems[image][1]]
         fits[image] = same or found
     rows = pair_rows(fits, mask_stems, images, group, drop)
+    if image_stems and mask_stems and not rows:
+        raise InputError(f'{shown(images)}: none of its {len(image_stems)} images has a mask of its name in '
+                         f'{shown(masks)}; name them alike, or write a CSV with columns image,target')
     return build_table(rows, os.path.commonpath([images, masks]), 'mask', images)
 
 # %% ../../nbs/data/09_pairs.ipynb #74427052
