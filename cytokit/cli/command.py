@@ -162,7 +162,7 @@ Task = declare(Optional[str], '--task', (
     'class or number: what the targets are; default: as they look. A table of few whole numbers could be either.'))
 GroupColumn = declare(Optional[str], '--group', (
     'Column of the CSV that holds the group (patient, plate); of a folder, a regular expression that finds it in the '
-    'path.'))
+    'path, or PatientID for that of DICOM files.'))
 Plan = declare(Optional[Path], '--plan', 'A plan as `cytokit check --plan` writes it: what to drop, relabel or move.')
 Masks = declare(Optional[Path], '--masks', (
     'Folder of masks, outlines (ROI, GeoJSON), or a COCO .json, paired with the images by name.'))

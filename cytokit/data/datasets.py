@@ -13,11 +13,16 @@ __all__ = ['SPLIT_NAMES', 'ACTIONS', 'build_table', 'find_group', 'group_of', 'a
 import csv, os, re, shlex, warnings
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
-from ..core import rng, safe_cell, shown
-from .csv_rows import csv_rows
-from .preprocess import find_images, is_image, is_image_file, no_image, remedy
-from .tasks import TASKS, guess_task, number_bins, read_numbers, task_question
+from cytokit.core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
+from cytokit.core import rng, safe_cell, shown
+from cytokit.data.csv_rows import csv_rows
+<<<<<<< o
+from cytokit.data.preprocess import find_images, is_image, is_image_file, no_image, remedy
+=======
+from cytokit.data.formats import dicom_patient
+from cytokit.data.preprocess import find_images, is_image
+>>>>>>> t
+from cytokit.data.tasks import TASKS, guess_task, number_bins, read_numbers, task_question
 
 # %% ../../nbs/data/06_datasets.ipynb #c08a2a7a
 def _n(n, what): return f'{n} {what}' if n == 1 else f'{n} {what}s'
@@ -89,10 +94,14 @@ def find_group(
 def group_of(
     path:Path, # An image
     root, # Folder above it
-    pattern:str|None, # Regular expression that finds the group in the path below the folder; None: no groups
+    # Regular expression that finds the group in the path below the folder; 'PatientID': as DICOM says; None: no groups
+    pattern:str|None,
 )->str: # '' without a pattern
-    "The group that an image's path below its folder tells."
-    return find_group(pattern, path.relative_to(root).as_posix()) if pattern else ''
+    "The group that an image's path below its folder tells, or its DICOM header."
+    if pattern != 'PatientID': return find_group(pattern, path.relative_to(root).as_posix()) if pattern else ''
+    patient = dicom_patient(path)
+    if patient: return patient
+    raise InputError(f'{shown(path)}: tells no PatientID; give as group a pattern that finds the patient in its path')
 
 # %% ../../nbs/data/06_datasets.ipynb #235e47d6
 def _folder_rows(folder, group):
@@ -168,7 +177,8 @@ def read_table(
     task:str|None=None, # 'class', 'number' or 'mask'; None: as the targets say
 )->pd.DataFrame: # Columns image (absolute path), target (text; float for numbers), group and split where given
     """Read folders or a CSV into one table; its `attrs` are name, root and task. Missing files, missing targets and
-    contradictions are an `InputError`. In folders, `group` is a regular expression that finds the group in the path."""
+    contradictions are an `InputError`. In folders, `group` is a regular expression that finds the group in the path,
+    or 'PatientID' for that of DICOM."""
     if task is not None: check_choice('task', task, TASKS)
     path = Path(source)
     if os.path.isfile(path/'table.csv'): path = path/'table.csv'

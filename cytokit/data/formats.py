@@ -6,7 +6,8 @@ Docs: https://cytokit.github.io/cytokit/data/formats.html.md"""
 
 # %% auto #0
 __all__ = ['TIFF_CODECS', 'READERS', 'NOT_READ', 'Image', 'hushed', 'check_size', 'check_tiff_pages', 'jpeg_pixels',
-           'tiff_colours', 'tiff_axes', 'tiff_metadata', 'Reader', 'file_kind', 'is_archive', 'remedy', 'read_image']
+           'tiff_colours', 'tiff_axes', 'tiff_metadata', 'Reader', 'file_kind', 'dicom_patient', 'is_archive', 'remedy',
+           'read_image']
 
 # %% ../../nbs/data/00_formats.ipynb #c7b2bed2
 import gzip, io, logging, math, re, stat, struct, threading, warnings, zlib
@@ -408,7 +409,8 @@ def _rescale(a, slope, inter, ends=None):
 
 # %% ../../nbs/data/00_formats.ipynb #c14b66c1
 _DICOM_CODECS = {f'1.2.840.10008.1.2.4.{n}': c
-                 for c, ns in dict(jpeg=(51, 57, 70), jpegls=(80, 81), jpeg2k=(90, 91)).items() for n in ns}
+                 for c, ns in dict(jpeg=(51, 57, 70), jpegls=(80, 81), jpeg2k=(90, 91, 201, 202, 203)).items()
+                 for n in ns}
 
 def _dataset(raw, limit):
     "The data set of a DICOM file; one that is deflated must unpack within bounds."
@@ -428,6 +430,15 @@ def _dataset(raw, limit):
         ds.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     return ds
 
+# %% ../../nbs/data/00_formats.ipynb #4eab62d2
+_DICOM_PLAIN = ('1.2.840.10008.1.2.4.50', '1.2.840.10008.1.2.5')  # JPEG of 8 bits, run lengths: pydicom unpacks them
+
+def _check_syntax(syntax):
+    "Refuse pixels packed in a way that is not read, such as a film."
+    if syntax.is_private or syntax.is_transfer_syntax and not syntax.is_compressed or syntax in _DICOM_PLAIN: return
+    raise InputError(f'its compression ({shown(syntax.name, 80)}) is not read; unpack it first, for example with '
+                     'gdcmconv --raw')
+
 # %% ../../nbs/data/00_formats.ipynb #8368c3b0
 def _stored(ds, limit):
     "The stored pixels, (frames, rows, columns) or (frames, rows, columns, 3)."
@@ -438,6 +449,7 @@ def _stored(ds, limit):
     check_size(shape, limit)
     codec = _DICOM_CODECS.get(str(ds.file_meta.TransferSyntaxUID))
     if not codec:
+        _check_syntax(ds.file_meta.TransferSyntaxUID)
         ds.pixel_array_options(allow_excess_frames=False,
                                decoding_plugin='pillow' if str(ds.file_meta.TransferSyntaxUID).endswith('4.50') else '')
         return ds.pixel_array.reshape(shape)
@@ -601,6 +613,24 @@ def file_kind(
     "The format of a file by its first bytes."
     for kind, reader in READERS.items():
         if reader.recognises(raw): return kind
+
+# %% ../../nbs/data/00_formats.ipynb #cc3d4dc1
+def dicom_patient(
+    path, # A DICOM file, or a folder with the slices of one series
+)->str: # '' where the file tells none, or is no DICOM file
+    "PatientID, from the header alone."
+    from pydicom import dcmread
+    path = Path(path)
+    if path.is_dir():
+        found = (dicom_patient(f) for f in sorted(path.iterdir()) if f.is_file() and not f.name.startswith('.'))
+        return next(filter(None, found), '')
+    with hushed():
+        try:
+            with open(path, 'rb') as f:
+                if file_kind(f.read(512)) != 'DICOM': return ''
+            ds = dcmread(path, force=True, stop_before_pixels=True, specific_tags=['PatientID'])
+            return str(ds.get('PatientID') or '').strip()
+        except Exception: return ''  # reading the image will say what is wrong with it
 
 # %% ../../nbs/data/00_formats.ipynb #475b6588
 def _known():

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import InputError, rng, shown
 from .datasets import group_keys, table_attrs
+from .formats import READERS, dicom_patient
+from .preprocess import is_image
 
 # %% ../../nbs/data/07_groups.ipynb #c7d58524
 def _spelling(prefix, wells):
@@ -70,12 +72,24 @@ def _expression(pattern, paths, values):
         if all(found) and [m.group(m.lastindex or 0) for m in found] == values: break
     return e
 
+# %% ../../nbs/data/07_groups.ipynb #b47f57a5
+def _dicom_patients(paths):
+    "The PatientID of each file where all tell one and several share theirs; otherwise nothing."
+    patients = []
+    for path in paths:
+        if is_image(path) and not str(path).lower().endswith(READERS['DICOM'].suffixes): return []
+        patients.append(dicom_patient(path))
+        if not patients[-1]: return []
+    return patients if 1 < len(set(patients)) < len(patients) else []
+
 # %% ../../nbs/data/07_groups.ipynb #9663e68b
 def guess_group(
     table:pd.DataFrame, # Of `read_table`, from a folder or a CSV
-)->tuple[str, int, str]|None: # Regular expression for the path below the folder, number of groups, one of them
-    "The group that the file names seem to carry; None where there is none, or groups are given."
+)->tuple[str, int, str]|None: # What `read_table` takes as group for a folder, number of groups, one of them
+    "The group that DICOM headers tell or file names seem to carry; None where there is none, or groups are given."
     if 'group' in table and table.group.notna().any() or len(table) < 6: return None
+    patients = _dicom_patients(table.image)
+    if patients: return 'PatientID', len(set(patients)), patients[0]
     root = table.attrs.get('root', '.')
     paths = [os.path.relpath(str(p), root).replace(os.sep, '/') for p in table.image]
     folders, stems = map(list, zip(*[os.path.split(re.sub(r'(\.\w+)+$', '', p)) for p in paths]))
@@ -93,15 +107,16 @@ def guess_group(
 def group_question(
     table:pd.DataFrame, # Of `read_table`
 )->str: # '' where there is nothing to ask
-    "One sentence that asks for a group that the file names seem to carry."
+    "One sentence that asks for a group that file names or DICOM headers carry."
     guess = guess_group(table)
     if not guess: return ''
     expression, n, one = guess
     listed = os.path.exists(os.path.join(table.attrs.get('root', '.'), 'table.csv'))
     by_folder = all(str(y) in Path(p).parts for p, y in zip(table.image, table.target))
     how = f"pass --group '{expression}'" if by_folder and not listed else 'add a column group to the table'
-    return (f'file names look like {n} groups ({shown(one)}…) and none is given; {how} so that no patient, plate '
-            'or image is in both parts')
+    seen = f'the DICOM headers name {n} patients' if expression == 'PatientID' else (
+        f'file names look like {n} groups ({shown(one)}…)')
+    return f'{seen} and none is given; {how} so that no patient, plate or image is in both parts'
 
 # %% ../../nbs/data/07_groups.ipynb #9e734f9c
 def _dependence(a, b, named):

@@ -15,8 +15,10 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import InputError, as_utf8, atomic, read_json, shown, write_json
 from .pages import PAGE_STYLE, as_data
-from ..data.datasets import read_table
+from ..data.datasets import absolute_path, read_table
 from ..data.csv_files import write_csv
+from ..data.annotations import is_outlines
+from ..data.pairs import mask_folder, pairs
 from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, find_not_read, is_image, is_image_file, no_image, remedy
 from .duplicates import duplicate_findings, duplicates
@@ -25,13 +27,25 @@ from .findings import read_silence, silence_reasons
 from .image_checks import image_findings, reference_groups
 from .images import measure_all
 
+# %% ../../nbs/quality/11_check.ipynb #bf0c19b8
+def _listed(path):
+    "The table of a CSV; one whose targets are outlines or folders of objects is a table of pairs."
+    t = read_table(path)
+    if t.attrs['task'] != 'class': return t
+    places = [absolute_path(target, t.attrs['root']) for target in t['target'].unique()]
+    return pairs(path) if all(os.path.exists(p) and is_outlines(p) for p in places) else t
+
 # %% ../../nbs/quality/11_check.ipynb #075199b6
 def _given_table(source, masks, table):
     "The table that was given, by `table` or as `source`; else None."
     if masks is not None and table is not None:
         raise InputError('give either masks or table, not both')
     if table is not None: return table if isinstance(table, pd.DataFrame) else read_table(table)
+<<<<<<< o
     if source.is_file() and not (is_image_file(source) or remedy(source)): return read_table(source)
+=======
+    if source.is_file() and not is_image(source): return _listed(source)
+>>>>>>> t
 
 # %% ../../nbs/quality/11_check.ipynb #3fcd7f77
 def _image_files(source, masks):
@@ -67,6 +81,38 @@ def _in_folder(t, source):
     t.attrs = attrs
     return t
 
+# %% ../../nbs/quality/11_check.ipynb #f30ff94f
+def _drawn(source, masks=None):
+    """The table of a folder with outlines, a file an object, or masks next to images (columns image and mask, '' where
+    there is none) and its images; None where it is none of these."""
+    with contextlib.suppress(InputError):
+        t = pairs(source, masks, drop=True)
+        masks = {os.path.realpath(m) for m in t['target']}
+        inside = tuple(m + os.sep for m in masks if os.path.isdir(m))
+        found = _in_folder(t, source)
+        known = {os.path.realpath(p) for p in found['image']}
+        rest = [str(f) for f in find_images(source) if os.path.realpath(f) not in known | masks
+                and not os.path.realpath(f).startswith(inside)]
+        more = pd.DataFrame(dict(image=rest, target=''))
+        return pd.concat([found, more], ignore_index=True).rename(columns=dict(target='mask'))
+
+# %% ../../nbs/quality/11_check.ipynb #a9a7ba0a
+def _has_outlines(drawn):
+    "Whether a table of `_drawn` holds outlines or folders of objects."
+    return drawn is not None and any(mask and is_outlines(mask) for mask in drawn['mask'])
+
+def _folder_pairs(source, masks):
+    "The folder of mask images, given or found by its name, or None; the table of `_drawn` where it is needed instead."
+    top = source
+    if masks and Path(masks).is_dir() and (files := _image_files(source, masks)):
+        top = Path(os.path.commonpath([os.path.dirname(f) for f in files]))
+    drawn = _drawn(top, masks) if source.is_dir() else None
+    masks = masks or mask_folder(source)
+    if _has_outlines(drawn): return None, drawn
+    if masks is None: return None, drawn
+    if not Path(masks).is_dir(): raise InputError(f'{shown(masks)}: no such folder of masks')
+    return masks, None
+
 # %% ../../nbs/quality/11_check.ipynb #c11224b2
 def _sources(source, masks, table):
     "The files to measure; the table of classes, or None; the pairs with masks, or None."
@@ -74,11 +120,18 @@ def _sources(source, masks, table):
     if not source.exists(): raise InputError(f'{shown(source)}: no such file or folder')
     t = _given_table(source, masks, table)
     if t is None and source.is_file(): return [source], None, None
+<<<<<<< o
     if t is None and masks is None and (own := _own_masks(source)): source, masks = own
     if masks is not None and not Path(masks).is_dir():
         raise InputError(f'{shown(masks)}: no such folder of masks')
+=======
+    drawn = None
+    classes = _class_folders(source) if t is None and masks is None else None
+    if t is None and classes is None: masks, drawn = _folder_pairs(source, masks)
+    if drawn is not None: return list(drawn['image']), None, drawn
+>>>>>>> t
     files, pairs = _image_files(source, masks), None
-    if t is None and masks is None: t = _class_folders(source)
+    t = classes if t is None else t
     if t is not None:
         if source.is_dir(): t = _in_folder(t, source)
         known = {os.path.realpath(p) for p in t['image']}

@@ -15,7 +15,7 @@ import numpy as np, pandas as pd
 from ..core import InputError, check_choice, parallel_map, shown
 from ..data.pairs import ROLE_SUFFIX, pair_table
 from ..data.formats import hushed, read_image
-from ..data.annotations import mask_kind, mask_numbers
+from ..data.annotations import is_outlines, mask_kind, mask_numbers, read_labels
 from ..data.preprocess import find_images
 from ..hardware import keep_allocator_memory
 from .findings import finding, findings_table
@@ -463,11 +463,26 @@ def _without_partner(image, mask):
         return dict(file=image, fault='mask_missing', words=f'its mask {shown(mask)} is not there')
 
 # %% ../../nbs/quality/04_masks.ipynb #94ba3897
+def _measured(row, im, labels):
+    "The row with what `measure_mask` says, and a digest of the pixels."
+    row |= measure_mask(im.array, labels)
+    return row | dict(pixels=hashlib.blake2b(np.ascontiguousarray(im.array[::4, ::4]), digest_size=8).hexdigest())
+
+def _measure_outlines(row, image, mask):
+    "As `_measure_pair`, for outlines (ROI, GeoJSON, COCO) and folders with a mask an object, which tell no size."
+    try: im = read_image(image)
+    except InputError: return row
+    if im.axes[0] == 'Z': return row | dict(fault='mask_shape', words='it is of one plane, its image is a volume')
+    try: labels, _ = read_labels(mask, im.array.shape[:2], 'instance', image=image, full=True)
+    except InputError as e: return row | dict(fault='mask_unreadable', words=str(e).removeprefix(f'{shown(mask)}: '))
+    return _measured(row, im, labels)
+
 def _measure_pair(pair):
     "A row of one pair; `fault` and `words` where it cannot be measured."
     image, mask = pair
     row = dict(file=mask or image, image=image, fault='', words='')
     if alone := _without_partner(image, mask): return row | alone
+    if is_outlines(mask): return _measure_outlines(row, image, mask)
     def unreadable(e): return dict(fault='mask_unreadable', words=str(e).removeprefix(f'{shown(mask)}: '))
     try: m = read_image(mask)
     except InputError as e: return row | dict(fault='mask_unreadable', words=unreadable(e)['words'][:200])
@@ -476,9 +491,8 @@ def _measure_pair(pair):
     row |= _misfit_of_files(im, m)
     if row['fault'] == 'mask_shape': return row
     im, m = _middle_plane(im, m)
-    try: row |= measure_mask(im.array, mask_numbers(m, mask))
-    except InputError as e: row |= unreadable(e)
-    return row | dict(pixels=hashlib.blake2b(np.ascontiguousarray(im.array[::4, ::4]), digest_size=8).hexdigest())
+    try: return _measured(row, im, mask_numbers(m, mask))
+    except InputError as e: return row | unreadable(e)
 
 # %% ../../nbs/quality/04_masks.ipynb #7545a2cc
 def _measure_pairs(t, desc):
@@ -488,6 +502,9 @@ def _measure_pairs(t, desc):
     with hushed(), keep_allocator_memory():
         measured = parallel_map(_measure_pair, pairs, desc, processes=True)
     rows = pd.DataFrame(measured, columns=None if len(t) else ['file', 'fault', 'words'])
+    shared = pd.Series([mask for _, mask in pairs]).duplicated(keep=False).to_numpy()
+    for i in np.flatnonzero(shared):  # one COCO file for all: the image says which of them is meant
+        rows.loc[i, 'file'] = pairs[i][0] or rows.loc[i, 'file']
     for c in ('annotator', 'group'):
         if c in t: rows[c] = t[c].to_numpy()
     return rows

@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/segmentation/instances.html.md"""
 # %% auto #0
 __all__ = ['InstanceParams', 'label_holes', 'prepare_foreground', 'separate', 'separate_instances', 'check_image', 'show_objects',
            'check_truths', 'object_areas', 'choose_fill_holes', 'score_function', 'large_enough', 'tune_instances',
-           'measure_objects', 'write_labels', 'write_geojson', 'write_objects_csv']
+           'measure_objects', 'write_labels', 'write_geojson', 'write_objects_csv', 'measure_pairs']
 
 # %% ../../nbs/segmentation/03_instances.ipynb #736890ef
 import json, warnings
@@ -19,6 +19,10 @@ import numpy as np, pandas as pd
 from scipy import ndimage as ndi
 from ..arrays import relabel
 from ..core import InputError, atomic, check_number, progress, require, safe_cell, shown
+from ..data.annotations import labels_kind, mask_classes, to_instances
+from ..data.formats import read_image
+from ..data.pairs import load_raw_pair
+from ..data.preprocess import Preprocessing
 from ..metrics.segmentation import THRESHOLDS, dice, overlap
 from fastcore.basics import patch
 
@@ -593,3 +597,30 @@ def write_objects_csv(
     safe = table.assign(**{k: table[k].map(safe_cell) for k in table if table[k].dtype.kind == 'O'})
     with atomic(path) as t: safe.to_csv(t, index=False, encoding='utf-8-sig', lineterminator='\n')
     return Path(path)
+
+# %% ../../nbs/segmentation/03_instances.ipynb #ea63de38
+def _measured_pair(row, kind, classes, pixel):
+    "Measurements of the objects of one image with its mask."
+    im = read_image(row['image'])
+    x, labels = load_raw_pair(row, Preprocessing(), kind, classes)
+    spacing, unit = (im.spacing[-2:], im.unit) if im.spacing else (None, 'px')
+    if pixel: spacing, unit = pixel, 'µm'
+    return measure_objects(to_instances(labels, kind), x if x.shape[2] > 1 else x[..., 0], spacing, unit)
+
+def measure_pairs(
+    table:pd.DataFrame, # Of `pairs`
+    pixel:float|None=None, # Side of a pixel in µm; None: as the image says, else in pixels
+    kind:str|None=None, # One of `LABEL_KINDS`; None: as the masks say
+)->tuple[pd.DataFrame, pd.Series]: # A row an object, with a column image; objects in each image
+    "Count and measure what is drawn in masks, as `measure_objects` does."
+    if pixel is not None: check_number('pixel', pixel, 0, above=True)
+    kind = kind or labels_kind(table)[0]
+    classes = mask_classes(table) if kind == 'class' else None
+    measured = {row['image']: _measured_pair(row, kind, classes, pixel)
+                for row in progress(table.to_dict('records'), 'Measuring')}
+    units = {t.attrs['unit'] for t in measured.values()}
+    if len(units) > 1:
+        raise InputError(f'pixels are in {" and ".join(sorted(units))}; give one size for all with pixel=')
+    objects = pd.concat([t.assign(image=image) for image, t in measured.items()], ignore_index=True)
+    objects.insert(0, 'image', objects.pop('image'))
+    return objects, pd.Series({image: len(t) for image, t in measured.items()}, name='objects')
