@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 import numpy as np, pandas as pd
 from ..core import InputError, check_choice, git_commit, in_notebook, read_json, shown, versions, write_json
-from ..hardware import computing, n_cores, usual_threads
+from ..hardware import computing, device_name, n_cores, usual_threads
 from ..metrics.goals import Goal, check_goal, judge_goal, read_goal
 from ..data.datasets import read_table, save_table, table_attrs, table_digest
 
@@ -114,8 +114,8 @@ def new_run(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         remedy = 'choose another folder, or `cytokit resume` it if it is a run that was cut short'
         raise InputError(f'{shown(folder)}: exists already; {remedy}')
-    config = dict(verb=verb, name=name, created=stamp, why=why, **config, threads=threads or usual_threads(),
-                  data=table_digest(table), versions=versions(), commit=git_commit())
+    config = dict(verb=verb, name=name, created=stamp, why=why, **config, device=device_name(),
+                  threads=threads or usual_threads(), data=table_digest(table), versions=versions(), commit=git_commit())
     _say_if_tried(folder.absolute().parent, config)
     new = folder.with_name(f'.tmp-{uuid4().hex}')
     try:
@@ -204,7 +204,8 @@ def differences(
     return found
 
 # %% ../../nbs/training/05_runs.ipynb #a4ff14f6
-_OF_ONE_RUN = ('verb', 'name', 'created', 'data', 'versions', 'commit', 'threads', 'repeats', 'replay', 'why')
+_OF_ONE_RUN = ('verb', 'name', 'created', 'data', 'versions', 'commit', 'threads', 'device', 'repeats', 'replay',
+               'why')
 
 def rerun(
     folder, # A finished run
@@ -222,7 +223,8 @@ def rerun(
     new = new_run(config['verb'], table, out or _rerun_folder(folder), threads, card=card, **again,
                   repeats=str(folder.resolve()), replay=before.get('replay'))
     got = resume(new)
-    return got, [*differences(before, read_json(new/'result.json')), *_version_changes(config['versions']), *note]
+    return got, [*differences(before, read_json(new/'result.json')), *_version_changes(config['versions']),
+                 *_device_change(config.get('device')), *note]
 
 _NOT_FINISHED = '{}: not finished; `cytokit resume` it first'
 
@@ -247,6 +249,12 @@ def _version_changes(before):
     "A line for each version that is another than the run had."
     now = versions()
     return [shown(f'version: {k} {v} → {now.get(k)}') for k, v in before.items() if now.get(k) != v]
+
+# %% ../../nbs/training/05_runs.ipynb #efe132a1
+def _device_change(before):
+    "A line where the run had another device; one from before devices were written down says nothing."
+    now = device_name()
+    return [] if before in (None, now) else [shown(f'device: {before} → {now}')]
 
 # %% ../../nbs/training/05_runs.ipynb #75769e08
 def _rerun_folder(folder):
