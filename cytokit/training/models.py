@@ -438,7 +438,8 @@ def _fill(model, tensors, cfg, file):
     spreads = bool(first) and all(k in wanted and wanted[k].ndim == 4 for k in first)
     if _made_for(tensors, net): first, wanted = [], net.state_dict()
     elif n_in > 3 and not spreads:
-        raise InputError(f'arch {model.spec["arch"]}: its first layer cannot take {n_in} channels; use at most 3')
+        raise InputError(f'arch {model.spec["arch"]}: its first layer cannot take {n_in} channels with these weights; '
+                         f'use at most 3, or weights made for {n_in}')
     got, old = match_weights(tensors, wanted, ('classifier', 'fc', 'head', *names(cfg and cfg.classifier)), file)
     net.load_state_dict({k: spread_filters(v, n_in) if k in first else v for k, v in got.items()}, strict=False)
     return old
