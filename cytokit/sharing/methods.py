@@ -99,8 +99,8 @@ def _preprocessing_words(run):
     norm = _NORMS.get(p.get('norm'), shown(p.get('norm'), 40))
     return f'Each image was {side}, {norm}, and given to the network with {_count(p.get("channels"), "channel")}.'
 
-# %% ../../nbs/sharing/15_methods.ipynb #2c1bb7e2
-_NAMES = dict(small='a small convolutional network trained from random weights', unet='a UNet',
+# %% ../../nbs/sharing/15_methods.ipynb #887a6256
+_NAMES = dict(small='a small convolutional network from random weights', unet='a UNet',
               frozen='a pretrained backbone with a trained linear head', finetune='a pretrained backbone, fine-tuned')
 _SIMPLE = dict(majority='the most frequent class', logistic='a logistic regression', mean='the mean', ridge='a ridge regression')
 
