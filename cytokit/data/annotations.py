@@ -257,7 +257,8 @@ def mask_numbers(
         a = np.rint(a if whole else a*255/np.abs(a).max()).astype('i8')
         if not whole and len(np.unique(a)) > _MOST_PARTS:
             raise InputError(f'{shown(path)}: holds many numbers that are not whole, as probabilities are; a mask '
-                             'holds whole numbers: choose a threshold, such as read_image(path).array > .5, and save that')
+                             'holds whole numbers: choose a threshold, such as read_image(path).array > .5, and save '
+                             'that')
     if a.ndim == 3 and a.shape[-1] != 3:
         raise InputError(f'{shown(path)}: has {a.shape[-1]} channels; save one mask a file, as grey or RGB')
     if a.ndim == 3:

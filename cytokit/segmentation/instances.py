@@ -584,8 +584,8 @@ def write_geojson(
         return dict(type='Feature', geometry=geometry,
                     properties=dict(objectType='annotation', name=f'{name} {l}', label=l))
     features = [feature(*outlines) for outlines in _outlines(_labels(labels)).items()]
-    with atomic(path) as t:
-        t.write_text(json.dumps(dict(type='FeatureCollection', features=features), ensure_ascii=False), encoding='utf-8')
+    text = json.dumps(dict(type='FeatureCollection', features=features), ensure_ascii=False)
+    with atomic(path) as t: t.write_text(text, encoding='utf-8')
     return Path(path)
 
 # %% ../../nbs/segmentation/03_instances.ipynb #94fc30c4

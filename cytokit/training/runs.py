@@ -115,7 +115,8 @@ def new_run(
         remedy = 'choose another folder, or `cytokit resume` it if it is a run that was cut short'
         raise InputError(f'{shown(folder)}: exists already; {remedy}')
     config = dict(verb=verb, name=name, created=stamp, why=why, **config, device=device_name(),
-                  threads=threads or usual_threads(), data=table_digest(table), versions=versions(), commit=git_commit())
+                  threads=threads or usual_threads(), data=table_digest(table), versions=versions(),
+                  commit=git_commit())
     _say_if_tried(folder.absolute().parent, config)
     new = folder.with_name(f'.tmp-{uuid4().hex}')
     try:
