@@ -38,15 +38,14 @@ def _is_search(run): return run.config['verb'] == 'tune'
 def _is_distillation(run): return run.config['verb'] == 'distill'
 def _has_intervals(run): return any(s.low is not None for s in scores_of(run))
 
-# %% ../../nbs/sharing/15_methods.ipynb #e8e31480
+# %% ../../nbs/sharing/15_methods.ipynb #7f14b722
 REFERENCES = (
     ('PyTorch', 'Ansel et al., PyTorch 2, ASPLOS (2024), doi:10.1145/3620665.3640366', _always),
     ('fastai, which trains', 'Howard, Gugger, Information 11:108 (2020), doi:10.3390/info11020108', _always),
     ('one-cycle schedule', 'Smith, Topin, Super-convergence (2017), arXiv:1708.07120', _always),
     ('intervals', 'Rao, Wu, Journal of the American Statistical Association 83:231 (1988)', _has_intervals),
     ('UNet', 'Ronneberger et al., MICCAI (2015), doi:10.1007/978-3-319-24574-4_28', _is_segmentation),
-    ('classical baseline, measurements', 'van der Walt et al., scikit-image, PeerJ 2:e453 (2014), doi:10.7717/peerj.453',
-     _is_segmentation),
+    ('scikit-image, which measures', 'van der Walt et al., PeerJ 2:e453 (2014), doi:10.7717/peerj.453', _is_segmentation),
     ('backbone', 'Wightman, PyTorch Image Models (timm), doi:10.5281/zenodo.4414861', _is_pretrained),
     ('EfficientNet', 'Tan, Le, EfficientNet, ICML (2019), arXiv:1905.11946', _uses_imagenet),
     ('ImageNet', 'Deng et al., CVPR (2009), doi:10.1109/CVPR.2009.5206848', _uses_imagenet),
@@ -75,7 +74,7 @@ def _data_set(folder):
         if isinstance(source, dict) and source.get('cite'): return [('images', shown(source['cite'], 300))]
     return []
 
-# %% ../../nbs/sharing/15_methods.ipynb #2055e5d3
+# %% ../../nbs/sharing/15_methods.ipynb #78467917
 def _count(n, word): return f'{n} {word}' + 's'*(n != 1)
 
 def _data_words(run):
@@ -95,14 +94,16 @@ _NORMS = dict(percentile='scaled by two of its own percentiles', zscore='brought
 def _preprocessing_words(run):
     "Size, channels and intensities."
     p = run.config['preprocessing']
-    side = 'kept at its size' if run.config['verb'] == 'segment' else f'resized to {p.get("size")} × {p.get("size")} pixels'
+    resized = f'resized to {p.get("size")} × {p.get("size")} pixels'
+    side = 'kept at its size' if run.config['verb'] == 'segment' else resized
     norm = _NORMS.get(p.get('norm'), shown(p.get('norm'), 40))
     return f'Each image was {side}, {norm}, and given to the network with {_count(p.get("channels"), "channel")}.'
 
-# %% ../../nbs/sharing/15_methods.ipynb #887a6256
+# %% ../../nbs/sharing/15_methods.ipynb #b892d0be
 _NAMES = dict(small='a small convolutional network from random weights', unet='a UNet',
               frozen='a pretrained backbone with a trained linear head', finetune='a pretrained backbone, fine-tuned')
-_SIMPLE = dict(majority='the most frequent class', logistic='a logistic regression', mean='the mean', ridge='a ridge regression')
+_SIMPLE = dict(majority='the most frequent class', logistic='a logistic regression', mean='the mean',
+               ridge='a ridge regression')
 
 def _training_words(run):
     "Networks, schedule and seeds."
