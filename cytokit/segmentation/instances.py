@@ -7,10 +7,10 @@ Docs: https://cytokit.github.io/cytokit/segmentation/instances.html.md"""
 # %% auto #0
 __all__ = ['InstanceParams', 'label_holes', 'prepare_foreground', 'separate', 'separate_instances', 'check_image', 'show_objects',
            'check_truths', 'object_areas', 'choose_fill_holes', 'score_function', 'large_enough', 'tune_instances',
-           'measure_objects', 'write_labels', 'write_geojson', 'write_objects_csv', 'measure_pairs']
+           'measure_objects', 'write_labels', 'write_geojson', 'write_rois', 'write_objects_csv', 'measure_pairs']
 
 # %% ../../nbs/segmentation/03_instances.ipynb #736890ef
-import json, warnings
+import json, warnings, zipfile
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -564,6 +564,15 @@ def _rings(labels):
         rings.append((int(value[k]), k, np.stack([x, y], 1), (x*np.roll(y, -1) - np.roll(x, -1)*y).sum()/2))
     return rings
 
+# %% ../../nbs/segmentation/03_instances.ipynb #756675b5
+def _outlines(labels):
+    "Of each label, in order, its components: each a list of corners (N, 2), the outline first, then its holes."
+    shapes = {}
+    for l, piece, xy, area in (_rings(labels) if labels.any() else []):
+        rings = shapes.setdefault(l, {}).setdefault(piece, [])
+        rings.insert(0 if area > 0 else len(rings), xy)
+    return {l: list(shapes[l].values()) for l in sorted(shapes)}
+
 # %% ../../nbs/segmentation/03_instances.ipynb #ac3a7d00
 def write_geojson(
     path, # The file to write
@@ -573,20 +582,48 @@ def write_geojson(
     """Write outlines as a GeoJSON FeatureCollection; QuPath reads it as annotations.
 
     Objects are Polygons with holes (MultiPolygons where they have several components), x and y in pixels."""
-    a = _labels(labels)
-    shapes = {}
-    for l, piece, xy, area in (_rings(a) if a.any() else []):
-        rings = shapes.setdefault(l, {}).setdefault(piece, [])
-        rings.insert(0 if area > 0 else len(rings), [*xy.tolist(), xy[0].tolist()])
     def feature(l, pieces):
-        c = list(pieces.values())
+        c = [[[*xy.tolist(), xy[0].tolist()] for xy in rings] for rings in pieces]
         geometry = dict(type='Polygon', coordinates=c[0]) if len(c) == 1 else dict(type='MultiPolygon', coordinates=c)
         return dict(type='Feature', geometry=geometry,
                     properties=dict(objectType='annotation', name=f'{name} {l}', label=l))
-    with atomic(path) as t:
-        t.write_text(json.dumps(dict(type='FeatureCollection', features=[feature(*s) for s in sorted(shapes.items())]),
-                                ensure_ascii=False), encoding='utf-8')
+    features = [feature(*outlines) for outlines in _outlines(_labels(labels)).items()]
+    text = json.dumps(dict(type='FeatureCollection', features=features), ensure_ascii=False)
+    with atomic(path) as t: t.write_text(text, encoding='utf-8')
     return Path(path)
+
+# %% ../../nbs/segmentation/03_instances.ipynb #94fc30c4
+def _roi(rings, name):
+    "An ImageJ ROI of corners (N, 2): one ring is a traced outline, several are a composite, a ring in a ring a hole."
+    from roifile import ImagejRoi, ROI_TYPE
+    roi = ImagejRoi.frompoints(np.concatenate(rings).astype('i4'), name=name)
+    if len(rings) == 1:
+        roi.roitype = ROI_TYPE.TRACED
+        return roi
+    moves = [np.r_[[[0]], np.ones((len(xy) - 1, 1))] for xy in rings]  # 0 goes to a point, 1 draws to it, 4 closes
+    path = [np.r_[np.hstack([move, xy]).ravel(), 4] for move, xy in zip(moves, rings)]
+    roi.roitype, roi.integer_coordinates, roi.n_coordinates = ROI_TYPE.RECT, None, 0
+    roi.multi_coordinates = np.concatenate(path).astype('f4')
+    roi.shape_roi_size = len(roi.multi_coordinates)
+    return roi
+
+# %% ../../nbs/segmentation/03_instances.ipynb #01511097
+def write_rois(
+    path, # The .zip to write
+    labels, # (H, W) whole numbers, with at least one object
+)->Path:
+    "Write outlines as the zip of ImageJ's ROI manager, a ROI an object, named by its number."
+    path, a = Path(path), _labels(labels)
+    if path.suffix.lower() != '.zip': raise InputError(f'{shown(path)}: expected a name that ends in .zip')
+    if max(a.shape) > 32_767:
+        raise InputError(f'labels: ImageJ counts up to 32 767 pixels a side, got {a.shape[0]}×{a.shape[1]}; '
+                         'write_geojson takes any size')
+    if not a.any(): raise InputError('labels: hold no object, and ImageJ opens no empty zip; expected at least one')
+    with atomic(path) as t, zipfile.ZipFile(t, 'w', zipfile.ZIP_DEFLATED) as z:
+        for l, pieces in _outlines(a).items():
+            name = f'{l:04d}'
+            z.writestr(f'{name}.roi', _roi([xy for rings in pieces for xy in rings], name).tobytes())
+    return path
 
 # %% ../../nbs/segmentation/03_instances.ipynb #627ed88f
 def write_objects_csv(

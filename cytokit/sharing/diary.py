@@ -93,7 +93,8 @@ def asked_words(
     return shown(', '.join(words), 200)
 
 # %% ../../nbs/sharing/00_diary.ipynb #312c2568
-_NOT_ASKED = ('verb', 'name', 'created', 'data', 'versions', 'commit', 'threads', 'repeats', 'replay', 'why', 'goal')
+_NOT_ASKED = ('verb', 'name', 'created', 'data', 'versions', 'commit', 'threads', 'device', 'repeats',
+              'replay', 'why', 'goal')
 
 def asked_digest(
     config:dict, # A run.json

@@ -31,6 +31,7 @@ def flat(
 
 # %% ../../nbs/sharing/11_diff.ipynb #88bcec60
 _OF_ANY_RUN = ('created', 'why', 'repeats', 'replay', 'data', 'goal')
+_NOT_ASKED = ('versions', 'commit', 'device')
 
 def _config_changes(a, b):
     "A row for each value of two run.json that is not the same."
@@ -109,7 +110,7 @@ class RunDiff:
     @property
     def conclusion(self)->str:
         "What may be said of the cause of a difference."
-        asked = [what for what in self.changes['what'] if what.split('.')[0] not in ('versions', 'commit')]
+        asked = [what for what in self.changes['what'] if what.split('.')[0] not in _NOT_ASKED]
         if not self.same_data and not any('images' in what for what in asked): asked.append('the images')
         if not asked: return 'Nothing that was asked differs: what the scores differ by is not of your doing.'
         if len(asked) == 1: return f'One thing changed: {asked[0]}.'

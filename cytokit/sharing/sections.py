@@ -146,7 +146,8 @@ class Report:
     def versions(self)->Html:
         "What it was made with."
         config = self.run.config
-        rows = [*config['versions'].items(), ('git commit', config.get('commit')), ('threads', config.get('threads'))]
+        rows = [*config['versions'].items(), ('git commit', config.get('commit')), ('device', config.get('device')),
+                ('threads', config.get('threads'))]
         return Html(pairs_table([(name, value) for name, value in rows if value is not None], 'Versions'))
 
     def repeat(self)->Html:

@@ -89,7 +89,7 @@ class _Pretrained(nn.Module):
         super().__init__()
         self.net = net
         self.take = [0, 1, 0] if n_in == 2 else None # One channel is repeated by broadcasting
-        cfg = net.pretrained_cfg
+        cfg = getattr(net, 'pretrained_cfg', None) or {}  # a network of one's own may have none
         self.side = tuple(cfg['input_size'][-2:]) if cfg.get('fixed_input_size') else None
         j = [c % 3 for c in range(max(3, n_in))]
         mean, std = (torch.tensor([v[c] for c in j], dtype=torch.float32)[None, :, None, None] for v in (mean, std))
@@ -422,6 +422,12 @@ def _packaged_arch():
     "timm's name of the backbone that travels in cytokit."
     return read_json(_HOME/f'{PACKAGED}.json')['arch']
 
+# %% ../../nbs/training/01_models.ipynb #7ff3bc84
+def _made_for(tensors, net):
+    "Whether weights are of this very network with as many channels, so that none is spread."
+    wanted = {k: v for k, v in net.state_dict().items() if not k.endswith('num_batches_tracked')}
+    return all(k in tensors and tensors[k].shape == v.shape for k, v in wanted.items())
+
 # %% ../../nbs/training/01_models.ipynb #272035f2
 def _fill(model, tensors, cfg, file):
     "Load pretrained tensors into a backbone, first layer spread over its channels; returns the old head."
@@ -430,8 +436,10 @@ def _fill(model, tensors, cfg, file):
     first = [f'{k}.weight' for k in names(cfg and cfg.first_conv)]
     wanted = {k: v[:, :3] if k in first else v for k, v in net.state_dict().items()}
     spreads = bool(first) and all(k in wanted and wanted[k].ndim == 4 for k in first)
-    if n_in > 3 and not spreads:
-        raise InputError(f'arch {model.spec["arch"]}: its first layer cannot take {n_in} channels; use at most 3')
+    if _made_for(tensors, net): first, wanted = [], net.state_dict()
+    elif n_in > 3 and not spreads:
+        raise InputError(f'arch {model.spec["arch"]}: its first layer cannot take {n_in} channels with these weights; '
+                         f'use at most 3, or weights made for {n_in}')
     got, old = match_weights(tensors, wanted, ('classifier', 'fc', 'head', *names(cfg and cfg.classifier)), file)
     net.load_state_dict({k: spread_filters(v, n_in) if k in first else v for k, v in got.items()}, strict=False)
     return old
