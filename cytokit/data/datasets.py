@@ -13,16 +13,12 @@ __all__ = ['SPLIT_NAMES', 'ACTIONS', 'build_table', 'find_group', 'group_of', 'a
 import csv, os, re, shlex, warnings
 from pathlib import Path
 import numpy as np, pandas as pd
-from cytokit.core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
-from cytokit.core import rng, safe_cell, shown
-from cytokit.data.csv_rows import csv_rows
-<<<<<<< o
-from cytokit.data.preprocess import find_images, is_image, is_image_file, no_image, remedy
-=======
-from cytokit.data.formats import dicom_patient
-from cytokit.data.preprocess import find_images, is_image
->>>>>>> t
-from cytokit.data.tasks import TASKS, guess_task, number_bins, read_numbers, task_question
+from ..core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
+from ..core import rng, safe_cell, shown
+from .csv_rows import csv_rows
+from .formats import dicom_patient
+from .preprocess import find_images, is_image, is_image_file, no_image, remedy
+from .tasks import TASKS, guess_task, number_bins, read_numbers, task_question
 
 # %% ../../nbs/data/06_datasets.ipynb #c08a2a7a
 def _n(n, what): return f'{n} {what}' if n == 1 else f'{n} {what}s'

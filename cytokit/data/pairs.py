@@ -6,7 +6,7 @@ Docs: https://cytokit.github.io/cytokit/data/pairs.html.md"""
 
 # %% auto #0
 __all__ = ['ROLE_SUFFIX', 'show_pair', 'folder_and_stem', 'is_mask_name', 'match_names', 'pair_rows', 'check_readable',
-           'mask_folder', 'pairs', 'load_pair', 'load_raw_pair']
+           'pair_table', 'mask_folder', 'pairs', 'load_pair', 'load_raw_pair']
 
 # %% ../../nbs/data/09_pairs.ipynb #57e50f48
 import os, re
@@ -127,13 +127,9 @@ def pair_table(
         fits[image] = same or found
     check_readable(masks)
     rows = pair_rows(fits, mask_stems, images, group, drop)
-<<<<<<< o
     if image_stems and mask_stems and not rows:
         raise InputError(f'{shown(images)}: none of its {len(image_stems)} images has a mask of its name in '
                          f'{shown(masks)}; name them alike, or write a CSV with columns image,target')
-=======
-    if not rows: raise InputError(f'{shown(masks)}: no mask there has the name of an image in {shown(images)}')
->>>>>>> t
     return build_table(rows, os.path.commonpath([images, masks]), 'mask', images)
 
 # %% ../../nbs/data/09_pairs.ipynb #74427052

@@ -41,11 +41,7 @@ def _given_table(source, masks, table):
     if masks is not None and table is not None:
         raise InputError('give either masks or table, not both')
     if table is not None: return table if isinstance(table, pd.DataFrame) else read_table(table)
-<<<<<<< o
-    if source.is_file() and not (is_image_file(source) or remedy(source)): return read_table(source)
-=======
-    if source.is_file() and not is_image(source): return _listed(source)
->>>>>>> t
+    if source.is_file() and not (is_image_file(source) or remedy(source)): return _listed(source)
 
 # %% ../../nbs/quality/11_check.ipynb #3fcd7f77
 def _image_files(source, masks):
@@ -65,13 +61,6 @@ def _class_folders(source):
         t = read_table(source)
         names = [Path(v).name for v in t['target'].unique()]
         if len(names) >= 2 and not any(map(_not_classes.fullmatch, names)): return t
-
-# %% ../../nbs/quality/11_check.ipynb #e527543d
-def _own_masks(source):
-    "The folders of images and of masks in a folder; None where it has no such two."
-    folders = {p.name.lower(): p for p in source.iterdir() if p.is_dir()} if source.is_dir() else {}
-    images, masks = folders.get('images'), folders.get('masks')
-    if images and masks and find_images(images) and find_images(masks): return images, masks
 
 # %% ../../nbs/quality/11_check.ipynb #97c91299
 def _in_folder(t, source):
@@ -120,16 +109,10 @@ def _sources(source, masks, table):
     if not source.exists(): raise InputError(f'{shown(source)}: no such file or folder')
     t = _given_table(source, masks, table)
     if t is None and source.is_file(): return [source], None, None
-<<<<<<< o
-    if t is None and masks is None and (own := _own_masks(source)): source, masks = own
-    if masks is not None and not Path(masks).is_dir():
-        raise InputError(f'{shown(masks)}: no such folder of masks')
-=======
     drawn = None
     classes = _class_folders(source) if t is None and masks is None else None
     if t is None and classes is None: masks, drawn = _folder_pairs(source, masks)
     if drawn is not None: return list(drawn['image']), None, drawn
->>>>>>> t
     files, pairs = _image_files(source, masks), None
     t = classes if t is None else t
     if t is not None:

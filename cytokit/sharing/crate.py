@@ -63,16 +63,8 @@ def _file_fields(name, path):
 # %% ../../nbs/sharing/05_crate.ipynb #fbc8f659
 def _rocrate():
     "The package rocrate, which is part of the extra `report`."
-<<<<<<< o
     parts = [import_optional(f'rocrate.{name}', 'report', 'the RO-Crate') for name in ('rocrate', 'model')]
     return tuple(parts)
-=======
-    try: from rocrate import model, rocrate
-    except ImportError as e:
-        raise InputError(f'rocrate is missing ({shown(e)}); '
-                         'install it with: pip install "cytokit-nb[report]"') from None
-    return rocrate, model
->>>>>>> t
 
 # %% ../../nbs/sharing/05_crate.ipynb #f0b9feab
 def _licence(crate, model, facts):
@@ -155,15 +147,7 @@ def crate_metadata(
 # %% ../../nbs/sharing/05_crate.ipynb #59519248
 def _mlcroissant():
     "The package mlcroissant, which is part of the extra `report`."
-<<<<<<< o
     return import_optional('mlcroissant', 'report', 'the Croissant metadata')
-=======
-    try: import mlcroissant
-    except ImportError as e:
-        raise InputError(f'mlcroissant is missing ({shown(e)}); '
-                         'install it with: pip install "cytokit-nb[report]"') from None
-    return mlcroissant
->>>>>>> t
 
 # %% ../../nbs/sharing/05_crate.ipynb #11dda894
 _COLUMNS = dict(image='Path of the image, relative to the folder of split.csv', target='What is to be predicted',
