@@ -1,7 +1,6 @@
 "The first ten minutes of a person with a folder: odd files and places, given to the command as a process."
 import os, re, shlex, shutil, subprocess, sys, tarfile, unicodedata, zipfile
 from importlib.util import find_spec
-from pathlib import Path
 import numpy as np, pandas as pd, pydicom, pytest, tifffile
 from PIL import Image, ImageOps
 from pydicom.data import get_testdata_file
@@ -9,7 +8,7 @@ from cytokit_process import cytokit
 from cytokit.core import plain_cell
 from cytokit.data.formats import read_image
 from cytokit.data.preprocess import Preprocessing, find_images, load
-from cytokit.quality.check import _picture, check
+from cytokit.quality.check import _picture
 from cytokit.quality.images import read_plane
 from cytokit.teaching.review_images import thumbnail
 
@@ -28,7 +27,8 @@ def photographs(folder, n=6, suffix='.png', names='ab', **options):
 
 def refused(p, *words):
     "One line on stderr and exit code 2; the line."
-    assert p.returncode == 2 and p.stderr.count('\n') == 1 and p.stderr.startswith('cytokit: '), (p.returncode, p.stderr)
+    one_line = p.stderr.count('\n') == 1 and p.stderr.startswith('cytokit: ')
+    assert p.returncode == 2 and one_line, (p.returncode, p.stderr)
     for word in words: assert word in p.stderr, p.stderr
     return p.stderr
 
@@ -40,7 +40,8 @@ def right(p, *words):
 
 def commands(text):
     "The commands that an output suggests, as the words that a shell makes of them."
-    return [shlex.split(line)[1:] for line in re.findall(r'(?:Next|New images|To see them|to go on): (cytokit .*)', text)]
+    found = re.findall(r'(?:Next|New images|To see them|to go on): (cytokit .*)', text)
+    return [shlex.split(line)[1:] for line in found]
 
 
 @pytest.fixture(scope='module')
@@ -70,10 +71,10 @@ def test_photographs_are_upright_wherever_they_are_read(suffix, options, tmp_pat
         plain = Image.fromarray(upright)
         plain.save(tmp_path/'upright.png')
         assert np.array_equal(read_image(path).array, upright), orientation
-        assert np.array_equal(load(path, as_it_is), load(tmp_path/'upright.png', as_it_is)), orientation         # training
-        assert np.array_equal(read_plane(path)[1], read_plane(tmp_path/'upright.png')[1]), orientation            # check
-        assert _picture(path) == _picture(tmp_path/'upright.png'), orientation                                    # its page
-        assert np.array_equal(thumbnail(path, as_it_is, 224), thumbnail(tmp_path/'upright.png', as_it_is, 224)), orientation  # review
+        ways = dict(training=lambda path: load(path, as_it_is), check=lambda path: read_plane(path)[1], page=_picture,
+                    review=lambda path: thumbnail(path, as_it_is, 224))
+        for name, way in ways.items():
+            assert np.array_equal(way(path), way(tmp_path/'upright.png')), (orientation, name)
 
 def test_the_camera_position_changes_no_prediction(run, tmp_path):
     "Eight photographs held in eight ways, and the same upright."
@@ -113,7 +114,8 @@ def test_heic_among_jpeg_is_reported_and_says_what_to_install(tmp_path):
     heic(tmp_path/'x'/'a'/'IMG_0001.HEIC')
     out = right(cytokit('check', 'x', '--json', 'check.json', cwd=tmp_path), '13 files', 'unreadable')
     assert 'IMG_0001.HEIC' in out and 'pip install pillow-heif' in (tmp_path/'check.json').read_text()
-    refused(cytokit('train', 'x', *SMALL, '--out', 'run', cwd=tmp_path), 'IMG_0001.HEIC', 'HEIC photograph', 'pip install pillow-heif')
+    p = cytokit('train', 'x', *SMALL, '--out', 'run', cwd=tmp_path)
+    refused(p, 'IMG_0001.HEIC', 'HEIC photograph', 'pip install pillow-heif')
 
 @pytest.mark.skipif(find_spec('pillow_heif') is None, reason='pillow-heif is not installed')
 def test_heic_is_read_upright(tmp_path):
@@ -162,7 +164,8 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path):
     (tmp_path/'slides'/'one.nd2').write_bytes(b'nd2')
     for name in 'abc': (tmp_path/'notes'/f'{name}.docx').write_bytes(b'PK')
     for verb in ('check', 'train'):
-        refused(cytokit(verb, 'empty', cwd=tmp_path), 'no image in it', 'empty', 'give the folder that holds the images')
+        empty = cytokit(verb, 'empty', cwd=tmp_path)
+        refused(empty, 'no image in it', 'empty', 'give the folder that holds the images')
         refused(cytokit(verb, 'slides', cwd=tmp_path), 'no image in it', 'Nikon', 'Bio-Formats')
         refused(cytokit(verb, 'notes', cwd=tmp_path), '3 with .docx', 'PNG')
         refused(cytokit(verb, 'nowhere', cwd=tmp_path), 'nowhere: no such')
@@ -177,7 +180,8 @@ def test_images_and_masks_are_no_classes(tmp_path):
     photographs(home, names=['images', 'masks'])
     err = refused(cytokit('train', home), 'no classes')
     assert commands(err.replace('to train on masks', 'Next'))[0] == ['segment', 'train', str(home)]
-    assert ['segment', 'train', 'mit Masken'] in commands(right(cytokit('check', 'mit Masken', cwd=tmp_path), '6 files'))
+    out = right(cytokit('check', 'mit Masken', cwd=tmp_path), '6 files')
+    assert ['segment', 'train', 'mit Masken'] in commands(out)
 
 
 # ---- a scanner's export
@@ -207,7 +211,8 @@ def test_hidden_files_and_thumbnails_are_no_images(tmp_path):
     assert len(find_images(tmp_path/'x')) == 12
     right(cytokit('check', 'x', cwd=tmp_path), '12 files', '0 with errors')
 
-NAMES = dict(NFC='Zellen ä', NFD=unicodedata.normalize('NFD', 'Zellen ä'), emoji='🔬 Hünd\'s "x" (neu)', dash='-neu', long='n'*200)
+NAMES = dict(NFC='Zellen ä', NFD=unicodedata.normalize('NFD', 'Zellen ä'), emoji='🔬 Hünd\'s "x" (neu)',
+             dash='-neu', long='n'*200)
 
 @pytest.mark.parametrize('name', NAMES.values(), ids=list(NAMES))
 def test_every_command_that_is_suggested_can_be_typed(name, run, tmp_path):
@@ -222,7 +227,8 @@ def test_every_command_that_is_suggested_can_be_typed(name, run, tmp_path):
     right(cytokit(*see, cwd=tmp_path), 'check.html written')
     right(cytokit(*(given if word == 'FOLDER' else word for word in predict), cwd=tmp_path))
     table = pd.read_csv(tmp_path/'predictions.csv')
-    assert len(table) == 12 and all((tmp_path/plain_cell(image)).is_file() for image in table['image']) and home.is_dir()
+    assert len(table) == 12 and home.is_dir()
+    assert all((tmp_path/plain_cell(image)).is_file() for image in table['image'])
 
 def test_a_training_in_such_a_folder(tmp_path):
     "The run that `check` suggests, with the name that it gives itself."
@@ -250,13 +256,14 @@ def test_a_file_instead_of_a_folder(tmp_path):
 
 def can_mount():
     "Whether a folder can be made read-only here, for one process."
-    words = ['unshare', '-rm', 'bash', '-c', 'mount --bind /tmp /tmp && mount -o remount,ro,bind /tmp && ! touch /tmp/x']
-    return sys.platform == 'linux' and shutil.which('unshare') and not subprocess.run(words, capture_output=True).returncode
+    line = 'mount --bind /tmp /tmp && mount -o remount,ro,bind /tmp && ! touch /tmp/x'
+    if sys.platform != 'linux' or not shutil.which('unshare'): return False
+    return not subprocess.run(['unshare', '-rm', 'bash', '-c', line], capture_output=True).returncode
 
-def on_read_only(disk, *args, cwd=None, **env):
+def on_read_only(disk, *args, **env):
     "The command, with `disk` mounted read-only."
     place = shlex.quote(str(disk))
-    line = f'mount --bind {place} {place} && mount -o remount,ro,bind {place} && cd {shlex.quote(str(cwd or disk))} && exec "$@"'
+    line = f'mount --bind {place} {place} && mount -o remount,ro,bind {place} && cd {place} && exec "$@"'
     code = 'from cytokit.cli import entry; entry()'
     words = ['unshare', '-rm', 'bash', '-c', line, 'bash', sys.executable, '-c', code, *map(str, args)]
     return subprocess.run(words, capture_output=True, text=True, env={**os.environ, **env})
@@ -269,9 +276,11 @@ def test_a_disk_that_may_only_be_read(tmp_path):
     right(on_read_only(disk, 'check', 'x', **cache), '12 files')
     refused(on_read_only(disk, 'train', 'x', *SMALL, **cache), '--out FOLDER')
     refused(on_read_only(disk, 'cache', **cache), 'CYTOKIT_CACHE')
-    right(on_read_only(disk, 'train', 'x', *SMALL, '--out', tmp_path/'run', **cache), f'Run folder: {tmp_path}/run')
-    refused(on_read_only(disk, 'predict', tmp_path/'run', 'x', '--csv', 'p.csv', **cache), 'where you may write')
-    right(on_read_only(disk, 'predict', tmp_path/'run', 'x', '--csv', tmp_path/'p.csv', **cache), '12 images predicted')
+    trained = on_read_only(disk, 'train', 'x', *SMALL, '--out', tmp_path/'run', **cache)
+    right(trained, f'Run folder: {tmp_path}/run')
+    predict = ['predict', tmp_path/'run', 'x', '--csv']
+    refused(on_read_only(disk, *predict, 'p.csv', **cache), 'where you may write')
+    right(on_read_only(disk, *predict, tmp_path/'p.csv', **cache), '12 images predicted')
 
 
 # ---- typing
@@ -301,6 +310,7 @@ def test_predicting_does_not_hold_all_images(tmp_path):
             'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)')
     def peak(times):
         words = [sys.executable, '-c', code, 'predict', 'run', *['x']*times, '--csv', 'p.csv']
-        return int(subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()[-1])*1024
+        out = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        return int(out.split()[-1])*1024
     few, many = peak(26), peak(52)  # 1,040 and 2,080 images of 160×160×3 floats: the others are 320 MB
     assert many - few < 200e6, (few, many)
