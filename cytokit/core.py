@@ -142,7 +142,8 @@ def check_writable(
     if not above.is_dir():
         raise InputError(f'{shown(path)}: cannot be written, because {shown(above)} is not a folder')
     if not os.access(above, os.W_OK):
-        raise InputError(f'{shown(path)}: cannot be written, because {shown(above)} may not be changed')
+        raise InputError(f'{shown(path)}: cannot be written, because {shown(above)} may not be changed; '
+                         'give a place where you may write')
 
 # %% ../nbs/00_core.ipynb #a4d4febb
 @contextmanager

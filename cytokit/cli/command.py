@@ -6,9 +6,9 @@ Docs: https://cytokit.github.io/cytokit/cli/command.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Task',
-           'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'example', 'typed', 'main', 'captured', 'entry', 'declare',
-           'table_of', 'preprocessing_of', 'terminal_width', 'table_text', 'print_table', 'print_line', 'show_run',
-           'check_figure', 'check_out', 'starting', 'files_of']
+           'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'example', 'typed', 'typed_path', 'main', 'captured', 'entry',
+           'declare', 'table_of', 'preprocessing_of', 'terminal_width', 'table_text', 'print_table', 'print_line',
+           'show_run', 'check_figure', 'check_out', 'starting', 'files_of']
 
 # %% ../../nbs/cli/00_command.ipynb #420eb79b
 import errno, os, shlex, shutil, sys, textwrap
@@ -55,6 +55,7 @@ def _main(
 # %% ../../nbs/cli/00_command.ipynb #ab727bb4
 _NO_SPACE = (errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC))
 _FULL = '; free some space and start again, a run with `cytokit resume`; CYTOKIT_CACHE names another disk for the cache'
+_READ_ONLY = '; give a place where you may write: --out for a run, CYTOKIT_CACHE for the cache'
 
 def _parsed(e):
     "What the parser of the options says, with what was probably meant, or what is missing."
@@ -72,7 +73,8 @@ def _message(e):
     if isinstance(e, InputError): return str(e)
     if isinstance(e, OSError):
         text = f'{e.filename or ""}: {e.strerror or e}'.lstrip(': ')
-        return text + _FULL if e.errno in _NO_SPACE else text
+        if e.errno in _NO_SPACE: return text + _FULL
+        return text + _READ_ONLY if e.errno == errno.EROFS else text
     if isinstance(e, MemoryError) or "can't allocate memory" in str(e) or 'out of memory' in str(e):
         return 'memory ran out; choose smaller images, patches or batches, or close other programs'
     return None
@@ -88,13 +90,19 @@ def typed(
     *words, # Of a command; paths may have spaces
 )->str: # One line
     "A command as a person can type it."
-    return ' '.join(shlex.quote(shown(word)) for word in words)
+    return ' '.join(shlex.quote(shown(word, 5000)) for word in words)
+
+def typed_path(
+    path, # A file or folder that a command takes
+)->str: # As it is to be typed
+    "A path that no option is taken for: `Path` drops the ./ before a name that begins with a dash."
+    return f'./{path}' if str(path).startswith('-') else str(path)
 
 def _stopped():
     "What to say after Ctrl-C: how the run that was being done goes on."
     runs = sys.modules.get('cytokit.training.runs')
     folder = runs and runs.unfinished()
-    return f'stopped; to go on: {typed("cytokit", "resume", folder)}' if folder else 'stopped'
+    return f'stopped; to go on: {typed("cytokit", "resume", typed_path(folder))}' if folder else 'stopped'
 
 # %% ../../nbs/cli/00_command.ipynb #a65cf694
 def main(
@@ -190,8 +198,8 @@ def table_of(
     if task is not None: check_choice('--task', task, ('class', 'number'))
     columns = dict(image=image, target=target, group=group, task=task)
     if source.is_file() and remedy(source): raise InputError(f'{shown(source)}: {remedy(source)}')
-    if source.is_dir() and (line := say_not_read(source)): print(f'cytokit: {line}', file=sys.stderr)
     table = read_table(source, **{name: column for name, column in columns.items() if column})
+    if source.is_dir() and (line := say_not_read(source)): print(f'cytokit: {line}', file=sys.stderr)
     return apply_plan(table, plan) if plan else table
 
 # %% ../../nbs/cli/00_command.ipynb #e23dd6d7
@@ -283,7 +291,7 @@ _NEXT = dict(
 
 def _next(result):
     "What to do with a finished run: why it has its score, and how it is used on new images."
-    lines = [typed('cytokit', *(word.format(result.folder) for word in words)) for words in _NEXT.get(result.verb, ())]
+    lines = [typed('cytokit', *(word.format(typed_path(result.folder)) for word in words)) for words in _NEXT.get(result.verb, ())]
     return [f'{what}: {line}' for what, line in zip(('Next', 'New images'), lines)]
 
 # %% ../../nbs/cli/00_command.ipynb #5a92f1f5

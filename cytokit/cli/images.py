@@ -12,10 +12,14 @@ import contextlib, os
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import InputError, check_writable, import_optional, shown
-from ..parameters import read_setting
-from .command import GroupColumn, ImageColumn, TargetColumn, Task
-from .command import app, declare, example, print_table, table_of, typed
+from cytokit.core import InputError, check_writable, import_optional, shown
+from cytokit.parameters import read_setting
+<<<<<<< o
+from cytokit.cli.command import GroupColumn, ImageColumn, TargetColumn, Task
+from cytokit.cli.command import app, declare, example, print_table, table_of, typed
+=======
+from cytokit.cli.command import GroupColumn, ImageColumn, TargetColumn, Task, app, declare, table_of, typed, typed_path
+>>>>>>> t
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
@@ -38,13 +42,14 @@ def sample(
 ):
     "Make synthetic images in class folders, with a table."
     from cytokit.data.synthetic import write_sample
+    check_writable(out/'table.csv')
     config = dict(map(read_setting, settings or []))
     wrong = [k for k in config if k in _not_settings]
     if wrong:
         raise InputError(f'--set {wrong[0]}: no setting of this kind; give it as {_not_settings[wrong[0]]}')
     given = config | ({'low_bits': True} if low_bits else {}) | ({'volumes': True} if volumes else {})
     print(f'{n} images of {kind} in {shown(write_sample(kind, out, n=n, seed=seed, **given))}')
-    print(f'Next: {typed("cytokit", "check", out)}')
+    print(f'Next: {typed("cytokit", "check", typed_path(out))}')
 
 # %% ../../nbs/cli/01_images.ipynb #7c623b63
 @app.command(epilog=example('cytokit fetch', 'cytokit fetch breastmnist --folder data'))
@@ -86,10 +91,10 @@ _SORT = ('To train on them, put each image into the folder of its class, or list
 
 def _next_step(quality, given, masks, html):
     "What to do after a check: look at what was found, then train; `given` is the path or table that a training takes."
-    lines = []
+    lines, given = [], typed_path(given)
     if len(quality.findings) and not html:
-        lines.append(f'To see them: {typed("cytokit", "check", quality.source, "--html", "check.html")}')
-    if masks: lines.append(f'Next: {typed("cytokit", "segment", "train", given, "--masks", masks)}')
+        lines.append(f'To see them: {typed("cytokit", "check", typed_path(quality.source), "--html", "check.html")}')
+    if masks: lines.append(f'Next: {typed("cytokit", "segment", "train", given, "--masks", typed_path(masks))}')
     elif quality.image_of: lines.append(f'Next: {typed("cytokit", "segment", "train", given)}')
     elif quality.table is not None: lines.append(f'Next: {typed("cytokit", "train", given)}')
     elif len(quality.rows) > 1: lines.append(_SORT)

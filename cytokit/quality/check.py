@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .. import __version__
-from ..core import InputError, as_utf8, atomic, read_json, shown, write_json
+from ..core import InputError, as_utf8, atomic, progress, read_json, shown, write_json
 from .pages import PAGE_STYLE, as_data
 from ..data.datasets import absolute_path, read_table
 from ..data.csv_files import write_csv
 from ..data.annotations import is_outlines
 from ..data.pairs import mask_folder, pairs
 from ..data.formats import hushed, read_image
-from ..data.preprocess import find_images, find_not_read, is_image, is_image_file, no_image, remedy
+from ..data.preprocess import find_images, find_not_read, is_image, is_image_file, no_image
 from .duplicates import duplicate_findings, duplicates
 from .findings import CERTAINTIES, CHECKS, COLUMNS, GRAVEST, SEVERITIES, SILENCE, findings_table
 from .findings import read_silence, silence_reasons
@@ -41,12 +41,17 @@ def _given_table(source, masks, table):
     if masks is not None and table is not None:
         raise InputError('give either masks or table, not both')
     if table is not None: return table if isinstance(table, pd.DataFrame) else read_table(table)
+<<<<<<< o
     if source.is_file() and not (is_image_file(source) or remedy(source)): return _listed(source)
+=======
+    if source.is_file() and not is_image_file(source): return read_table(source)
+>>>>>>> t
 
 # %% ../../nbs/quality/11_check.ipynb #3fcd7f77
 def _image_files(source, masks):
     "The images in a folder that are not in the folder of masks, and files that hold images but are not read."
-    files = find_images(source) + find_not_read(source) if source.is_dir() else []
+    files = find_images(source) if source.is_dir() else []
+    if files: files += find_not_read(source)
     if masks is None: return files
     inside = os.path.realpath(masks) + os.sep
     return [f for f in files if not os.path.realpath(f).startswith(inside)]
@@ -580,17 +585,23 @@ def check(
     if groups is None and task == 'class' and not Path(source).is_dir():
         groups = [*t['target'].astype(str)] + ['']*(len(files) - len(t))
     rows['reference group'] = reference_groups(rows, groups)
-    twins = duplicates(rows)
-    found = [image_findings(rows), duplicate_findings(twins)]
-    if pairs is not None:
-        from cytokit.quality.masks import check_masks, mask_pairs
-        pairs = pairs if isinstance(pairs, pd.DataFrame) else mask_pairs(*pairs)
-        found.append(check_masks(pairs))
-    if task in ('class', 'number'): found += _target_findings(t, rows, twins)
-    volumes = list(rows['file'][rows['planes'] > 1])
-    if volumes:
-        from cytokit.quality.volumes import volume_findings
-        found.append(volume_findings(volumes))
+    with progress(desc='Looking for faults', total=5) as bar:
+        twins = duplicates(rows)
+        bar.update()
+        found = [image_findings(rows), duplicate_findings(twins)]
+        bar.update()
+        if pairs is not None:
+            from cytokit.quality.masks import check_masks, mask_pairs
+            pairs = pairs if isinstance(pairs, pd.DataFrame) else mask_pairs(*pairs)
+            found.append(check_masks(pairs))
+        bar.update()
+        if task in ('class', 'number'): found += _target_findings(t, rows, twins)
+        bar.update()
+        volumes = list(rows['file'][rows['planes'] > 1])
+        if volumes:
+            from cytokit.quality.volumes import volume_findings
+            found.append(volume_findings(volumes))
+        bar.update()
     d = findings_table(r for f in found for r in f.to_dict('records'))
     reasons = silence_reasons(d, rules)
     loud = d[reasons == ''].reset_index(drop=True)

@@ -13,7 +13,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .findings import finding, findings_table
 from ..data.formats import READERS
-from ..data.preprocess import has_bare_name
+from ..data.preprocess import has_bare_name, is_image
 
 # %% ../../nbs/quality/09_image_checks.ipynb #b86b4cf8
 def _place(files, given):
@@ -139,8 +139,13 @@ def _wrong_extension(s):
     for file, kind in zip(s.rows['file'], s.rows['format']):
         if kind not in READERS: continue
         endings = READERS[kind].suffixes
+<<<<<<< o
         named = file.lower().endswith(endings) or kind == 'DICOM' and has_bare_name(file)
         if named or not os.path.isfile(file): continue
+=======
+        if file.lower().endswith(endings) or not os.path.isfile(file): continue
+        if kind == 'DICOM' and not is_image(file): continue  # a scanner's own name, without an ending
+>>>>>>> t
         out.append(finding(file, 'wrong_extension', f'it holds {kind} and is not called {endings[0]}'))
     return out
 
