@@ -11,7 +11,7 @@ __all__ = ['guess_group', 'group_question', 'shuffle_targets']
 import itertools, os, re
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..core import InputError, rng, shown
+from ..core import InputError, relative_path, rng, shown
 from .datasets import group_keys, table_attrs
 
 # %% ../../nbs/data/07_groups.ipynb #c7d58524
@@ -77,7 +77,7 @@ def guess_group(
     "The group that the file names seem to carry; None where there is none, or groups are given."
     if 'group' in table and table.group.notna().any() or len(table) < 6: return None
     root = table.attrs.get('root', '.')
-    paths = [os.path.relpath(str(p), root).replace(os.sep, '/') for p in table.image]
+    paths = [relative_path(str(p), root) for p in table.image]
     folders, stems = map(list, zip(*[os.path.split(re.sub(r'(\.\w+)+$', '', p)) for p in paths]))
     targets = table.target.map(str)
     best = None
