@@ -7,8 +7,8 @@ Docs: https://cytokit.github.io/cytokit/core.html.md"""
 # %% auto #0
 __all__ = ['InputError', 'shown', 'as_utf8', 'require', 'check_choice', 'check_whole', 'check_number', 'missing_package',
            'import_optional', 'rng', 'seed_all', 'check_writable', 'atomic', 'read_bytes', 'to_json', 'write_json',
-           'read_json', 'safe_cell', 'plain_cell', 'file_digest', 'digest', 'versions', 'git_commit', 'cache_dir',
-           'set_quiet', 'in_notebook', 'progress', 'workers', 'parallel_map', 'show_once']
+           'read_json', 'safe_cell', 'plain_cell', 'relative_path', 'file_digest', 'digest', 'versions', 'git_commit',
+           'cache_dir', 'set_quiet', 'in_notebook', 'progress', 'workers', 'parallel_map', 'show_once']
 
 # %% ../nbs/00_core.ipynb #233074e7
 import hashlib, io, json, multiprocessing, os, platform, random, re, signal, stat, subprocess, sys, tempfile
@@ -247,6 +247,15 @@ def plain_cell(
     "What `safe_cell` was given."
     return text[1:] if re.match(r"'+[=+\-@\t\r\n]", text) else text
 
+# %% ../nbs/00_core.ipynb #dbb4c9a1
+def relative_path(
+    path, # A file
+    root, # The folder that it is seen from
+)->str: # With / between its parts; the whole path where the file lies on another drive (Windows)
+    "A path as a table in `root` names it."
+    try: return Path(os.path.relpath(path, root)).as_posix()
+    except ValueError: return str(path)
+
 # %% ../nbs/00_core.ipynb #9b7326b2
 def file_digest(
     path, # A file
@@ -417,7 +426,8 @@ def workers(
 ): # Yields an executor of `concurrent.futures`
     "Processes where they can be forked safely (Linux, no other thread, no torch: as in `cytokit check`), else threads."
     n = min(n or os.cpu_count() or 1, 8)
-    fork = processes and sys.platform == 'linux' and threading.active_count() == 1 and 'torch' not in sys.modules
+    can_fork = hasattr(os, 'fork') and sys.platform == 'linux'
+    fork = processes and can_fork and threading.active_count() == 1 and 'torch' not in sys.modules
     try:
         if fork:
             context = multiprocessing.get_context('fork')

@@ -17,7 +17,7 @@ from .core import InputError, cache_dir, digest, read_json, write_json
 # %% ../nbs/01_hardware.ipynb #d47d5899
 def _first(*files):
     for f in map(Path, files):
-        try: return f.read_text()
+        try: return f.read_text(encoding='utf-8', errors='replace')
         except OSError: pass
     return ''
 

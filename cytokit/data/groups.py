@@ -11,7 +11,7 @@ __all__ = ['guess_group', 'group_question', 'shuffle_targets']
 import itertools, os, re
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..core import InputError, rng, shown
+from ..core import InputError, relative_path, rng, shown
 from .datasets import group_keys, table_attrs
 from .formats import READERS, dicom_patient
 from .preprocess import is_image
@@ -91,7 +91,7 @@ def guess_group(
     patients = _dicom_patients(table.image)
     if patients: return 'PatientID', len(set(patients)), patients[0]
     root = table.attrs.get('root', '.')
-    paths = [os.path.relpath(str(p), root).replace(os.sep, '/') for p in table.image]
+    paths = [relative_path(str(p), root) for p in table.image]
     folders, stems = map(list, zip(*[os.path.split(re.sub(r'(\.\w+)+$', '', p)) for p in paths]))
     targets = table.target.map(str)
     best = None

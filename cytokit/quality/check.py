@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .. import __version__
-from ..core import InputError, as_utf8, atomic, progress, read_json, shown, write_json
+from ..core import InputError, as_utf8, atomic, progress, read_json, shown, write_json, relative_path
 from .pages import PAGE_STYLE, as_data
 from ..data.datasets import absolute_path, read_table
 from ..data.csv_files import write_csv
@@ -271,12 +271,12 @@ def to_plan(self:Quality,
 ):
     "The plan as CSV, paths relative to it."
     root, d = Path(path).resolve().parent, self.plan()
-    write_csv(path, d.assign(image=[os.path.relpath(p, root) for p in d['image']]), exact=True)
+    write_csv(path, d.assign(image=[relative_path(p, root) for p in d['image']]), exact=True)
 
 # %% ../../nbs/quality/11_check.ipynb #243bce59
 def _relative(file, root):
     "`file` as seen from the folder `root`; what was found about the whole set names no file and keeps none."
-    return os.path.relpath(file, root) if file else ''
+    return relative_path(file, root) if file else ''
 
 # %% ../../nbs/quality/11_check.ipynb #b5948b01
 def _names(found, source):

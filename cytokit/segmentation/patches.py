@@ -142,13 +142,13 @@ def _write_pixels(temp, rows, decode):
                 x_file.write(x.astype(dtype).data)
                 t_file.write(t.data)
                 bar.update()
-    (temp/'sizes.json').write_text(json.dumps(dict(sizes=facts, channels=n)))
+    (temp/'sizes.json').write_text(json.dumps(dict(sizes=facts, channels=n)), encoding='utf-8')
 
 # %% ../../nbs/segmentation/00_patches.ipynb #b60fae18
 def _open_pixels(home):
     "Pixels and targets mapped from their files; None where they are not there, or damaged."
     try:
-        facts = json.loads((home/'sizes.json').read_text())['sizes']
+        facts = json.loads((home/'sizes.json').read_text(encoding='utf-8'))['sizes']
         x, t = np.memmap(home/'x', 'u1', 'r'), np.memmap(home/'t', 'u1', 'r')
         at, xs, ts = 0, [], []
         for f in facts:

@@ -202,7 +202,7 @@ def _write_safetensors(trained, folder, path, begun):
     names = ('model.safetensors', 'model.json')
     for name in names: shutil.copyfile(trained.folder/name, folder/name)
     sums = ''.join(f'{file_digest(folder/name)}  {name}\n' for name in names)
-    (folder/'SHA256SUMS').write_text(sums)
+    (folder/'SHA256SUMS').write_text(sums, encoding='utf-8')
     (folder/'README.md').write_text(_README_SAFETENSORS.format(name=shown(trained.folder.name)), encoding='utf-8')
     images, source = _images(trained, 4)
     answers = [read_trained(folder).answer(image) for image in images]

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from .. import __version__
 from ..core import InputError, as_utf8, check_writable, file_digest, missing_package, read_bytes, read_json
-from ..core import shown
+from ..core import relative_path, shown
 from ..quality.pages import PAGE_STYLE
 from .project_card import read_card
 from ..training.runs import read_run
@@ -260,8 +260,8 @@ class Written:
 def _relative(path, folder):
     "A path as seen from a folder; of one that lies far away the name alone, which tells nobody where."
     if path is None: return None
-    seen = Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
-    return Path(path).name if seen.startswith('../../..') else seen
+    seen = relative_path(Path(path).resolve(), folder.resolve())
+    return Path(path).name if seen.startswith('../../..') or os.path.isabs(seen) else seen
 
 def _put(staged, folder):
     "Move files from a folder next to their place; what is on the disk already needs no space."

@@ -185,7 +185,7 @@ def keep_inside(
 # %% ../../nbs/teaching/03_answers.ipynb #8c59064f
 def _memory_now():
     "Address space of this process in bytes; 0 where the system does not say."
-    try: return int(Path('/proc/self/statm').read_text().split()[0])*os.sysconf('SC_PAGE_SIZE')
+    try: return int(Path('/proc/self/statm').read_text(encoding='ascii').split()[0])*os.sysconf('SC_PAGE_SIZE')
     except (OSError, ValueError): return 0
 
 # %% ../../nbs/teaching/03_answers.ipynb #7bb22996
@@ -249,7 +249,7 @@ def _children(pid='self'):
     "Processes that a process has started; empty where the system does not say."
     try:
         tasks = os.listdir(f'/proc/{pid}/task')
-        return [int(n) for task in tasks for n in Path(f'/proc/{pid}/task/{task}/children').read_text().split()]
+        return [int(n) for task in tasks for n in Path(f'/proc/{pid}/task/{task}/children').read_text(encoding='ascii').split()]
     except OSError: return []
 
 # %% ../../nbs/teaching/03_answers.ipynb #9d0abee6

@@ -71,7 +71,7 @@ def write_autograder(
         tests.mkdir()
         for name in lesson.questions: (tests/f'{name}.py').write_text(otter_test(name), encoding='utf-8')
         needs = Path(folder, 'requirements.txt')
-        needs.write_text(f'cytokit-nb[course]=={cytokit.__version__}\n')
+        needs.write_text(f'cytokit-nb[course]=={cytokit.__version__}\n', encoding='utf-8')
         version = '.'.join(map(str, sys.version_info[:2]))
         generate(tests_dir=str(tests), output_path=str(path), requirements=str(needs), no_config=True,
                  no_environment=True, python_version=version)

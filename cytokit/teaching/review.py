@@ -18,7 +18,8 @@ from pathlib import Path
 import anywidget, numpy as np, pandas as pd, traitlets
 from fastcore.basics import patch
 import cytokit
-from ..core import InputError, as_utf8, atomic, check_whole, missing_package, require, shown, to_json
+from ..core import InputError, as_utf8, atomic, check_whole, missing_package, relative_path, require, shown
+from ..core import to_json
 from ..quality.plans import Change, Decision, PlanFile
 from .review_images import CLASS_KEYS, Subject, review_subject, thumbnail, webp
 from .widgets import is_live, png
@@ -174,7 +175,7 @@ def item(self:Board, number:int)->dict:
     "What is shown of an image, without its pixels."
     row = self.subject.items.iloc[number]
     root = os.path.dirname(self.plan.path.absolute())
-    name = os.path.relpath(self.paths[number], root)
+    name = relative_path(self.paths[number], root)
     texts = dict(name=name, target=row['target'], words=row['words'])
     texts = {key: shown(as_utf8(text), 400) for key, text in texts.items()}
     facts = dict(number=number, image=self.names[number], error=self.picture(number)[1])

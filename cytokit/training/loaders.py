@@ -60,8 +60,12 @@ def keep_entry(
     entry:Path, # What it becomes
 ):
     "Put a complete entry in its place, and make room for it."
-    if entry.is_dir(): shutil.rmtree(entry)
-    os.replace(temp, entry)
+    try:
+        if entry.is_dir(): shutil.rmtree(entry)
+        os.replace(temp, entry)
+    except PermissionError:  # Windows: another process reads the same entry
+        if not entry.exists(): raise
+        shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
     trim_cache(keep=entry)
 
 # %% ../../nbs/training/00_loaders.ipynb #c69d86ff
@@ -118,7 +122,7 @@ def _contents(p):
         if p.suffix == '.npy':
             n, h, _, c = np.load(p, mmap_mode='r', allow_pickle=False).shape
             return n, h, c
-        d = json.loads((p/'sizes.json').read_text())
+        d = json.loads((p/'sizes.json').read_text(encoding='utf-8'))
         return len(d['sizes']), 0, d['channels']
     except (OSError, ValueError, EOFError, KeyError): return 0, 0, 0
 
@@ -205,6 +209,7 @@ def _decode_all(paths, preprocessing, entry):
     try:
         _fill(a, paths, preprocessing, first)
         if not temp: return a
+        del a, reserved  # Windows renames no file that is mapped
         keep_entry(temp, entry)
         return _open_array(entry, shape)
     except BaseException:

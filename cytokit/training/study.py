@@ -207,13 +207,25 @@ def _signed(study):
         time.sleep(.1)
     return trials
 
+# %% ../../nbs/training/12_study.ipynb #6a6aaa89
+def _is_alive_on_windows(pid):
+    "The same on Windows, where signal 0 is Ctrl-C: whether waiting for the process would take time."
+    import ctypes
+    may_wait, not_ended = 0x100000, 0x102
+    kernel = ctypes.windll.kernel32
+    process = kernel.OpenProcess(may_wait, False, pid)
+    if not process: return False
+    try: return kernel.WaitForSingleObject(process, 0) == not_ended
+    finally: kernel.CloseHandle(process)
+
 # %% ../../nbs/training/12_study.ipynb #dde6ce17
 def _is_alive(pid):
     "Whether a process of this machine still runs; one that has ended and was not yet waited for does not."
     if not isinstance(pid, int) or pid == os.getpid(): return False
     try:
         if os.path.isdir('/proc/self'):
-            return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+            return Path(f'/proc/{pid}/stat').read_text(encoding='utf-8', errors='replace').rpartition(')')[2].split()[0] != 'Z'
+        if os.name == 'nt': return _is_alive_on_windows(pid)
         os.kill(pid, 0)
     except PermissionError: return True
     except OSError: return False

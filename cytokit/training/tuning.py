@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 import numpy as np, pandas as pd
+from filelock import FileLock, Timeout
 from fastcore.basics import patch
 from ..core import InputError, check_choice, check_number, check_whole, read_json, show_once, shown, write_json
 from ..data.csv_files import read_csv, write_csv
@@ -80,15 +81,13 @@ def _say_costs(seconds, minutes, seeds):
 @contextmanager
 def _leading(folder):
     "Hold the run folder; `InputError` where another process does."
-    try: import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with open(folder/'.lock', 'w') as f:
-        try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError: raise InputError(f'{shown(folder)}: another process works on this search; '
-                                         f'`cytokit tune --join {shown(folder)}` helps it') from None
-        yield
+    lock = FileLock(folder/'.lock')
+    try: lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f'{shown(folder)}: another process works on this search; '
+                         f'`cytokit tune --join {shown(folder)}` helps it') from None
+    try: yield
+    finally: lock.release()
 
 # %% ../../nbs/training/14_tuning.ipynb #9c0f5708
 def _read_task(folder, config):

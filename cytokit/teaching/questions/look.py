@@ -67,7 +67,7 @@ def _game(answer, key):
 
 # %% ../../../nbs/teaching/questions/03_look.ipynb #facaa2e6
 def _key_numbers(key):
-    with open(key, newline='') as f: rows = list(csv.DictReader(f))
+    with open(key, encoding='utf-8', newline='') as f: rows = list(csv.DictReader(f))
     return {Path(r[c]).stem for r in rows for c in ('file', 'other') if r[c] and (c == 'file' or r['fault'] != 'label')}
 
 # %% ../../../nbs/teaching/questions/03_look.ipynb #c9dc9196
