@@ -12,14 +12,10 @@ import contextlib, os
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from cytokit.core import InputError, check_writable, import_optional, shown
-from cytokit.parameters import read_setting
-<<<<<<< o
-from cytokit.cli.command import GroupColumn, ImageColumn, TargetColumn, Task
-from cytokit.cli.command import app, declare, example, print_table, table_of, typed
-=======
-from cytokit.cli.command import GroupColumn, ImageColumn, TargetColumn, Task, app, declare, table_of, typed, typed_path
->>>>>>> t
+from ..core import InputError, check_writable, import_optional, shown
+from ..parameters import read_setting
+from .command import GroupColumn, ImageColumn, TargetColumn, Task
+from .command import app, declare, example, print_table, table_of, typed, typed_path
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')

@@ -41,11 +41,7 @@ def _given_table(source, masks, table):
     if masks is not None and table is not None:
         raise InputError('give either masks or table, not both')
     if table is not None: return table if isinstance(table, pd.DataFrame) else read_table(table)
-<<<<<<< o
-    if source.is_file() and not (is_image_file(source) or remedy(source)): return _listed(source)
-=======
-    if source.is_file() and not is_image_file(source): return read_table(source)
->>>>>>> t
+    if source.is_file() and not is_image_file(source): return _listed(source)
 
 # %% ../../nbs/quality/11_check.ipynb #3fcd7f77
 def _image_files(source, masks):

@@ -139,13 +139,8 @@ def _wrong_extension(s):
     for file, kind in zip(s.rows['file'], s.rows['format']):
         if kind not in READERS: continue
         endings = READERS[kind].suffixes
-<<<<<<< o
         named = file.lower().endswith(endings) or kind == 'DICOM' and has_bare_name(file)
         if named or not os.path.isfile(file): continue
-=======
-        if file.lower().endswith(endings) or not os.path.isfile(file): continue
-        if kind == 'DICOM' and not is_image(file): continue  # a scanner's own name, without an ending
->>>>>>> t
         out.append(finding(file, 'wrong_extension', f'it holds {kind} and is not called {endings[0]}'))
     return out
 
