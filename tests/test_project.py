@@ -324,7 +324,8 @@ def printed(output):
 def too_long(nb):
     "Cell (counted from 0), `code` or `output`, and text, of each line of a notebook that does not fit the box."
     for number, cell in enumerate(json.loads(nb.read_text())['cells']):
-        if cell['cell_type'] != 'code': continue
+        hidden = ''.join(cell['source']).startswith('#| hide')  # stands in no box
+        if cell['cell_type'] != 'code' or hidden: continue
         code = [line for line in ''.join(cell['source']).splitlines() if not line.startswith('#|')]
         output = [line for o in cell['outputs'] for line in printed(o)]
         for kind, lines in (('code', code), ('output', output)):

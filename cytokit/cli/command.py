@@ -291,7 +291,8 @@ _NEXT = dict(
 
 def _next(result):
     "What to do with a finished run: why it has its score, and how it is used on new images."
-    lines = [typed('cytokit', *(word.format(typed_path(result.folder)) for word in words)) for words in _NEXT.get(result.verb, ())]
+    folder, following = typed_path(result.folder), _NEXT.get(result.verb, ())
+    lines = [typed('cytokit', *(word.format(folder) for word in words)) for words in following]
     return [f'{what}: {line}' for what, line in zip(('Next', 'New images'), lines)]
 
 # %% ../../nbs/cli/00_command.ipynb #5a92f1f5
