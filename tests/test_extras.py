@@ -112,4 +112,5 @@ def test_no_optional_import_is_forgotten():
     required = {canonicalize_name(Requirement(need).name) for need in settings()['requirements'].split()}
     others = set(imported_modules()) - set(sys.stdlib_module_names) - BROUGHT - {'cytokit'}
     optional = {name for name in others if canonicalize_name(NAMES.get(name, name)) not in required}
-    assert optional <= {package for package, *_ in CASES}, optional
+    elsewhere = {'pillow_heif'}  # tests/test_first_minutes.py: a file that cannot be read
+    assert optional - elsewhere <= {package for package, *_ in CASES}, optional

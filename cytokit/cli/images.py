@@ -170,7 +170,7 @@ def _fractions(text):
     return first, last
 
 # %% ../../nbs/cli/01_images.ipynb #016682d7
-@app.command('slice')
+@app.command('slice', epilog=example('cytokit slice volumes slices --masks masks'))
 def slice_volumes(
     source:Annotated[Path, typer.Argument(metavar='PATH', help=(
         'Folder of class folders of volumes, a folder with images/ and masks/, or a CSV with columns image, target[, '

@@ -128,7 +128,7 @@ def _write_counts(path, counts, table):
     if 'group' in table: rows['group'] = table['group'].to_numpy()
     write_csv(path, rows.assign(task='number'))
 
-@_segment.command('measure')
+@_segment.command('measure', epilog=example('cytokit segment measure pairs --csv objects.csv --counts counts.csv'))
 def segment_measure(
     source:Annotated[Path, typer.Argument(metavar='PATH', help='Pairs, as `segment train` takes them.')],
     csv:declare(Path, '--csv', 'Where the measurements go, a row an object.'),
