@@ -525,16 +525,6 @@ def patient_of(
         if m: return m[0]
     return f'{path.parent.name}/{_stem(path)}'
 
-# %% ../../nbs/data/01_preprocess.ipynb #1243a5fb
-def cut_volume(
-    source, # A volume: file, DICOM folder or `Image` with axes 'ZYX'
-    preprocessing:'VolumePreprocessing'=VolumePreprocessing(), # How to cut
-)->list[Image]: # Slices, axes 'YX', in the volume's dtype; `meta` holds `patient`, `axis` and `index`
-    "Cut a volume into slices: crop, correct the bias field, resample, choose."
-    im = source if isinstance(source, Image) else read_image(source)
-    try: return [image for image, _ in _cut(im, preprocessing)]
-    except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
-
 # %% ../../nbs/data/01_preprocess.ipynb #624e2fa0
 def _wanted(n, r):
     "Numbers of the planes to take from `n`."
@@ -578,6 +568,16 @@ def _centred(p, size):
     cut = [(max(0, (n - size)//2), max(0, (size - n)//2), min(n, size)) for n in p.shape]
     out[tuple(slice(o, o + m) for _, o, m in cut)] = p[tuple(slice(i, i + m) for i, _, m in cut)]
     return out
+
+# %% ../../nbs/data/01_preprocess.ipynb #1243a5fb
+def cut_volume(
+    source, # A volume: file, DICOM folder or `Image` with axes 'ZYX'
+    preprocessing:'VolumePreprocessing'=VolumePreprocessing(), # How to cut
+)->list[Image]: # Slices, axes 'YX', in the volume's dtype; `meta` holds `patient`, `axis` and `index`
+    "Cut a volume into slices: crop, correct the bias field, resample, choose."
+    im = source if isinstance(source, Image) else read_image(source)
+    try: return [image for image, _ in _cut(im, preprocessing)]
+    except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
 
 # %% ../../nbs/data/01_preprocess.ipynb #2e95493a
 def _refuse_unlike(im, mask):
