@@ -166,13 +166,14 @@ def test_the_first_screen_shows_what_it_is(visit):
 
 AXE = ['index.html', 'gallery.html', 'library.html', 'lessons/05_learning_rate.html', 'howto/00_your_images.html',
        'quality/04_masks.html']
-OURS = [['main'], ['.navbar-nav'], ['#quarto-sidebar']]
+OURS = [['main'], ['.navbar-nav'], ['.quarto-secondary-nav'], ['#quarto-sidebar']]
 
+@pytest.mark.parametrize('width', [1440, 390])
 @pytest.mark.parametrize('look', ['light', 'dark'])
 @pytest.mark.parametrize('page', AXE)
-def test_contrast_names_and_keyboard(visit, page, look):
+def test_contrast_names_and_keyboard(visit, page, look, width):
     "WCAG 2 A and AA, as axe-core can tell, of what is ours: the text and the colours."
     from axe_playwright_python.sync_playwright import Axe
     rules = dict(runOnly=['wcag2a', 'wcag2aa', 'wcag21aa'])
-    found = Axe().run(visit(page, look=look), context=dict(include=OURS), options=rules).response['violations']
+    found = Axe().run(visit(page, width, look), context=dict(include=OURS), options=rules).response['violations']
     assert [(v['id'], node['html'][:200]) for v in found for node in v['nodes']] == []
