@@ -96,7 +96,7 @@ def missing_package(
     extra:str, # Of cytokit-nb that installs it, such as 'tune'
     user:str, # What needs it
     why:ImportError|None=None, # Why it cannot be imported; None: it is not there
-)->InputError: # To be raised
+)->'InputError': # To be raised
     "The error for an optional package: who needs it, and the command that installs it."
     is_absent = why is None or why.name in (name, name.partition('.')[0])
     what = 'is not installed' if is_absent else f'cannot be imported ({shown(why, 100)})'

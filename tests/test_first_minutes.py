@@ -297,20 +297,3 @@ def test_a_run_folder_that_exists_is_refused_before_the_images_are_read(run, tmp
     (tmp_path/'my run'/'result.json').unlink()
     assert "cytokit resume 'my run'" in refused(cytokit('train', 'x', *SMALL, '--out', 'my run', cwd=tmp_path))
     right(cytokit('resume', 'my run', cwd=tmp_path))
-
-
-# ---- many
-
-@pytest.mark.whole
-def test_predicting_does_not_hold_all_images(tmp_path):
-    "A thousand images more, and about the same memory."
-    photographs(tmp_path/'x', n=20)
-    right(cytokit('train', 'x', *SMALL[:-4], '--size', '160', '--lr', '0.001', '--out', 'run', cwd=tmp_path))
-    code = ('import resource, sys; from cytokit.cli import main; main(sys.argv[1:]); '
-            'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)')
-    def peak(times):
-        words = [sys.executable, '-c', code, 'predict', 'run', *['x']*times, '--csv', 'p.csv']
-        out = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-        return int(out.split()[-1])*1024
-    few, many = peak(26), peak(52)  # 1,040 and 2,080 images of 160×160×3 floats: the others are 320 MB
-    assert many - few < 200e6, (few, many)

@@ -78,8 +78,8 @@ def test_every_link_of_the_index_page_leads_to_the_web(metadata):
     "There is no folder beside the README there: a page goes to the docs, an image to its file."
     page = metadata.get_payload()
     links = re.findall(r'\]\(([^)\s]+)\)', page) + re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert len(links) > 50 and [link for link in links if not re.match('https://|#', link)] == []
-    assert 'https://cytokit.github.io/cytokit/quality/masks.html' in links
+    assert len(links) > 30 and [link for link in links if not re.match('https://|#', link)] == []
+    assert 'https://cytokit.github.io/cytokit/quality/check.html' in links
 
 def test_links_and_images_become_addresses(tmp_path):
     import runpy

@@ -85,14 +85,15 @@ def _tell_quality(quality, against):
 _SORT = ('To train on them, put each image into the folder of its class, or list them in a CSV with columns image,target: '
          'cytokit train takes both')
 
-def _next_step(quality, given, masks, html):
+def _next_step(quality, given, masks, html, columns):
     "What to do after a check: look at what was found, then train; `given` is the path or table that a training takes."
     lines, given = [], typed_path(given)
+    named = [word for flag, value in columns.items() if value for word in (flag, value)]
     if len(quality.findings) and not html:
         lines.append(f'To see them: {typed("cytokit", "check", typed_path(quality.source), "--html", "check.html")}')
     if masks: lines.append(f'Next: {typed("cytokit", "segment", "train", given, "--masks", typed_path(masks))}')
     elif quality.image_of: lines.append(f'Next: {typed("cytokit", "segment", "train", given)}')
-    elif quality.table is not None: lines.append(f'Next: {typed("cytokit", "train", given)}')
+    elif quality.table is not None: lines.append(f'Next: {typed("cytokit", "train", given, *named)}')
     elif len(quality.rows) > 1: lines.append(_SORT)
     return lines
 
@@ -141,7 +142,8 @@ def check(
     severities = {None: [], 'error': ['error'], 'warning': ['error', 'warning']}
     if fail_on not in severities: raise InputError(f'--fail-on {shown(fail_on)}: give error or warning')
     from cytokit.quality.check import check as run
-    if image or target or group or task: table = table_of(table or source, image, target, group, task=task)
+    given = table or source
+    if image or target or group or task: table = table_of(given, image, target, group, task=task)
     with _workers(executor) as pool:
         quality = run(source, masks, table, against, silence=silence, executor=pool, keep=not fresh)
     _tell_quality(quality, against)
@@ -152,7 +154,8 @@ def check(
             write(path)
             print(f'{shown(path)} written')
     if old_plan is not None: _add_to_plan(quality, old_plan)
-    for line in _next_step(quality, table or source, masks, html): print(line)
+    columns = {'--image': image, '--target': target, '--task': task, '--group': group}
+    for line in _next_step(quality, given, masks, html, columns): print(line)
     if quality.findings['severity'].isin(severities[fail_on]).any(): raise typer.Exit(1)
 
 # %% ../../nbs/cli/01_images.ipynb #f9fdc3a0

@@ -646,7 +646,7 @@ _MICROSCOPES = {
 _OTHERS = {
     '.avif .jxl .jp2 .j2k .psd .xcf .svg .eps': ('an image of a kind that is not read', 'save it as PNG or TIFF'),
     '.cr2 .cr3 .nef .arw .dng .orf .rw2': ('a raw photograph', 'develop it to TIFF first'),
-    '.mha .mhd .nrrd .nhdr .mgz .mgh .img .hdr': ('a volume of a kind that is not read', 'save it as NIfTI (.nii.gz)'),
+    '.mha .mhd .nrrd .nhdr .mgz .mgh': ('a volume of a kind that is not read', 'save it as NIfTI (.nii.gz)'),
     '.mp4 .avi .mov .mkv .wmv': ('a film', 'save the frames that are meant as TIFF or PNG')}
 _ARCHIVES = '.zip .tar .tar.gz .tgz .tar.bz2 .tar.xz .7z .rar'
 

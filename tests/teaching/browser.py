@@ -76,6 +76,9 @@ def chromium():
         finally: b.close()
 
 
+PLACE = """text => window.jupyterapp.shell.currentWidget.content.widgets.findIndex(
+    cell => cell.model.type === 'code' && cell.model.sharedModel.source.includes(text))"""
+
 class Notebook:
     "A notebook, open in JupyterLab: in a page of its own, or beside what was open before in the page that is given."
     def __init__(self, browser, address, name, height=1600, unfold=True, page=None):
@@ -110,8 +113,8 @@ class Notebook:
         self.page.evaluate(STILL, milliseconds)
 
     def cell(self, text):
-        "The first code cell whose source holds `text`."
-        return self.page.locator('.jp-CodeCell', has=self.page.locator('.jp-InputArea', has_text=text)).first
+        "The first code cell whose source holds `text`; the page itself holds only the lines that can be seen."
+        return self.page.locator('.jp-Notebook .jp-Cell').nth(self.page.evaluate(PLACE, text))
 
     def run(self, text, source=None):
         "Run one cell, with another source if one is given; what it shows, as text."
