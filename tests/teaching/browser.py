@@ -114,7 +114,10 @@ class Notebook:
 
     def cell(self, text):
         "The first code cell whose source holds `text`; the page itself holds only the lines that can be seen."
-        return self.page.locator('.jp-Notebook .jp-Cell').nth(self.page.evaluate(PLACE, text))
+        place = f'[data-windowed-list-index="{self.page.evaluate(PLACE, text)}"]'
+        seen = self.page.locator('.jp-CodeCell', has=self.page.locator('.jp-InputArea', has_text=text)).first
+        if seen.count() and seen.and_(self.page.locator(place)).count(): return seen
+        return self.page.locator(f'.jp-Notebook .jp-Cell{place}')
 
     def run(self, text, source=None):
         "Run one cell, with another source if one is given; what it shows, as text."
