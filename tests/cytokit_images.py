@@ -1,7 +1,9 @@
 "The three images of the landing page, each from a real run: `python tests/cytokit_images.py` writes nbs/images."
 from pathlib import Path
 from tempfile import TemporaryDirectory
-import io, os
+import io, os, sys
+
+sys.path.insert(0, str(Path(__file__).parent/'teaching'))  # where the browser of the tests is
 
 FOLDER = Path(__file__).resolve().parents[1]/'nbs/images'
 SIZE = 800, 560  # pixels, of each image
@@ -18,19 +20,17 @@ def of_figure(fig):
 def report(home):
     "What `cytokit check --html` shows of cells with injected faults, as a browser draws it."
     from PIL import Image
-    from playwright.sync_api import sync_playwright
+    from browser import chromium
     from cytokit import check, corrupt_dataset, write_sample
     os.chdir(home)  # the page is called by the path that was given
     write_sample('cells', 'cells', n=60)
     corrupt_dataset('cells', 'my_cells', ['blur', 'saturated', 'text', 'turned'], n_each=2)
     page = home/'check.html'
     check('my_cells').to_html(page)
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path='/usr/bin/chromium', args=['--no-sandbox'])
+    with chromium() as browser:
         tab = browser.new_page(viewport=dict(width=1000, height=700))
         tab.goto(page.as_uri())
         shot = tab.screenshot()
-        browser.close()
     return Image.open(io.BytesIO(shot)).convert('RGB').resize(SIZE, Image.Resampling.LANCZOS)
 
 def comparison(home):

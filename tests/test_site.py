@@ -9,6 +9,9 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
+sys.path.insert(0, str(Path(__file__).parent/'teaching'))
+from browser import CHROMIUM, chromium
+
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT/'nbs'
 SITE = 'https://cytokit.github.io/cytokit/'
@@ -120,15 +123,12 @@ def test_each_lesson_can_be_launched():
 @pytest.fixture(scope='module')
 def visit(site):
     "Opens a page at a width, in light or dark."
-    play_api = pytest.importorskip('playwright.sync_api')
-    executable = next((p for p in ('/usr/bin/chromium', '/usr/bin/chromium-browser') if Path(p).exists()), None)
-    if not executable: pytest.skip('there is no chromium')
+    if not CHROMIUM: pytest.skip('there is no chromium')
     class Silent(SimpleHTTPRequestHandler):
         def log_message(self, *args): pass
     server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Silent, directory=site))
     Thread(target=server.serve_forever, daemon=True).start()
-    with play_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=executable, args=['--no-sandbox'])
+    with chromium() as browser:
         tabs = {}
         def visit(page, width=1440, look='light'):
             if (width, look) not in tabs:
@@ -138,7 +138,6 @@ def visit(site):
             tab.goto(f'http://127.0.0.1:{server.server_port}/{page}')
             return tab
         yield visit
-        browser.close()
     server.shutdown()
 
 def pages_of(*folders):

@@ -12,7 +12,7 @@ __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 
 
 # %% ../../nbs/cli/00_command.ipynb #420eb79b
 import errno, os, shlex, shutil, sys, textwrap
-from contextlib import redirect_stderr, redirect_stdout, contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Optional

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, atomic, check_writable, shown, write_json
-from .command import Json, app, declare, print_table, example
+from .command import Json, app, declare, example, print_table
 
 # %% ../../nbs/cli/12_diary.ipynb #d3738030
 @app.command(epilog=example('cytokit plan card.yml --html card.html'))

@@ -82,8 +82,8 @@ def _tell_quality(quality, against):
         print(f'Against {shown(against)}: {gone} findings are gone, {new} new, {quality.against["same"]} remain')
 
 # %% ../../nbs/cli/01_images.ipynb #05981052
-_SORT = ('To train on them, put each image into the folder of its class, or list them in a CSV with columns image,target: '
-         'cytokit train takes both')
+_SORT = ('To train on them, put each image into the folder of its class, or list them in a CSV with columns '
+         'image,target: cytokit train takes both')
 
 def _next_step(quality, given, masks, html, columns):
     "What to do after a check: look at what was found, then train; `given` is the path or table that a training takes."
@@ -117,7 +117,8 @@ def _add_to_plan(quality, plan):
 def check(
     source:Annotated[Path, typer.Argument(metavar='PATH', help=(
         'Folder of images, a CSV with columns image, target[, group, split], or an image.'))],
-    masks:declare(Optional[Path], '--masks', 'Folder of masks or outlines (ROI, GeoJSON), or a COCO .json; default: as they lie in PATH.') = None,
+    masks:declare(Optional[Path], '--masks', (
+        'Folder of masks or outlines (ROI, GeoJSON), or a COCO .json; default: as they lie in PATH.')) = None,
     table:declare(Optional[Path], '--table', (
         'CSV with columns image, target[, group, split] for the images in PATH.')) = None,
     image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
@@ -187,7 +188,8 @@ def slice_volumes(
     spacing:declare(float, '--spacing', 'Resample to voxels of this side, in mm; 0: leave') = 1.,
     size:declare(Optional[int], '--size', 'Pad or crop every slice to this side, in pixels') = None,
     crop:declare(bool, '--crop/--no-crop', 'Crop to the box around the head, or the body') = True,
-    bias_correction:declare(bool, '--bias-correction', 'Take out the shading of the coil (N4); needs SimpleITK') = False,
+    bias_correction:declare(bool, '--bias-correction', (
+        'Take out the shading of the coil (N4); needs SimpleITK')) = False,
 ):
     "Cut volumes (NIfTI, DICOM, TIFF), and their masks, into a set of slices."
     from cytokit.data.preprocess import VolumePreprocessing, write_slices

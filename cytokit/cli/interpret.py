@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import check_writable, shown
-from .command import Json, app, declare, print_line, example, starting
+from .command import Json, app, declare, example, print_line, starting
 
 # %% ../../nbs/cli/04_interpret.ipynb #ed08096b
 def _print_interpretation(found):

@@ -16,7 +16,7 @@ from ..core import InputError, check_writable, shown
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING, VALID
-from .command import app, check_figure, check_out, declare, example, files_of, preprocessing_of, show_run, starting
+from .command import app, check_figure, check_out, declare, example, files_of, preprocessing_of
 from .command import show_run, starting, table_of, typed, typed_path
 
 # %% ../../nbs/cli/02_networks.ipynb #79a19c0e
@@ -142,6 +142,7 @@ def lr(
     table = table_of(source, image, target, group, plan, task)
     rate = training.find_rate(table, preprocessing=preprocessing_of(config), **values_of(config, VALID | NETWORK))
     print(rate)
-    if rate.found.lr is not None: print(f'Next: {typed("cytokit", "train", typed_path(source))} (with the same options: it uses this rate)')
     if figure: rate.plot().savefig(figure, dpi=110)
     if rate.found.lr is None: raise typer.Exit(1)
+    command = typed('cytokit', 'train', typed_path(source))
+    print(f'Next: {command} (with the same options: it uses this rate)')

@@ -9,11 +9,11 @@ __all__ = ['SEGMENTER', 'SEGMENTATION', 'SegmentRun', 'segment_train', 'segment_
            'segment_measure']
 
 # %% ../../nbs/cli/03_segment.ipynb #faaa847b
-import os, sys, time
+import sys, time
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import check_writable, shown, write_json
+from ..core import check_writable, relative_path, shown, write_json
 from ..parameters import options_of, values_of, with_options
 from .command import Card, Json, Masks, Out, PREPROCESSING, Plan, Why
 from .command import app, check_figure, check_out, declare, example, files_of, preprocessing_of
@@ -124,7 +124,7 @@ def _write_counts(path, counts, table):
     import pandas as pd
     from cytokit.data.csv_files import write_csv
     start = path.absolute().parent
-    rows = pd.DataFrame(dict(image=[os.path.relpath(p, start) for p in counts.index], target=counts.to_numpy()))
+    rows = pd.DataFrame(dict(image=[relative_path(p, start) for p in counts.index], target=counts.to_numpy()))
     if 'group' in table: rows['group'] = table['group'].to_numpy()
     write_csv(path, rows.assign(task='number'))
 

@@ -15,7 +15,7 @@ from ..core import InputError, check_writable
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING
-from .command import app, declare, example, preprocessing_of, show_run, table_of, starting
+from .command import app, declare, example, preprocessing_of, show_run, starting, table_of
 
 # %% ../../nbs/cli/08_tune.ipynb #6d01b48c
 def _check_source(source, join):

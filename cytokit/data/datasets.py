@@ -47,8 +47,10 @@ def _refuse_gaps(t, root, where):
     gone = [p for p in t.image if not (os.path.isfile(p) or os.path.isdir(p))]
     if gone:
         fix = f'relative paths start at {shown(root)}'
-        if is_windows_place(gone[0]): fix = f'that is a place on another computer; name images relative to {shown(root)}'
-        raise InputError(f'{shown(where)}: {len(gone)} of {len(t)} images are missing, the first is {shown(gone[0])}; {fix}')
+        if is_windows_place(gone[0]):
+            fix = f'that is a place on another computer; name images relative to {shown(root)}'
+        raise InputError(f'{shown(where)}: {len(gone)} of {len(t)} images are missing, '
+                         f'the first is {shown(gone[0])}; {fix}')
     empty = (t.target == '').to_numpy()
     if empty.any():
         raise InputError(f'{shown(where)}: {empty.sum()} of {len(t)} images have no target, the first is '

@@ -105,7 +105,9 @@ def no_image(
 )->InputError: # To be raised
     "Why a folder has no image: what else it holds, and what to do."
     files = list(_files(folder))
-    if not files: return InputError(f'{shown(folder)}: no image in it, the folder is empty; give the folder that holds the images')
+    if not files:
+        return InputError(f'{shown(folder)}: no image in it, the folder is empty; '
+                          'give the folder that holds the images')
     known = next((f for f in files if remedy(f)), None)
     if known: return InputError(f'{shown(folder)}: no image in it; {shown(os.path.basename(known))} is {remedy(known)}')
     endings = Counter(os.path.splitext(f)[1].lower() or 'no ending' for f in files)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .. import __version__
-from ..core import InputError, as_utf8, atomic, progress, read_json, shown, write_json, relative_path
+from ..core import InputError, as_utf8, atomic, progress, read_json, relative_path, shown, write_json
 from .pages import PAGE_STYLE, as_data
 from ..data.datasets import absolute_path, read_table
 from ..data.csv_files import write_csv
@@ -111,11 +111,10 @@ def _sources(source, masks, table):
     t = _given_table(source, masks, table)
     if t is None and source.is_file(): return [source], None, None
     drawn = None
-    classes = _class_folders(source) if t is None and masks is None else None
-    if t is None and classes is None: masks, drawn = _folder_pairs(source, masks)
+    if t is None and masks is None: t = _class_folders(source)
+    if t is None: masks, drawn = _folder_pairs(source, masks)
     if drawn is not None: return list(drawn['image']), None, drawn
     files, pairs = _image_files(source, masks), None
-    t = classes if t is None else t
     if t is not None:
         if source.is_dir(): t = _in_folder(t, source)
         known = {os.path.realpath(p) for p in t['image']}

@@ -13,7 +13,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .findings import finding, findings_table
 from ..data.formats import READERS
-from ..data.preprocess import has_bare_name, is_image
+from ..data.preprocess import has_bare_name
 
 # %% ../../nbs/quality/09_image_checks.ipynb #b86b4cf8
 def _place(files, given):

@@ -547,7 +547,8 @@ def _plot_numbers(self:Run):
     return show_once(fig)
 
 # %% ../../nbs/training/09_fit.ipynb #e5f9a563
-_PART = 1024  # images decoded at a time, a multiple of the batch of `predictions`: memory does not grow with their number
+# Images decoded at a time, a multiple of the batch of `predictions`: memory does not grow with their number
+_PART = 1024
 
 def _load_each(files, preprocessing, tell=lambda: None):
     "The files that can be read, their arrays, and the error of each other file; `tell` is called after each."
@@ -580,6 +581,14 @@ def network(self:Run)->tuple: # `Classifier` in evaluation mode, `Preprocessing`
                          f'its preprocessing and targets say {preprocessing.channels} and {n_out}; damaged')
     return model, preprocessing, names
 
+# %% ../../nbs/training/09_fit.ipynb #f35d6713
+def _predicted(model, preprocessing, names, images, tell):
+    "Predictions of one part of the images, None where no file can be read; and the error of each bad file."
+    good, arrays, errors = _load_each(images, preprocessing, tell)
+    if not good: return None, errors
+    x = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+    return prediction_table(good, predictions(model, x), names), errors
+
 # %% ../../nbs/training/09_fit.ipynb #d4bb7a24
 @patch
 def predict(self:Run,
@@ -587,15 +596,13 @@ def predict(self:Run,
 )->pd.DataFrame: # image, predicted, score of each class (not of numbers), and `error` for a bad file
     "Predict new files with the preprocessing of the training; a bad file costs no other."
     model, preprocessing, names = self.network()
-    images, errors, tables = [str(p) for p in images], {}, [pd.DataFrame({'image': [], 'predicted': []})]
+    images, errors, tables = [str(p) for p in images], {}, []
     with progress(desc='Predicting', total=len(images)) as bar:
         for at in range(0, len(images), _PART):
-            good, arrays, wrong = _load_each(images[at:at + _PART], preprocessing, bar.update)
+            part, wrong = _predicted(model, preprocessing, names, images[at:at + _PART], bar.update)
             errors |= wrong
-            if good:
-                x = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-                tables.append(prediction_table(good, predictions(model, x), names))
-    table = pd.concat(tables[1:] or tables, ignore_index=True)
+            if part is not None: tables.append(part)
+    table = pd.concat(tables or [pd.DataFrame({'image': [], 'predicted': []})], ignore_index=True)
     if not errors: return table
     not_read = pd.DataFrame({'image': list(errors), 'error': list(errors.values())})
     return pd.concat([table, not_read], ignore_index=True)

@@ -224,7 +224,8 @@ def _is_alive(pid):
     if not isinstance(pid, int) or pid == os.getpid(): return False
     try:
         if os.path.isdir('/proc/self'):
-            return Path(f'/proc/{pid}/stat').read_text(encoding='utf-8', errors='replace').rpartition(')')[2].split()[0] != 'Z'
+            status = Path(f'/proc/{pid}/stat').read_text(encoding='utf-8', errors='replace')
+            return status.rpartition(')')[2].split()[0] != 'Z'
         if os.name == 'nt': return _is_alive_on_windows(pid)
         os.kill(pid, 0)
     except PermissionError: return True

@@ -162,6 +162,11 @@ def unlabelled_images(
     if not found: raise InputError(f'{shown(source)}: no image in it; give a folder of images, or leave it out')
     return pd.DataFrame({'image': [str(f.resolve()) for f in found]})
 
+# %% ../../nbs/training/15_teachers.ipynb #f38bffbc
+def _contents(table):
+    "A digest of the content of each image of a table, in its order."
+    return parallel_map(content_digest, list(table['image']), 'Looking for copies')
+
 # %% ../../nbs/training/15_teachers.ipynb #ade70edf
 def choose_unlabelled(
     table:pd.DataFrame, # Labelled images, with their split
@@ -172,8 +177,8 @@ def choose_unlabelled(
     group = unlabelled['group'] if 'group' in unlabelled else pd.Series(None, unlabelled.index, object)
     part = unlabelled['split'] if 'split' in unlabelled else pd.Series(None, unlabelled.index, object)
     held_out = group.isin(held) | part.isin(['valid', 'test'])
-    content = pd.Series(parallel_map(content_digest, list(unlabelled['image']), 'Looking for copies'), unlabelled.index, object)
-    copies = content.duplicated() | content.isin(parallel_map(content_digest, list(table['image']), 'Looking for copies'))
+    content = pd.Series(_contents(unlabelled), unlabelled.index, object)
+    copies = content.duplicated() | content.isin(_contents(table))
     kept = list(unlabelled.loc[~held_out & ~copies, 'image'])
     notes = []
     for rows, why in ((copies, 'copies of others'), (held_out & ~copies, 'held out by their group or split')):
@@ -188,7 +193,7 @@ def trained_on(
     try:
         table = read_table(teacher.folder/'split.csv', task='class')
         table = table[table['split'] == 'train']
-        content = parallel_map(content_digest, list(table['image']), 'Looking for copies')
+        content = _contents(table)
     except InputError: return None
     group = table['group'].to_numpy() if 'group' in table else None
     return pd.DataFrame(dict(content=content, group=group))
@@ -208,7 +213,7 @@ def seen_images(
     teachers:list, # `Teacher`s
 )->tuple: # (N,) name of the first teacher that was trained on the image, '' for none; list of sentences
     "Which images a teacher was trained on, and of which teacher it cannot be known."
-    content = pd.Series(parallel_map(content_digest, list(table['image']), 'Looking for copies'), table.index)
+    content = pd.Series(_contents(table), table.index)
     by, notes = np.full(len(table), '', object), []
     for teacher in teachers:
         seen = _seen_by(table, content, teacher)
