@@ -128,7 +128,7 @@ def test_second_process_helps(home, tmp_path):
 def test_numbers(tmp_path):
     from cytokit.data.synthetic import write_sample
     write_sample('cells', tmp_path/'cells', n=48, size=32, target='count')
-    args = ['--task', 'number', '--minutes', '0.12', '--out', 'run', '--only', 'lr,augment']
+    args = ['--task', 'number', '--minutes', '0.3', '--out', 'run', '--only', 'lr,augment']
     r = cytokit('tune', 'cells', *args, *FAST, cwd=tmp_path)
     assert r.returncode == 0, r.stderr
     result = read(tmp_path/'run/result.json')
