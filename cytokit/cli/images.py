@@ -91,7 +91,11 @@ def _next_step(quality, given, masks, html, columns):
     named = [word for flag, value in columns.items() if value for word in (flag, value)]
     if len(quality.findings) and not html:
         lines.append(f'To see them: {typed("cytokit", "check", typed_path(quality.source), "--html", "check.html")}')
-    if masks: lines.append(f'Next: {typed("cytokit", "segment", "train", given, "--masks", typed_path(masks))}')
+    with_masks = ('--masks', typed_path(masks)) if masks else ()
+    has_targets = masks or quality.image_of or quality.table is not None
+    if has_targets and (quality.rows['planes'] > 1).mean() > .5:
+        lines.append(f'Next: {typed("cytokit", "slice", given, "slices", *with_masks)}')
+    elif masks: lines.append(f'Next: {typed("cytokit", "segment", "train", given, *with_masks)}')
     elif quality.image_of: lines.append(f'Next: {typed("cytokit", "segment", "train", given)}')
     elif quality.table is not None: lines.append(f'Next: {typed("cytokit", "train", given, *named)}')
     elif len(quality.rows) > 1: lines.append(_SORT)
@@ -199,6 +203,7 @@ def slice_volumes(
     path = write_slices(table, out, cutting)
     n_slices = len(path.read_text(encoding='utf-8', errors='surrogateescape').splitlines()) - 1
     print(f'{n_slices} slices of {len(table)} volumes in {shown(out)}')
+    print(f'Next: {typed("cytokit", "check", typed_path(path))}')
 
 # %% ../../nbs/cli/01_images.ipynb #4bc7c97a
 @app.command(epilog=example('cytokit machine'))

@@ -17,7 +17,7 @@ from ..core import check_writable, relative_path, shown, write_json
 from ..parameters import options_of, values_of, with_options
 from .command import Card, Json, Masks, Out, PREPROCESSING, Plan, Why
 from .command import app, check_figure, check_out, declare, example, files_of, preprocessing_of
-from .command import print_table, show_run, starting
+from .command import print_table, show_run, starting, typed, typed_path
 
 # %% ../../nbs/cli/03_segment.ipynb #23fa4528
 SEGMENTER = options_of('segmentation.fit', 'SegmentSettings', flags=dict(target='--learn'))
@@ -149,3 +149,4 @@ def segment_measure(
     area = next(name for name in objects if name.startswith('area_'))
     if len(objects): print(f'median area {objects[area].median():.4g} {area.removeprefix("area_")}')
     for path in filter(None, (csv, counts)): print(f'{shown(path)} written')
+    if counts: print(f'Next: {typed("cytokit", "train", typed_path(counts))}')

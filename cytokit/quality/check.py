@@ -178,7 +178,8 @@ def headline(self:Quality)->str: # A line
         n = self.findings['file'][self.findings['severity'] == s].nunique()
         parts.append(f'{n} with remarks' if s == 'info' else f'{n} with {s}s')
     silenced = f'; {len(self.silenced)} findings silenced' if len(self.silenced) else ''
-    return f'{len(self.rows)} files in {self.seconds:.1f} s: {", ".join(parts)}{silenced}'
+    files = '1 file' if len(self.rows) == 1 else f'{len(self.rows)} files'
+    return f'{files} in {self.seconds:.1f} s: {", ".join(parts)}{silenced}'
 
 # %% ../../nbs/quality/11_check.ipynb #d8545a36
 PLAN = ['image', 'action', 'to', 'check', 'reason']
