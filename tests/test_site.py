@@ -1,6 +1,6 @@
 """The docs site. Quarto is not needed here: `smalldocs` renders the prepared notebooks, and Chromium opens the pages.
 It is laxer than Quarto about YAML, and leaves the digits in the names of pages; what else Quarto does is like it."""
-import json, re, subprocess, sys
+import json, os, re, shutil, subprocess, sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -119,9 +119,46 @@ def test_lessons_and_howto_pages_can_be_launched():
         text = ''.join(''.join(cell['source']) for cell in json.loads(path.read_text(encoding='utf-8'))['cells'])
         place = f'{path.parent.name}/{path.name}'
         for part in (f'colab.research.google.com/github/cytokit/cytokit/blob/main/nbs/{place}',
-                     f'labpath=nbs%2F{place.replace("/", "%2F")}', f'raw/main/nbs/{place}', '%pip install --quiet cytokit-nb'):
+                     f'labpath=nbs%2F{place.replace("/", "%2F")}', f'raw/main/nbs/{place}',
+                     '%pip install --quiet cytokit-nb'):
             assert part in text, (path.name, part)
         if path.parent.name == 'lessons': assert 'minute' in text, path.name
+
+def workflow_step(name):
+    "The shell lines of a step in docs.yml."
+    import yaml
+    workflow = yaml.safe_load((ROOT/'.github'/'workflows'/'docs.yml').read_text(encoding='utf-8'))
+    steps = workflow['jobs']['render']['steps']
+    return next(step['run'] for step in steps if step.get('name') == name)
+
+GH = """#!/bin/sh
+# Stands for GitHub: two releases, the older without a kept site
+case "$2" in
+  list) printf 'v0.3.0\\nv0.1.0\\n';;
+  download) [ "$3" = v0.3.0 ] && cp "$KEPT" site-of-tag.tar.gz;;
+esac
+"""
+
+@pytest.mark.skipif(sys.platform == 'win32' or not shutil.which('jq'), reason='needs a POSIX shell and jq')
+def test_sites_of_releases_lie_below_their_numbers(tmp_path):
+    old = tmp_path/'old'
+    (old/'howto').mkdir(parents=True)
+    for page in ('index.html', 'howto/x.html'):
+        (old/page).write_text('<html><body class="nav">ä</body></html>', encoding='utf-8')
+    subprocess.run(['tar', '-czf', tmp_path/'kept.tar.gz', '-C', old, '.'], check=True)
+    (tmp_path/'_docs').mkdir()
+    (tmp_path/'.ci').symlink_to(ROOT/'.ci')
+    (tmp_path/'bin').mkdir()
+    (tmp_path/'bin'/'gh').write_text(GH)
+    (tmp_path/'bin'/'gh').chmod(0o755)
+    env = os.environ | {'PATH': f'{tmp_path/"bin"}:{os.environ["PATH"]}', 'KEPT': str(tmp_path/'kept.tar.gz')}
+    step = workflow_step('The sites of the releases below their numbers')
+    subprocess.run(['bash', '-e', '-c', step], cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert json.loads((tmp_path/'_docs'/'versions.json').read_text()) == ['0.3.0']
+    kept = tmp_path/'_docs'/'0.3.0'
+    first, below = ((kept/page).read_text(encoding='utf-8') for page in ('index.html', 'howto/x.html'))
+    assert below.startswith('<html><body class="nav"><p role="note"') and 'version 0.3.0' in below and 'ä' in below
+    assert 'href="../index.html"' in first and 'href="../../index.html"' in below
 
 # From here on in Chromium
 
