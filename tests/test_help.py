@@ -26,6 +26,11 @@ def test_each_verb_has_an_example_of_itself(path):
     lines = examples(VERBS[path])
     assert lines and all(line.startswith(' '.join(['cytokit', *path])) for line in lines)
 
+def test_no_line_of_a_list_of_verbs_is_cut(monkeypatch):
+    for path in [(), ('segment',), ('new',)]:
+        monkeypatch.setenv('COLUMNS', '80')
+        assert '...' not in cytokit(*path, '--help').stdout.partition('Commands:')[2], path
+
 def parse(line):
     "Parse a command without running it: an option that is not there, or an argument too few, is an error."
     program, *words = shlex.split(line, comments=True)

@@ -24,7 +24,7 @@ def lessons(
     lesson:declare(Optional[list[Path]], '--lesson', (
         'An own lesson to copy; may be given several times. Default: the course.')) = None,
 ):
-    "Copy the lessons of the course into a folder, ready to open in Jupyter."
+    "Copy the lessons of the course, ready to open in Jupyter."
     from cytokit.teaching.editions import copy_lessons
     done = copy_lessons(folder, edition, update, lesson)
     for name, what in done.items(): print(f'{shown(name)}: {what}')
@@ -40,7 +40,7 @@ def grade(
     timeout:declare(float, '--timeout', 'Longest time for an answer, in seconds.') = 10.,
     memory:declare(int, '--memory', 'Most memory for an answer, in MB.') = 1024,
 ):
-    "Mark the notebooks of a class: who, which question, right or not, after how many tries."
+    "Mark the notebooks of a class, question by question."
     check_writable(csv)
     from cytokit.data.csv_files import write_csv
     from cytokit.teaching import grading
@@ -62,7 +62,7 @@ def new_lesson(
     name:Annotated[str, typer.Argument(help='Letters, digits and underscores, such as thresholds.')],
     folder:declare(Path, '--folder', 'Where the notebook goes.') = Path('.'),
 ):
-    "Write a short lesson that runs: replace its text and its data with yours."
+    "Write a short lesson that runs, to be replaced with yours."
     from cytokit.teaching import new_lesson as beginning
     path = beginning.new_lesson(name, folder)
     print(f'{shown(path)} written; next: jupyter lab {shlex.quote(shown(path))}')
@@ -75,7 +75,7 @@ def course(
     lesson:declare(Optional[list[Path]], '--lesson', 'A lesson; may be given several times. Default: all.') = None,
     otter:declare(bool, '--otter/--no-otter', 'Write autograders for otter-grader, and run them.') = True,
 ):
-    "Build both editions of the course and its autograders, and grade them. Exit code 1 when a mark is wrong."
+    "Build editions and autograders of the course, and grade them. Exit code 1 when a mark is wrong."
     from cytokit.teaching.autograder import build_course
     wrong = build_course(folder, lesson, otter)
     for line in wrong: print(line)
@@ -90,7 +90,7 @@ def new_project(
     metric:declare(str, '--metric', (
         'What decides: balanced_accuracy, auc, macro_f1 or accuracy.')) = 'balanced_accuracy',
 ):
-    "Make the folder of a project: card, settings, notebooks, tests, diary, git."
+    "Make the folder of a project: card, notebooks, tests, git."
     from cytokit.teaching import projects
     given = {} if question is None else dict(question=question)
     print(f'{projects.new_project(folder, name, metric=metric, **given)}.')

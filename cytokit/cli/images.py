@@ -15,7 +15,7 @@ import typer
 from ..core import InputError, check_writable, import_optional, shown
 from ..parameters import read_setting
 from .command import GroupColumn, ImageColumn, TargetColumn, Task
-from .command import app, declare, example, print_table, table_of, typed, typed_path
+from .command import app, declare, example, print_line, print_table, table_of, typed, typed_path
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
@@ -74,9 +74,11 @@ def _workers(address):
 
 # %% ../../nbs/cli/01_images.ipynb #654e2fc8
 def _tell_quality(quality, against):
-    "Print what a check found: headline, table, and the difference to an earlier check."
+    "Print what a check found: headline, table, what concerns the whole set, and the difference to an earlier check."
     print(quality.headline())
     if len(quality.findings): print_table(quality.summary)
+    of_set = quality.findings.query("file == '' and severity != 'info'").drop_duplicates('check')
+    for row in of_set.itertuples(): print_line(f'{row.check}: {row.message}')
     if quality.against:
         gone, new = len(quality.against['gone']), len(quality.against['new'])
         print(f'Against {shown(against)}: {gone} findings are gone, {new} new, {quality.against["same"]} remain')
@@ -195,7 +197,7 @@ def slice_volumes(
     bias_correction:declare(bool, '--bias-correction', (
         'Take out the shading of the coil (N4); needs SimpleITK')) = False,
 ):
-    "Cut volumes (NIfTI, DICOM, TIFF), and their masks, into a set of slices."
+    "Cut volumes and their masks into slices (NIfTI, DICOM, TIFF)."
     from cytokit.data.preprocess import VolumePreprocessing, write_slices
     cutting = VolumePreprocessing(axis=axis, n=n or None, part=_fractions(part), spacing=spacing or None,
                                   bias_correction=bias_correction, crop=crop, size=size)
@@ -215,7 +217,7 @@ def machine():
 # %% ../../nbs/cli/01_images.ipynb #41192edc
 @app.command(epilog=example('cytokit cache', 'cytokit cache --clear'))
 def cache(clear:declare(bool, '--clear', 'Delete them all; they are made again when needed.') = False):
-    "List the decoded sets that are kept for the next training, or delete them."
+    "List or delete the decoded sets kept for the next training."
     from cytokit.training import loaders
     from cytokit.core import cache_dir
     if clear:

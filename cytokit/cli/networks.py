@@ -55,7 +55,7 @@ def compare(
     image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
     plan:Plan = None, why:Why = '', card:Card = None, **config,
 ):
-    "A fair comparison between baselines, a small CNN and transfer learning."
+    "Compare baselines, a small CNN and transfer learning, fairly."
     check_writable(json)
     check_out(out)
     shares = _shares(fractions)

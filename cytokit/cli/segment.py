@@ -24,7 +24,7 @@ SEGMENTER = options_of('segmentation.fit', 'SegmentSettings', flags=dict(target=
 SEGMENTATION = options_of('segmentation.pipeline', 'segment', 'kind valid')
 
 _segment = typer.Typer(no_args_is_help=True,
-                       help='Train a UNet on pairs of images and masks; turn images into objects.',
+                       help='Train a UNet on images with masks; turn images into objects.',
                        epilog=example('cytokit segment train cells --preset tiny --epochs 10 --out unet',
                                       'cytokit segment predict unet others/images --out objects'))
 app.add_typer(_segment, name='segment')
@@ -40,7 +40,7 @@ def segment_train(
     masks:Masks = None, out:Out = None, json:Json = None, plan:Plan = None,
     why:Why = '', card:Card = None, **config,
 ):
-    "Train a UNet, choose its thresholds, compare it with a classical baseline."
+    "Train a UNet and compare it with a classical baseline."
     begun = time.perf_counter()
     check_writable(json)
     check_out(out)
@@ -108,7 +108,7 @@ def segment_view(
     run:SegmentRun,
     out:declare(Optional[Path], '--out', 'The PNG to write; default: view.png in the run folder.') = None,
 ):
-    "Draw the validation images with the worst, a middling and the best result: ground truth and prediction."
+    "Draw the worst, a middling and the best validation image."
     check_figure(out)
     import matplotlib
     matplotlib.use('Agg')
@@ -137,7 +137,7 @@ def segment_measure(
     pixel:declare(Optional[float], '--pixel', 'Side of a pixel in µm; default: as the image says, else pixels') = None,
     kind:declare(Optional[str], '--kind', "'binary', 'class' or 'instance'; default: as the masks say") = None,
 ):
-    "Count and measure the objects of masks: areas, shapes, intensities."
+    "Count and measure the objects of masks."
     for path in (csv, counts): check_writable(path)
     from cytokit.data.pairs import pairs
     from cytokit.segmentation.instances import measure_pairs, write_objects_csv
