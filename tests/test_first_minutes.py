@@ -184,6 +184,11 @@ def test_images_and_masks_are_no_classes(tmp_path):
     assert ['segment', 'train', 'mit Masken'] in commands(out)
 
 
+def test_a_diary_is_found_where_the_runs_are(run, tmp_path):
+    right(cytokit('diary', cwd=run.parent), 'run  train x')
+    refused(cytokit('diary', cwd=tmp_path), 'runs: no diary.jsonl in it')
+
+
 # ---- volumes
 
 def test_what_is_suggested_leads_from_volumes_to_a_training(tmp_path):

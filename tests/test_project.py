@@ -74,6 +74,15 @@ def missing(command):
     files = [word for word in rest if word.endswith(('.ini', '.txt', '.toml', '.lock'))]
     return ' '.join(file for file in files if not (ROOT/file).exists())
 
+def test_the_oldest_python_can_read_every_file():
+    "What is newer in the language than Python 3.10 compiles here, and is a SyntaxError there."
+    oldest = 'py' + re.search(r'^min_python = (.*)$', (ROOT/'settings.ini').read_text(), re.M)[1].replace('.', '')
+    ruff = [Path(sys.executable).with_name('ruff'), 'check', '--isolated', '--select', 'E9', '--target-version', oldest]
+    done = subprocess.run([*ruff, 'cytokit', 'nbs', 'tests', 'setup.py', '.ci'], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    newer = subprocess.run([*ruff, '-'], input='x[*y]', capture_output=True, text=True)
+    assert newer.returncode == 1 and 'Python 3.10' in newer.stdout
+
 def test_missing_targets_and_files_are_told():
     assert missing('make setup') == missing('.ci/run') == missing('.venv/bin/ruff check') == ''
     assert missing('make nonsense') == 'nonsense' and missing('.ci/walk') == '.ci/walk'

@@ -34,11 +34,21 @@ def plan(
     if page: planned.save_page(page)
 
 # %% ../../nbs/cli/12_diary.ipynb #e556d1f1
-Runs = Annotated[Path, typer.Argument(help='Folder that holds the runs.')]
+_runs = Path('runs') # Where trainings put their runs
+
+def _that_holds(given):
+    "The folder given; else `runs`, or this folder where only it has a diary: runs made with --out lie in it."
+    from cytokit.sharing.diary import DIARY
+    if given: return given
+    here = Path()
+    return here if (here/DIARY).exists() and not (_runs/DIARY).exists() else _runs
+
+_where = 'Folder that holds the runs; default: runs, or this one where only it has a diary.'
+Runs = Annotated[Optional[Path], typer.Argument(help=_where)]
 
 @app.command(epilog=example('cytokit diary .', 'cytokit diary runs --find scans --by mean'))
 def diary(
-    runs:Runs = Path('runs'),
+    runs:Runs = None,
     find:declare(str, '--find', 'Show only rows that hold these words.') = '',
     by:declare(str, '--by', 'Column to sort by: when, run, verb, name, asked, why, result, mean or learnt.') = 'when',
     collect:declare(bool, '--collect', 'Add the lines of finished runs that have none.') = False,
@@ -49,6 +59,7 @@ def diary(
     check_writable(markdown)
     check_writable(json)
     from cytokit.sharing.diary import collect_runs, diary as read_diary, filter_rows
+    runs = _that_holds(runs)
     if collect:
         n = len(collect_runs(runs))
         print(f'{n} line{"s"*(n != 1)} added')
@@ -76,11 +87,11 @@ def _as_text(rows):
 def note(
     text:Annotated[str, typer.Argument(help='What was learnt.')],
     run:declare(Optional[Path], '--run', 'The run it belongs to; default: the last one.') = None,
-    runs:declare(Path, '--runs', 'Folder that holds the runs.') = Path('runs'),
+    runs:declare(Optional[Path], '--runs', _where) = None,
 ):
     "Add what was learnt from a run to the diary."
     from cytokit.sharing.diary import write_note
-    print(f'noted for {shown(write_note(text, run, runs))}')
+    print(f'noted for {shown(write_note(text, run, _that_holds(runs)))}')
 
 # %% ../../nbs/cli/12_diary.ipynb #7b7df82e
 @app.command(epilog=example('cytokit diff model other'))

@@ -63,7 +63,8 @@ def quick_features(
         d = np.stack([np.asarray(v, 'f8') if isinstance(v, np.ndarray) and np.isfinite(v).all() else np.zeros((16, 16))
                       for v in t.dct])
         d /= np.maximum(np.linalg.norm(d, axis=(1, 2), keepdims=True), 1e-9)
-        size = np.log(np.hypot(d, d.transpose(0, 2, 1)) + 1e-3)[:, *np.triu_indices(16)]
+        one, other = np.triu_indices(16)
+        size = np.log(np.hypot(d, d.transpose(0, 2, 1)) + 1e-3)[:, one, other]
         x += [_components(size, 30, .3), _components(d.reshape(-1, 256), 30, .15)]
     return np.concatenate(x, 1)
 
