@@ -27,7 +27,7 @@ def home(tmp_path_factory):
 
 # A function that no verb calls
 BIAS = """from cytokit.core import InputError
-from cytokit.data.preprocess import VolumePreprocessing, cut_volume
+from cytokit.data.slices import VolumePreprocessing, cut_volume
 import sys
 try: cut_volume('head.nii', VolumePreprocessing(bias_correction=True))
 except InputError as e: sys.exit(str(e))"""

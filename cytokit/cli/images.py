@@ -198,7 +198,7 @@ def slice_volumes(
         'Take out the shading of the coil (N4); needs SimpleITK')) = False,
 ):
     "Cut volumes and their masks into slices (NIfTI, DICOM, TIFF)."
-    from cytokit.data.preprocess import VolumePreprocessing, write_slices
+    from cytokit.data.slices import VolumePreprocessing, write_slices
     cutting = VolumePreprocessing(axis=axis, n=n or None, part=_fractions(part), spacing=spacing or None,
                                   bias_correction=bias_correction, crop=crop, size=size)
     table = _volumes(source, masks, group)

@@ -6,9 +6,9 @@ from PIL import Image as P, ImageOps
 from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from cytokit.core import InputError, rng, shown
-from cytokit.data.preprocess import (Preprocessing, VolumePreprocessing, cut_volume, find_images, fit_preprocessing,
-                                     load, resize, write_slices)
 from cytokit.data.formats import read_image
+from cytokit.data.preprocess import Preprocessing, find_images, fit_preprocessing, load, resize
+from cytokit.data.slices import VolumePreprocessing, cut_volume, write_slices
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 R = rng(0, 'odd')
@@ -600,7 +600,7 @@ def test_slices_of_a_hostile_name_stay_inside(tmp_path):
 
 def test_without_simpleitk_the_cure_is_named(tmp_path):
     (tmp_path/'v.nii').write_bytes(nii())
-    code = "import sys; sys.modules['SimpleITK'] = None\nfrom cytokit.data.preprocess import *\ntry: cut_volume(sys.argv[1], VolumePreprocessing(bias_correction=True))\nexcept ValueError as e: print(e)"
+    code = "import sys; sys.modules['SimpleITK'] = None\nfrom cytokit.data.slices import *\ntry: cut_volume(sys.argv[1], VolumePreprocessing(bias_correction=True))\nexcept ValueError as e: print(e)"
     r = subprocess.run([sys.executable, '-c', code, str(tmp_path/'v.nii')], capture_output=True, text=True,
                        cwd=Path(__file__).parents[2])
     assert 'pip install "cytokit-nb[mri]"' in r.stdout and r.stdout.count('\n') == 1, r.stderr
