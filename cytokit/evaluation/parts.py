@@ -200,7 +200,7 @@ def _near_copies(a, b):
 # %% ../../nbs/evaluation/18_parts.ipynb #2f6a2ec7
 @symptom(0.75, 'Are training and validation different images?',
          'split by image, patient or plate before augmentation and copies; drop what is in both',
-         needs='inputs_vary')
+         needs='inputs_finite inputs_vary')
 def parts_separate(p):
     "Copies of training images in validation make the score a test of memory. Moved and turned copies are found too."
     if p.valid_loader is None: return unknown('no validation loader')
