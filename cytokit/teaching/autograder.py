@@ -9,12 +9,12 @@ __all__ = ['assert_right', 'otter_test', 'write_autograder', 'run_autograder', '
            'build_course']
 
 # %% ../../nbs/teaching/05_autograder.ipynb #d3918744
-import json, subprocess, sys
+import ast, json, subprocess, sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import cytokit
 from ..core import InputError, check_writable, import_optional, shown
-from .editions import lesson_files, make_edition, write_notebook
+from .editions import asked, code_cells, lesson_files, make_edition, parsed, write_notebook
 from .exercises import CHECKED, judge
 from .answers import worker_environment
 from .grading import grade, read_lesson
@@ -105,12 +105,23 @@ def run_autograder(
         raise InputError(f'{shown(notebook)}: otter stopped ({shown(why)})')
     return json.loads(lines[-1])
 
+# %% ../../nbs/teaching/05_autograder.ipynb #7b5a34b0
+def _left_in(path):
+    "Lines: questions whose cell in the student's edition has no dots, so that an answer stands in it."
+    lines = []
+    for cell in code_cells(make_edition(path, 'student')):
+        names, tree = asked(cell['source']), parsed(cell['source'])
+        values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)] if tree else [None]
+        if any(value is ... or value is None for value in values): continue
+        lines += [f'{Path(path).stem}, {name}: the student edition holds an answer; write dots for it' for name in names]
+    return lines
+
 # %% ../../nbs/teaching/05_autograder.ipynb #4156a779
 def prove_editions(
     files:list, # Lessons
 )->list: # Lines: what is wrong; empty where all is well
     "Grade both editions of lessons: full marks for the instructor's, none for the untouched student's."
-    wrong = []
+    wrong = [line for path in files for line in _left_in(path)]
     with TemporaryDirectory() as folder:
         for edition in ('instructor', 'student'):
             for path in files: write_notebook(Path(folder, edition, Path(path).name), make_edition(path, edition))

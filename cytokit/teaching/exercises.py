@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/teaching/exercises.html.md"""
 # %% auto #0
 __all__ = ['QUESTIONS', 'CHECKED', 'as_number', 'as_numbers', 'as_two_numbers', 'as_whole_numbers', 'as_names', 'as_text',
            'as_function', 'is_near', 'Question', 'judge', 'Checked', 'check_answer', 'hint', 'solution', 'try_solution',
-           'feedback', 'twin', 'practise', 'keywords_of', 'new_variables', 'try_twin']
+           'feedback', 'twin', 'practise', 'keywords_of', 'new_variables', 'try_twin', 'solve_twin']
 
 # %% ../../nbs/teaching/01_exercises.ipynb #ded1bb2a
 import ast, html, inspect, linecache, reprlib, traceback
@@ -198,6 +198,14 @@ def solution(
     display({'text/html': folded('A solution', code), 'text/plain': f'A solution of {name}: it opens on a click.'},
             raw=True)
 
+# %% ../../nbs/teaching/01_exercises.ipynb #a887cbf6
+def _run_solution(name, variables):
+    "What the solution of a question hands to its check: the answer, and what the check needs."
+    handed = []
+    def check_answer(name, answer, **given): handed.append((answer, given))
+    exec(QUESTIONS[name].solution, dict(dict(np=np, rng=rng), **dict(variables, check_answer=check_answer)))
+    return handed[-1]
+
 # %% ../../nbs/teaching/01_exercises.ipynb #f7c76bec
 def try_solution(
     name:str, # Of the question
@@ -205,10 +213,8 @@ def try_solution(
     **variables, # Those of the lesson that the solution uses; `np` and `rng` are there
 )->tuple: # What `judge` says to it
     "Run the solution of a question, and judge it."
-    results = []
-    def check_answer(name, answer, **given): results.append(judge(name, answer, **given))
-    exec(QUESTIONS[name].solution, dict(dict(np=np, rng=rng), **dict(variables, check_answer=check_answer)))
-    return results[-1]
+    answer, given = _run_solution(name, variables)
+    return judge(name, answer, **given)
 
 # %% ../../nbs/teaching/01_exercises.ipynb #63c68637
 def feedback(
@@ -273,3 +279,15 @@ def try_twin(
 )->tuple: # What `judge` says to the solution
     "Judge the solution of a question on the numbers of its twin."
     return try_solution(name, **{**others, **new_variables(QUESTIONS[name], seed)})
+
+# %% ../../nbs/teaching/01_exercises.ipynb #3a5adcd1
+def solve_twin(
+    name:str, # Of the question
+    seed:int=0, # Another seed, other numbers
+    /,
+    **others, # Variables that the solution uses and the check does not get
+)->tuple: # The answer of the solution; what the check gets, by name
+    "The right answer to a question on the numbers of its twin."
+    new = new_variables(QUESTIONS[name], seed)
+    if new is None: raise InputError(f'{shown(name)} has no numbers that its solution could be run on')
+    return _run_solution(name, {**others, **new})

@@ -130,8 +130,10 @@ def _size(answer, n, k, p, s):
 def _size_again(rng):
     """An image of side `again['n']`, a kernel of side `again['k']`, padding `again['p']` on each side, stride
     `again['s']`: what is the side of the response?"""
-    k = int(rng.integers(2, 8))
-    return dict(n=int(rng.integers(20, 300)), k=k, p=int(rng.integers(0, k//2 + 1)), s=int(rng.integers(1, 5)))
+    while True:  # until no typical mistake is right by chance
+        n, k, s = int(rng.integers(20, 300)), int(rng.integers(2, 8)), int(rng.integers(2, 5))
+        p = int(rng.integers(1, k//2 + 1))
+        if (n + 2*p - k)//s + 1 not in ((n + p - k)//s + 1, (n - k)//s + 1, n//s): return dict(n=n, k=k, p=p, s=s)
 
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #7591260a
 @Question('filter-weights', 'a whole number', [

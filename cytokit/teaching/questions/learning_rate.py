@@ -15,7 +15,7 @@ from ..exercises import Question, twin
 # %% ../../../nbs/teaching/questions/05_learning_rate.ipynb #c0404e6e
 def _sweep(rng):
     "Losses of trainings at eleven rates: a wide valley, a steep wall on its right."
-    exponents = np.arange(-5, .1, .5)
+    exponents = rng.uniform(-5.2, -4.8) + rng.uniform(.4, .55)*np.arange(11)
     away = exponents - rng.uniform(-3, -2)
     losses = .25 + np.where(away < 0, .08, .5)*away**2 + rng.normal(0, .004, len(away))
     return dict(rates=10**exponents, losses=losses.clip(0, 1.2))

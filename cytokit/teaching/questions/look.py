@@ -43,7 +43,8 @@ def _severity_share_again(rng):
     right labels reaches `again['few']`. What share of wrong labels costs as much as taking the small set?"""
     severities = np.array([0, .1, .2, .3])
     scores = .97 - severities*rng.uniform(.8, 1.4)
-    return dict(severities=severities, scores=scores, few=float(np.interp(rng.uniform(.05, .25), severities, scores)))
+    between = rng.choice(severities[:3]) + rng.uniform(.03, .07)  # further from each than the tolerance
+    return dict(severities=severities, scores=scores, few=float(np.interp(between, severities, scores)))
 
 # %% ../../../nbs/teaching/questions/03_look.ipynb #e049f719
 @Question('look-game', 'a list of eight numbers or more', [

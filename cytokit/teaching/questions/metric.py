@@ -154,7 +154,7 @@ def _dice(answer, their_iou):
 @twin('metric-dice')
 def _dice_again(rng):
     "Another paper reports an IoU of `again['their_iou']`. Which Dice is that?"
-    return dict(their_iou=round(float(rng.uniform(.35, .9)), 2))
+    return dict(their_iou=round(float(rng.uniform(.55, .9)), 2))
 
 # %% ../../../nbs/teaching/questions/07_metric.ipynb #9735c39b
 @Question('metric-ap', 'a number between 0 and 1', [
