@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import InputError, atomic, check_writable, shown, write_json
+from ..core import atomic, check_writable, shown, write_json
 from .command import Json, app, declare, example, print_table
 
 # %% ../../nbs/cli/12_diary.ipynb #d3738030

@@ -11,7 +11,7 @@ __all__ = ['doctor']
 from pathlib import Path
 from typing import Annotated
 import typer
-from ..core import check_writable, shown, write_json
+from ..core import check_writable, write_json
 from .command import Json, app, declare, example, starting
 
 # %% ../../nbs/cli/05_doctor.ipynb #9f5166e8

@@ -17,7 +17,6 @@ from ..core import InputError, check_choice, check_number, check_whole, require,
 from ..data.csv_files import write_csv
 from ..data.datasets import check_table, classes, fold_table, group_keys, read_table
 from ..data.preprocess import Preprocessing, fit_preprocessing
-from ..hardware import computing
 from ..quality.splits import exact_interval, out_of_fold
 from ..training.rate import DEFAULT_LR
 from ..training.fit import Settings, fit, make_model, method_preprocessing

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from fastcore.basics import patch
-from ..core import InputError, seed_all, shown
+from ..core import seed_all, shown
 from ..training.keeping import chance_kept, clone_tensors, dicts_kept, parts_of, reseed, tensors_kept
 
 # %% ../../nbs/evaluation/12_patient.ipynb #93bc81dd

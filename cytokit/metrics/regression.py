@@ -10,7 +10,7 @@ __all__ = ['METRICS', 'LOWER', 'NAMES', 'mae', 'rmse', 'r2', 'median_error', 'sp
 
 # %% ../../nbs/metrics/03_regression.ipynb #ac5446bf
 import numpy as np
-from ..core import InputError, check_choice, rng, show_once, shown
+from ..core import InputError, check_choice, rng, show_once
 from .intervals import Interval, make_interval, number_groups, resample_groups
 
 # %% ../../nbs/metrics/03_regression.ipynb #0b1ce449

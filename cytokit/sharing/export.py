@@ -19,7 +19,7 @@ from ..core import InputError, check_choice, check_writable, file_digest, shown,
 from ..data.preprocess import to_channels
 from .bioimageio import check_package, write_package
 from .graph import ANSWERS, model_graph, need_export
-from .trained import Form, TrainedModel, raw_pixels, read_trained, synthetic_images
+from .trained import raw_pixels, read_trained, synthetic_images
 from ..training.models import n_parameters
 
 # %% ../../nbs/sharing/09_export.ipynb #ed861e1d

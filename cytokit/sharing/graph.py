@@ -369,7 +369,7 @@ def model_graph(
 ): # ONNX's ModelProto: input 'image' (N, H, W, C) float32; output as in `ANSWERS`
     "Preprocessing, network and answer as one ONNX model."
     before, after = Nodes('before_'), Nodes('after_')
-    ready = before('Identity', input_nodes(before, 'image', trained, form))
+    before('Identity', input_nodes(before, 'image', trained, form))
     before.nodes[-1].output[0] = 'input'
     network = network_proto(trained)
     out = cut_nodes(after, 'output', 'image') if trained.task == 'mask' else 'output'

@@ -15,7 +15,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..core import InputError, check_number, file_digest, rng, shown
 from ..evaluation.challenge import read_challenge, score_images
-from ..evaluation.results import Results, mean_interval, results
+from ..evaluation.results import mean_interval, results
 from ..evaluation.slices import LEAST, slices
 from ..quality.splits import holm
 from ..metrics.intervals import number_groups

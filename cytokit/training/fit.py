@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/training/fit.html.md"""
 # %% auto #0
 __all__ = ['METHODS', 'check_numbers', 'Settings', 'make_model', 'method_preprocessing', 'start_training', 'fit', 'replay_of',
            'prepare', 'weights_digest', 'pin', 'network_precision', 'check_loss', 'plan_training', 'train', 'find_rate',
-           'run_train', 'Run']
+           'settings_of_run', 'run_train', 'Run']
 
 # %% ../../nbs/training/09_fit.ipynb #22aa5b6a
 import math, os, sys
@@ -37,11 +37,11 @@ from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
 from .models import (backbone, fuse_conv_bn, load_model, n_parameters, param_groups, save_model,
                                      small_cnn)
 from .budget import Clock, check_memory, estimate
-from .epochs import EpochRecorder, batch_norms, fit_epochs
+from .epochs import batch_norms, fit_epochs
 from .rate import DEFAULT_LR, Rate, decide_rate
 from .runs import RunResult, expect, goal_of, judged, make, new_run, prediction_table, read_run, reading
 from .runs import recorded, resume, target_values
-from .targets import LOSSES, features, make_target, measures_of, numbers_of, predictions, scores
+from .targets import LOSSES, features, make_target, measures_of, numbers_of, predictions
 
 # %% ../../nbs/training/09_fit.ipynb #8add3fac
 # Whole numbers that JSON keeps exactly: least, most
@@ -418,6 +418,17 @@ def find_rate(
     x = load_arrays(table, preprocessing)
     with computing(usual_threads()): return fit(x, y, *_rows_of(table), s, n_out, only_rate=True)
 
+# %% ../../nbs/training/09_fit.ipynb #1bbf3e63
+def settings_of_run(
+    config:dict, # What `run.json` holds
+    file, # Its place, for messages
+)->tuple: # `Settings` and `Preprocessing`
+    "How a run is trained; `InputError` where its pretrained weights are not the ones that it began with."
+    s, preprocessing = make(Settings, config['settings'], file), make(Preprocessing, config['preprocessing'], file)
+    if s.pretrained and weights_digest(s) != config.get('weights_digest'):
+        raise InputError(f'{shown(s.weights or "imagenet")}: these weights are not the ones that the run began with')
+    return s, preprocessing
+
 # %% ../../nbs/training/09_fit.ipynb #2fac395e
 def run_train(
     folder, # A run folder of `train`
@@ -426,9 +437,7 @@ def run_train(
     folder, config = Path(folder), read_run(folder)
     if (folder/'result.json').exists(): return Run(folder)
     file = folder/'run.json'
-    s, preprocessing = make(Settings, config['settings'], file), make(Preprocessing, config['preprocessing'], file)
-    if s.pretrained and weights_digest(s) != config.get('weights_digest'):
-        raise InputError(f'{shown(s.weights or "imagenet")}: these weights are not the ones that the run began with')
+    s, preprocessing = settings_of_run(config, file)
     table, names = read_table(folder/'split.csv'), config['classes']
     y, (train, valid) = target_values(table, config, file), _rows_of(table)
     x, checkpoint = load_arrays(table, preprocessing), folder/'checkpoint.safetensors'

@@ -12,7 +12,6 @@ __all__ = ['LEAST_TRIALS', 'import_optuna', 'database_url', 'without_password', 
 import os, re, socket, sqlite3, time, warnings
 from contextlib import closing, contextmanager
 from pathlib import Path
-import numpy as np, pandas as pd
 from ..core import InputError, import_optional, require, shown
 
 # %% ../../nbs/training/12_study.ipynb #aded7dfa

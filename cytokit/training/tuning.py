@@ -16,16 +16,16 @@ import numpy as np, pandas as pd
 from filelock import FileLock, Timeout
 from fastcore.basics import patch
 from ..core import InputError, check_choice, check_number, check_whole, read_json, show_once, shown, write_json
-from ..data.csv_files import read_csv, write_csv
+from ..data.csv_files import write_csv
 from ..data.datasets import read_table
 from ..data.preprocess import Preprocessing
 from ..hardware import computing, usual_threads
 from ..metrics.intervals import conclusion
 from ..metrics.regression import NAMES
 from ..parameters import with_settings
-from .fit import Settings, fit, plan_training, weights_digest
+from .fit import Settings, fit, plan_training, settings_of_run, weights_digest
 from .runs import (
-    RunResult, goal_of, judged, make, new_run, prediction_table, read_run, reading, recorded, target_values)
+    RunResult, goal_of, judged, new_run, prediction_table, read_run, reading, recorded, target_values)
 from .search import (
     Budget, Task, begin_search, check_minutes, fingerprint, images_of, place, run_trials, with_params)
 from .study import (
@@ -93,9 +93,7 @@ def _leading(folder):
 def _read_task(folder, config):
     "What `run.json` and `split.csv` describe."
     file = folder/'run.json'
-    s, preprocessing = make(Settings, config['settings'], file), make(Preprocessing, config['preprocessing'], file)
-    if s.pretrained and weights_digest(s) != config.get('weights_digest'):
-        raise InputError(f'{shown(s.weights or "imagenet")}: these weights are not the ones that the run began with')
+    s, preprocessing = settings_of_run(config, file)
     table = read_table(folder/'split.csv')
     y, n_out = target_values(table, config, file), len(config['classes']) or None
     with reading(file):

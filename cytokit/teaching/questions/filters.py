@@ -80,7 +80,7 @@ def _edge(answer, edge, other):
     if not np.any(answer): return 'All weights are 0: it answers to nothing.'
     if not _silent(answer, np.ones((5, 5))):
         return 'It answers to a flat image: its weights must add up to 0.'
-    at_edge, at_other = _responses(answer, edge), _responses(answer, other)
+    at_edge = _responses(answer, edge)
     if _silent(answer, edge):
         if not _silent(answer, other):
             return 'It answers to `other`, and not to `edge`: exchange its rows and columns.'

@@ -10,7 +10,7 @@ __all__ = []
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #ec929cef
 import numpy as np
 import pandas as pd
-from ..exercises import Question, as_names, as_text, is_near, twin
+from ..exercises import Question, as_names, is_near, twin
 
 # %% ../../../nbs/teaching/questions/14_hand_on.ipynb #e422c53c
 @Question('hand-goal', 'the names of the models of which it cannot be told', [
