@@ -70,6 +70,13 @@ def test_the_message_is_the_command_that_installs_it(home, package, extra, line)
     whole = dict(zarr={'objects', 'images.csv'}, lab=board).get(extra, set())
     assert new == whole, 'half of a result'
 
+@pytest.mark.parametrize('line', ['lessons course', 'new lesson mine'])
+def test_without_jupyterlab_what_is_written_is_told_how_to_be_opened(tmp_path, line):
+    "Jupyter is no part of the plain package: the command that opens a lesson would not be found."
+    done = process(CODE.format(missing=('jupyterlab',)) + COMMAND, *line.split(), cwd=tmp_path)
+    assert done.returncode == 0 and 'pip install "cytokit-nb[lab]", and then jupyter lab' in done.stdout, done
+    assert 'pip install' not in cytokit('lessons', 'again', cwd=tmp_path).stdout
+
 def settings():
     ini = configparser.ConfigParser(delimiters=['='], interpolation=None)
     ini.read(ROOT/'settings.ini', encoding='utf-8')

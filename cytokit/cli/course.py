@@ -8,12 +8,19 @@ Docs: https://cytokit.github.io/cytokit/cli/course.html.md"""
 __all__ = ['lessons', 'grade', 'new_lesson', 'course', 'new_project']
 
 # %% ../../nbs/cli/07_course.ipynb #2213b8a3
-import shlex, sys
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import check_writable, shown
-from .command import app, declare, example
+from .command import app, declare, example, typed, typed_path
+
+# %% ../../nbs/cli/07_course.ipynb #d2c5b98b
+def _jupyter(path):
+    "The command that opens a notebook, or a folder of them; first how to get JupyterLab, where it is missing."
+    install = '' if find_spec('jupyterlab') else 'pip install "cytokit-nb[lab]", and then '
+    return install + typed('jupyter', 'lab', typed_path(path))
 
 # %% ../../nbs/cli/07_course.ipynb #52317d4b
 @app.command(epilog=example('cytokit lessons course', 'cytokit lessons solutions --edition instructor'))
@@ -28,7 +35,7 @@ def lessons(
     from cytokit.teaching.editions import copy_lessons
     done = copy_lessons(folder, edition, update, lesson)
     for name, what in done.items(): print(f'{shown(name)}: {what}')
-    print(f'Open them with: jupyter lab {shlex.quote(shown(folder))}')
+    print(f'Open them with: {_jupyter(folder)}')
 
 # %% ../../nbs/cli/07_course.ipynb #74d952fc
 @app.command(epilog=example('cytokit grade class --csv marks.csv'))
@@ -65,8 +72,8 @@ def new_lesson(
     "Write a short lesson that runs, to be replaced with yours."
     from cytokit.teaching import new_lesson as beginning
     path = beginning.new_lesson(name, folder)
-    print(f'{shown(path)} written; next: jupyter lab {shlex.quote(shown(path))}')
-    print(f'Then, for your students: cytokit lessons FOLDER --lesson {shlex.quote(shown(path))}')
+    print(f'{shown(path)} written; next: {_jupyter(path)}')
+    print(f'Then, for your students: {typed("cytokit", "lessons", "FOLDER", "--lesson", typed_path(path))}')
 
 # %% ../../nbs/cli/07_course.ipynb #6bce4fe8
 @app.command(hidden=True, epilog=example('cytokit course build --no-otter'))
@@ -94,4 +101,4 @@ def new_project(
     from cytokit.teaching import projects
     given = {} if question is None else dict(question=question)
     print(f'{projects.new_project(folder, name, metric=metric, **given)}.')
-    print(f'The project is in {shown(folder)}. Read README.md there, then: jupyter lab {shlex.quote(shown(folder))}')
+    print(f'The project is in {shown(folder)}. Read README.md there, then: {_jupyter(folder)}')
