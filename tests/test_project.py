@@ -300,6 +300,13 @@ def test_every_public_name_has_an_example_within_reach(nb):
 def test_names_shown_elsewhere_are_still_needed():
     assert set(SHOWN_ELSEWHERE) <= set().union(*(without_example(nb, public_names(nb)) for nb in LIBRARY))
 
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_no_page_has_two_sections_of_one_name(nb):
+    "Their anchors would be one, and a merge of two branches may leave both."
+    texts = [''.join(c['source']) for c in json.loads(nb.read_text())['cells'] if c['cell_type'] == 'markdown']
+    sections = [line for text in texts for line in re.sub(r'```.*?```', '', text, flags=re.S).splitlines() if line.startswith('##')]
+    assert sorted(sections) == sorted(set(sections))
+
 @pytest.mark.parametrize('nb', [nb for nb in NBS if '#| default_exp' in nb.read_text()], ids=ids)
 def test_every_library_page_has_a_figure(nb):
     "One that argues: what holds, or goes wrong without this code, at a glance."
