@@ -33,15 +33,15 @@ demo: setup
 	@python -m cytokit.sharing.tour demo
 	@echo "Next: make lab"
 
-# Four processes for two cores, since a browser, a kernel or a server is often waited for. A file of tests is run by one
+# Three processes for two cores, since a browser, a kernel or a server is often waited for. A file of tests is run by one
 # process, so that what it prepares is made once; the long ones begin (tests/conftest.py).
-FOUR = -n 4 --dist loadfile --no-loadscope-reorder
+THREE = -n 3 --dist loadfile --no-loadscope-reorder
 
 # With a browser the lessons run in it, by pytest, and need not run twice; nor the index, whose code is the README's.
 test: setup
 	ruff check
 	OMP_NUM_THREADS=1 nbdev-test --n-workers 3 --timing --skip-file-re '^index' --skip-folder-re '^($(if $(BROWSER),lessons|)[_.])'
-	OMP_NUM_THREADS=1 pytest $(FOUR) --durations=15
+	OMP_NUM_THREADS=1 pytest $(THREE) --durations=15
 
 # The daily loop: notebooks that changed since BASE (where the branch left main; on main the last commit), and the tests
 # of their wings. The docs, the wheel, long trainings and the lessons in a browser are for `make test`.
@@ -54,7 +54,7 @@ space := $(subst ,, )
 quick: setup
 	ruff check
 	$(if $(NOTEBOOKS),OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing --path-re '/($(subst $(space),|,$(strip $(NOTEBOOKS))))$$')
-	OMP_NUM_THREADS=1 pytest $(FOUR) -m 'not whole' tests/test_project.py $(wildcard $(WINGS:%=tests/%))
+	OMP_NUM_THREADS=1 pytest $(THREE) -m 'not whole' tests/test_project.py $(wildcard $(WINGS:%=tests/%))
 
 # Corrupted files for ten minutes, other ones each time; what breaks a parser is printed with the way to repeat it.
 fuzz: setup
