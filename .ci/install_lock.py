@@ -14,7 +14,7 @@ FROM_CPU_INDEX = r'(torch|torchvision)=='
 # In the name of a wheel
 THIS_PYTHON = rf'(cp{sys.version_info.major}{sys.version_info.minor}|py3)-\S*(x86_64|any)\.whl'
 ONLY_FOR_GPU = r'(nvidia-|triton|cuda)'
-# Most modules of 320 packages are never imported: Python compiles those that are, when they are first
+# Most modules of 320 packages are never imported. The others are compiled when they are first imported.
 PIP = [sys.executable, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-compile']
 
 def needs_only_cpu():

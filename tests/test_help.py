@@ -27,8 +27,8 @@ def test_each_verb_has_an_example_of_itself(path):
     assert lines and all(line.startswith(' '.join(['cytokit', *path])) for line in lines)
 
 def test_no_line_of_a_list_of_verbs_is_cut(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
     for path in [(), ('segment',), ('new',)]:
-        monkeypatch.setenv('COLUMNS', '80')
         assert '...' not in cytokit(*path, '--help').stdout.partition('Commands:')[2], path
 
 def parse(line):

@@ -304,7 +304,8 @@ def test_names_shown_elsewhere_are_still_needed():
 def test_no_page_has_two_sections_of_one_name(nb):
     "Their anchors would be one, and a merge of two branches may leave both."
     texts = [''.join(c['source']) for c in json.loads(nb.read_text())['cells'] if c['cell_type'] == 'markdown']
-    sections = [line for text in texts for line in re.sub(r'```.*?```', '', text, flags=re.S).splitlines() if line.startswith('##')]
+    prose = [re.sub(r'```.*?```', '', text, flags=re.S) for text in texts]
+    sections = [line for text in prose for line in text.splitlines() if line.startswith('##')]
     assert sorted(sections) == sorted(set(sections))
 
 @pytest.mark.parametrize('nb', [nb for nb in NBS if '#| default_exp' in nb.read_text()], ids=ids)

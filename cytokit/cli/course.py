@@ -47,7 +47,7 @@ def grade(
     timeout:declare(float, '--timeout', 'Longest time for an answer, in seconds.') = 10.,
     memory:declare(int, '--memory', 'Most memory for an answer, in MB.') = 1024,
 ):
-    "Mark the notebooks of a class, question by question."
+    "Mark the notebooks of a class, question by question. It says who was right, and after how many tries."
     check_writable(csv)
     from cytokit.data.csv_files import write_csv
     from cytokit.teaching import grading
@@ -69,7 +69,7 @@ def new_lesson(
     name:Annotated[str, typer.Argument(help='Letters, digits and underscores, such as thresholds.')],
     folder:declare(Path, '--folder', 'Where the notebook goes.') = Path('.'),
 ):
-    "Write a short lesson that runs, to be replaced with yours."
+    "Write a short lesson that runs. Replace its text and its data with yours."
     from cytokit.teaching import new_lesson as beginning
     path = beginning.new_lesson(name, folder)
     print(f'{shown(path)} written; next: {_jupyter(path)}')
@@ -97,7 +97,7 @@ def new_project(
     metric:declare(str, '--metric', (
         'What decides: balanced_accuracy, auc, macro_f1 or accuracy.')) = 'balanced_accuracy',
 ):
-    "Make the folder of a project: card, notebooks, tests, git."
+    "Make the folder of a project: card, notebooks, tests, git. Settings and a diary are in it too."
     from cytokit.teaching import projects
     given = {} if question is None else dict(question=question)
     print(f'{projects.new_project(folder, name, metric=metric, **given)}.')

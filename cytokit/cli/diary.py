@@ -36,12 +36,11 @@ def plan(
 # %% ../../nbs/cli/12_diary.ipynb #e556d1f1
 _runs = Path('runs') # Where trainings put their runs
 
-def _that_holds(given):
+def _folder_of_runs(given):
     "The folder given; else `runs`, or this folder where only it has a diary: runs made with --out lie in it."
-    from cytokit.sharing.diary import DIARY
     if given: return given
-    here = Path()
-    return here if (here/DIARY).exists() and not (_runs/DIARY).exists() else _runs
+    from cytokit.sharing.diary import DIARY
+    return Path() if Path(DIARY).exists() and not (_runs/DIARY).exists() else _runs
 
 _where = 'Folder that holds the runs; default: runs, or this one where only it has a diary.'
 Runs = Annotated[Optional[Path], typer.Argument(help=_where)]
@@ -59,7 +58,7 @@ def diary(
     check_writable(markdown)
     check_writable(json)
     from cytokit.sharing.diary import collect_runs, diary as read_diary, filter_rows
-    runs = _that_holds(runs)
+    runs = _folder_of_runs(runs)
     if collect:
         n = len(collect_runs(runs))
         print(f'{n} line{"s"*(n != 1)} added')
@@ -91,7 +90,7 @@ def note(
 ):
     "Add what was learnt from a run to the diary."
     from cytokit.sharing.diary import write_note
-    print(f'noted for {shown(write_note(text, run, _that_holds(runs)))}')
+    print(f'noted for {shown(write_note(text, run, _folder_of_runs(runs)))}')
 
 # %% ../../nbs/cli/12_diary.ipynb #7b7df82e
 @app.command(epilog=example('cytokit diff model other'))

@@ -34,7 +34,7 @@ def distill(
     image:ImageColumn = None, target:TargetColumn = None, group:GroupColumn = None,
     why:Why = '', card:Card = None, **config,
 ):
-    "Train one small network on what several trained ones say."
+    "Train one small network on what several trained ones say. The table says what it kept."
     check_writable(json)
     if data.is_dir() and (image or target) and not (data/'table.csv').exists():
         raise InputError(f'{shown(data)}: --image and --target name columns of a CSV; in a folder the class folders '

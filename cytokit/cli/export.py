@@ -26,7 +26,7 @@ def export(
         'Of bioimageio: of the weights, an SPDX name such as CC-BY-4.0.')) = None,
     json:Json = None,
 ):
-    "Write a model for other programs, and compare the answers."
+    "Write a model for other programs, and compare the answers. They must be cytokit's own."
     check_writable(json)
     with starting(): from cytokit.sharing.export import export as export_run
     exported = export_run(run, to, out, author, license)
@@ -56,7 +56,7 @@ def regress(
         'NAME=DIR: a further set with targets, which both models predict. May be given several times.')) = None,
     json:Json = None,
 ):
-    "Say whether a new model is worse than an old one on any set. Exit code 1 when it is."
+    "Say whether a new model is worse than an old one on any set. Slices count too. Exit code 1 when it is."
     check_writable(json)
     with starting(): from cytokit.sharing.regress import regress as compare_runs
     gate = compare_runs(run, against, margin, _named_sets(sets))

@@ -96,7 +96,8 @@ def _next_step(quality, given, masks, html, columns):
     with_masks = ('--masks', typed_path(masks)) if masks else ()
     has_targets = masks or quality.image_of or quality.table is not None
     if has_targets and (quality.rows['planes'] > 1).mean() > .5:
-        lines.append(f'Next: {typed("cytokit", "slice", given, "slices", *with_masks)}')
+        group = ('--group', columns['--group']) if columns['--group'] else ()
+        lines.append(f'Next: {typed("cytokit", "slice", given, "slices", *with_masks, *group)}')
     elif masks: lines.append(f'Next: {typed("cytokit", "segment", "train", given, *with_masks)}')
     elif quality.image_of: lines.append(f'Next: {typed("cytokit", "segment", "train", given)}')
     elif quality.table is not None: lines.append(f'Next: {typed("cytokit", "train", given, *named)}')

@@ -40,7 +40,7 @@ def interpret(
     price:declare(Optional[list[str]], '--price', (
         'Also what a fault costs: leak, labels or region; six trainings each. May be given several times.')) = None,
 ):
-    "See why a score is what it is, on one page."
+    "See why a score is what it is, on one page. It shows the worst images, confusion, slices, calibration."
     for path in (html, json): check_writable(path)
     import matplotlib
     matplotlib.use('Agg')

@@ -24,6 +24,6 @@ def report(
     challenge:declare(Optional[list[Path]], '--challenge', (
         'A set from elsewhere with the same targets, a folder or CSV; may be given several times.')) = None,
 ):
-    "Write a run down: page, notebook, model card, CLAIM checklist."
+    "Write a run down: page, notebook, model card, CLAIM checklist. RO-Crate and Croissant are written too."
     with starting(): from cytokit.sharing.report import report as write_report
     print(write_report(run, out, card, template, challenge))

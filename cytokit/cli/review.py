@@ -24,7 +24,7 @@ def review(
     everything:declare(bool, '--all', 'Also the images in which the check found nothing.') = False,
     start:declare(bool, '--open/--no-open', 'Open JupyterLab, or only write the notebook.') = True,
 ):
-    "Review images by keyboard, worst first: a folder or a run."
+    "Review images by keyboard, worst first: a folder or a run. The most suspicious of a folder, the worst predicted of a run."
     from cytokit.teaching.review import open_board
     names = classes.split(',') if classes else None
     open_board(source, start, plan=plan, table=table, names=names, everything=everything)

@@ -40,7 +40,7 @@ def segment_train(
     masks:Masks = None, out:Out = None, json:Json = None, plan:Plan = None,
     why:Why = '', card:Card = None, **config,
 ):
-    "Train a UNet and compare it with a classical baseline."
+    "Train a UNet and compare it with a classical baseline. Its thresholds are chosen on the way."
     begun = time.perf_counter()
     check_writable(json)
     check_out(out)
@@ -108,7 +108,7 @@ def segment_view(
     run:SegmentRun,
     out:declare(Optional[Path], '--out', 'The PNG to write; default: view.png in the run folder.') = None,
 ):
-    "Draw the worst, a middling and the best validation image."
+    "Draw the worst, a middling and the best validation image. Each with ground truth and prediction."
     check_figure(out)
     import matplotlib
     matplotlib.use('Agg')
@@ -137,7 +137,7 @@ def segment_measure(
     pixel:declare(Optional[float], '--pixel', 'Side of a pixel in µm; default: as the image says, else pixels') = None,
     kind:declare(Optional[str], '--kind', "'binary', 'class' or 'instance'; default: as the masks say") = None,
 ):
-    "Count and measure the objects of masks."
+    "Count and measure the objects of masks. The table has areas, shapes, intensities."
     for path in (csv, counts): check_writable(path)
     from cytokit.data.pairs import pairs
     from cytokit.segmentation.instances import measure_pairs, write_objects_csv

@@ -44,7 +44,7 @@ def tune(
     image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
     plan:Plan = None, why:Why = '', card:Card = None, **config,
 ):
-    "Search for better settings, and say whether they are better."
+    "Search for better settings, and say whether they are better. The search keeps to the minutes."
     check_writable(json)
     _check_source(source, join)
     with starting(): from cytokit.training import tuning
