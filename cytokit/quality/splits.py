@@ -358,9 +358,10 @@ def _balanced(p, y, unit, n=1000):
     "Balanced accuracy and its 99 % interval from resampled units: there are many families to try."
     hot = np.eye(p.shape[1])[y]
     hit = _by_unit(np.concatenate([hot*(p.argmax(1) == y)[:, None], hot], 1), unit)
+    kinds, times = np.unique(hit, axis=0, return_counts=True)  # units alike are drawn together: of images there are few
     k = p.shape[1]
     r = rng(0, 'shortcut')
-    w = np.vstack([np.ones(len(hit)), r.multinomial(len(hit), [1/len(hit)]*len(hit), n)]) @ hit
+    w = np.vstack([times, r.multinomial(len(hit), times/len(hit), n)]) @ kinds
     with np.errstate(invalid='ignore'): b = np.nanmean(w[:, :k]/w[:, k:], 1)
     return float(b[0]), *map(float, np.percentile(b[1:], [.5, 99.5]))
 
