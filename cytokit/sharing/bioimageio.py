@@ -9,7 +9,7 @@ __all__ = ['check_package', 'preprocessing_steps', 'save_torchscript', 'save_net
            'map_names', 'package_differences', 'write_package']
 
 # %% ../../nbs/sharing/08_bioimageio.ipynb #20a430ad
-import gc
+import gc, math
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ import numpy as np, torch
 from torch import nn
 from ..core import InputError, shown, versions, write_json
 from ..data.preprocess import Image, Preprocessing, set_channels
+from ..segmentation.unet import receptive_field
 from .graph import Nodes, answer_nodes, need_export, network_proto, silent
 from .trained import TrainedModel, raw_pixels, synthetic_images
 
@@ -100,9 +101,10 @@ def save_network_onnx(
 def sides_of(
     trained:TrainedModel,
 )->dict: # least, step and halo, in pixels
-    "Which sides the network takes."
+    "Which sides the network takes, and how far from the border of a tile its answers lack nothing."
     step = trained.model.step
-    return dict(least=6*step, step=step, halo=2*step)
+    halo = math.ceil(receptive_field(trained.model)/step)*step
+    return dict(least=2*(halo + step), step=step, halo=halo)
 
 # %% ../../nbs/sharing/08_bioimageio.ipynb #786cdab4
 def _fitted(a, sides, most=512):
