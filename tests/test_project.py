@@ -2,6 +2,7 @@
 import ast, configparser, functools, json, os, re, subprocess, sys, tomllib
 from pathlib import Path
 import pytest, yaml
+from markdown_it import MarkdownIt
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -307,6 +308,23 @@ def test_no_page_has_two_sections_of_one_name(nb):
     prose = [re.sub(r'```.*?```', '', text, flags=re.S) for text in texts]
     sections = [line for text in prose for line in text.splitlines() if line.startswith('##')]
     assert sorted(sections) == sorted(set(sections))
+
+def begun_in_a_paragraph(text):
+    "Lines of Markdown at which a list, heading or quote begins right below other text: in Quarto it would go on there."
+    lines = text.splitlines()
+    kinds = ('bullet_list_open', 'ordered_list_open', 'heading_open', 'blockquote_open')
+    begun = [t.map[0] for t in MarkdownIt().parse(text) if t.type in kinds and t.level == 0]
+    return [lines[n] for n in begun if n and lines[n - 1].strip()]
+
+@pytest.mark.parametrize('nb', NBS, ids=ids)
+def test_lists_begin_after_an_empty_line(nb):
+    "JupyterLab does without it, pandoc, which Quarto calls, does not."
+    assert begun_in_a_paragraph('Ask\n- why?\n\n- how?') == ['- why?']
+    found = json.loads(nb.read_text())['cells']
+    texts = [''.join(c['source']) for c in found if c['cell_type'] == 'markdown']
+    texts += [''.join(o['data']['text/markdown']) for c in found for o in c.get('outputs', [])
+              if 'text/markdown' in o.get('data', {})]
+    assert [line for text in texts for line in begun_in_a_paragraph(text)] == []
 
 @pytest.mark.parametrize('nb', [nb for nb in NBS if '#| default_exp' in nb.read_text()], ids=ids)
 def test_every_library_page_has_a_figure(nb):
