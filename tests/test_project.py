@@ -84,6 +84,12 @@ def test_the_oldest_python_can_read_every_file():
     newer = subprocess.run([*ruff, '-'], input='x[*y]', capture_output=True, text=True)
     assert newer.returncode == 1 and 'Python 3.10' in newer.stdout
 
+def test_modules_import_only_what_they_use():
+    "What only the tests of a page need is imported in their cell."
+    ruff = [Path(sys.executable).with_name('ruff'), 'check', '--isolated', '--select', 'F401']
+    done = subprocess.run([*ruff, '--exclude', '__init__.py', 'cytokit'], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
 def test_missing_targets_and_files_are_told():
     assert missing('make setup') == missing('.ci/run') == missing('.venv/bin/ruff check') == ''
     assert missing('make nonsense') == 'nonsense' and missing('.ci/walk') == '.ci/walk'

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from ..core import InputError, check_choice, check_writable, set_quiet, shown, write_json
-from ..parameters import options_of, read_parameters, values_of, with_options
+from ..parameters import options_of, values_of
 
 # %% ../../nbs/cli/00_command.ipynb #f57e33fe
 def example(

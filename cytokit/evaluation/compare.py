@@ -11,7 +11,7 @@ __all__ = ['subset', 'compare', 'run_compare', 'unequal_budgets', 'Comparison']
 import re, time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..core import InputError, check_choice, check_number, check_whole, read_json, require, rng, show_once
 from ..core import shown, write_json

@@ -9,7 +9,6 @@ __all__ = ['plain_markdown', 'markdown_table', 'licence_fields', 'ask', 'model_c
 
 # %% ../../nbs/sharing/03_model_card.ipynb #6372d5cf
 import re
-from pathlib import Path
 from .. import __version__
 from ..core import import_optional, shown
 from ..evaluation.charts import metric_word

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from fastcore.basics import patch
 from ..core import InputError, atomic, check_number, check_whole, require, show_once, shown
-from ..metrics.goals import Goal, read_goal, read_yaml
+from ..metrics.goals import Goal, read_yaml
 from ..metrics.regression import NAMES
 
 # %% ../../nbs/sharing/01_project_card.ipynb #566f4041

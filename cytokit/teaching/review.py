@@ -20,7 +20,7 @@ from fastcore.basics import patch
 import cytokit
 from ..core import InputError, as_utf8, atomic, check_whole, missing_package, relative_path, require, shown
 from ..core import to_json
-from ..quality.plans import Change, Decision, PlanFile
+from ..quality.plans import Change, Decision
 from .review_images import CLASS_KEYS, Subject, review_subject, thumbnail, webp
 from .widgets import is_live, png
 

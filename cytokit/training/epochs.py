@@ -19,7 +19,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 from fastai.learner import Callback, CancelFitException
-import fastai.callback.schedule  # gives a Learner its fit_one_cycle
+import fastai.callback.schedule  # noqa: F401, gives a Learner its fit_one_cycle
 from ..metrics import classification as metrics
 from .models import save_tensors
 from .budget import Clock, Pace, Pacer

@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/training/space.html.md"""
 __all__ = ['Knob', 'Space', 'read_space', 'image_side', 'rate_band', 'search_space']
 
 # %% ../../nbs/training/11_space.ipynb #74cc60e2
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..core import InputError, shown

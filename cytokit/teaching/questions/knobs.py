@@ -9,7 +9,6 @@ __all__ = []
 
 # %% ../../../nbs/teaching/questions/12_knobs.ipynb #06f8a86a
 import math
-import numpy as np
 from ..exercises import Question, is_near, twin
 
 # %% ../../../nbs/teaching/questions/12_knobs.ipynb #361fc77e
