@@ -1,5 +1,5 @@
 "What crosses notebooks: metadata, sync, links, and what is not imported."
-import ast, configparser, functools, json, os, re, subprocess, sys, tomllib
+import ast, builtins, configparser, functools, importlib, json, os, re, subprocess, symtable, sys, tomllib
 from pathlib import Path
 import pytest, yaml
 from markdown_it import MarkdownIt
@@ -352,6 +352,37 @@ def test_set_up_and_drawing_are_folded_in_a_lesson(nb):
             assert hidden, source[:200]
         folded += hidden
     assert folded > 3
+
+UNSHOWN = re.compile(r'^#\| *(hide|echo: false)', re.M)
+
+def without_magic(source): return re.sub(r'(?m)^(\s*)[!%].*', r'\1pass', source)
+
+def used_but_not_shown(nb):
+    "Names that the visible cells of a page need and none of them makes or imports."
+    sources = [''.join(c['source']) for c in code_cells(nb)]
+    shown = '\n'.join(without_magic(source) for source in sources if not UNSHOWN.search(source))
+    top = symtable.symtable(shown, nb.name, 'exec')
+    known = {*dir(builtins), 'get_ipython', 'display'}
+    for node in ast.walk(ast.parse(shown)):
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == '*':
+            known.update(importlib.import_module(node.module).__all__)
+    known.update(name.get_name() for name in top.get_symbols() if name.is_assigned() or name.is_imported())
+    used, tables = set(), [top]
+    for table in tables:
+        tables += table.get_children()
+        used.update(name.get_name() for name in table.get_symbols() if table is top or name.is_global())
+    return used - known
+
+def test_a_name_that_no_cell_shows_is_found(tmp_path):
+    page = tmp_path/'page.ipynb'
+    sources = ['#| hide\nimport os', 'import sys\n!ls {os.sep}', 'def f(x): return os.sep + x', 'f(sys.path[0])']
+    page.write_text(json.dumps(dict(cells=[dict(cell_type='code', source=[source]) for source in sources])))
+    assert used_but_not_shown(page) == {'os'}
+
+@pytest.mark.parametrize('nb', [p for p in NBS if p.parent.name in ('lessons', 'howto', 'handbook')], ids=ids)
+def test_code_of_a_page_can_be_copied_from_it(nb):
+    "A reader of the site does not see hidden cells; what they import belongs into a folded cell."
+    assert used_but_not_shown(nb) == set()
 
 WIDTH = 84  # columns in a box of the site; a longer line has to be scrolled
 WITH_A_PICTURE = {'text/html', 'text/markdown', 'image/png', 'image/jpeg', 'application/vnd.jupyter.widget-view+json'}
