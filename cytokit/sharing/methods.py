@@ -12,24 +12,14 @@ from pathlib import Path
 import pandas as pd
 from ..core import read_json, shown
 from ..evaluation.charts import metric_word
-from .facts import open_run, score_words, scores_of, split_counts
+from .facts import is_pretrained, networks_of, open_run, score_words, scores_of, split_counts
 from ..data.csv_files import read_csv
 from ..data.datasets import absolute_path
 
 # %% ../../nbs/sharing/15_methods.ipynb #38161ddb
-def _networks(run):
-    "Names of the methods of a run."
-    return run.config.get('methods') or [run.config['settings'].get('method') or 'unet']
-
-def _is_pretrained(run):
-    "Whether a network of a run began with weights from elsewhere."
-    if run.config['verb'] == 'segment':
-        return not run.config['settings'].get('preset') and run.config['settings'].get('weights') != 'random'
-    return any(name.startswith(('frozen', 'finetune')) for name in _networks(run))
-
 def _uses_imagenet(run):
     "Whether its weights are those that pip brings, which are of ImageNet."
-    return _is_pretrained(run) and run.config['settings'].get('weights') == 'imagenet'
+    return is_pretrained(run) and run.config['settings'].get('weights') == 'imagenet'
 
 # %% ../../nbs/sharing/15_methods.ipynb #451b7e07
 def _always(run): return True
@@ -47,7 +37,7 @@ REFERENCES = (
     ('UNet', 'Ronneberger et al., MICCAI (2015), doi:10.1007/978-3-319-24574-4_28', _is_segmentation),
     ('scikit-image, which measures', 'van der Walt et al., PeerJ 2:e453 (2014), doi:10.7717/peerj.453',
      _is_segmentation),
-    ('backbone', 'Wightman, PyTorch Image Models (timm), doi:10.5281/zenodo.4414861', _is_pretrained),
+    ('backbone', 'Wightman, PyTorch Image Models (timm), doi:10.5281/zenodo.4414861', is_pretrained),
     ('EfficientNet', 'Tan, Le, EfficientNet, ICML (2019), arXiv:1905.11946', _uses_imagenet),
     ('ImageNet', 'Deng et al., CVPR (2009), doi:10.1109/CVPR.2009.5206848', _uses_imagenet),
     ('search', 'Akiba et al., Optuna, KDD (2019), doi:10.1145/3292500.3330701', _is_search),
@@ -109,15 +99,15 @@ _SIMPLE = dict(majority='the most frequent class', logistic='a logistic regressi
 def _training_words(run):
     "Networks, schedule and seeds."
     s, result = run.config['settings'], run.result
-    names = '; '.join(_NAMES.get(name, shown(name, 40)) for name in _networks(run) if name not in _SIMPLE)
-    simple = ', '.join(_SIMPLE[name] for name in _networks(run) if name in _SIMPLE)
+    names = '; '.join(_NAMES.get(name, shown(name, 40)) for name in networks_of(run) if name not in _SIMPLE)
+    simple = ', '.join(_SIMPLE[name] for name in networks_of(run) if name in _SIMPLE)
     against = f' Baselines: {simple}.' if simple else ''
     long = f'{s["seconds"]:g} seconds' if s.get('seconds') else _count(s.get('epochs'), 'epoch')
     rate = result.get('learning_rate')
     highest = f' up to a learning rate of {rate:.2g}' if isinstance(rate, float) else ''
     seeds = run.config.get('seeds')
     count = _count(seeds, 'seed') if seeds else f'seed {s.get("seed")}'
-    weights = f' Pretrained weights: {shown(Path(str(s.get("weights"))).name, 80)}.' if _is_pretrained(run) else ''
+    weights = f' Pretrained weights: {shown(Path(str(s.get("weights"))).name, 80)}.' if is_pretrained(run) else ''
     return (f'We trained {names}, for {long} in batches of {s.get("batch_size")} with Adam and a one-cycle '
             f'schedule{highest}, augmentation "{s.get("augment")}", {count}.{weights}{against}')
 

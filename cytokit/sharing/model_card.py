@@ -12,7 +12,7 @@ import re
 from .. import __version__
 from ..core import import_optional, shown
 from ..evaluation.charts import metric_word
-from .facts import Facts, score_words, split_counts
+from .facts import Facts, is_pretrained, score_words, split_counts
 
 # %% ../../nbs/sharing/03_model_card.ipynb #8f09f71a
 def plain_markdown(
@@ -96,9 +96,14 @@ def _said(text, what):
     return plain_markdown(text, 2000) if text else ask(what)
 
 # %% ../../nbs/sharing/03_model_card.ipynb #2c7262f2
+def _settings(run):
+    "The settings of a run as words, without those that it did not use."
+    unused = () if is_pretrained(run) else ('weights',)
+    used = {name: value for name, value in run.config['settings'].items() if name not in unused}
+    return ', '.join(f'{name} {value}' for name, value in used.items() if value is not None)
+
 def _details(facts):
     config, card = facts.run.config, facts.card
-    settings = ', '.join(f'{name} {value}' for name, value in config['settings'].items() if value is not None)
     parameters = facts.run.result.get('n_parameters')
     size = f' It has {parameters:,} parameters.' if isinstance(parameters, int) else ''
     authors = card.authors if card else ()
@@ -108,7 +113,7 @@ def _details(facts):
     which = [] if licence else [ask('under which licence others may use it, such as Apache-2.0.'), '']
     return ['## Model details', '',
             f'Made by `cytokit {config["verb"]}` (cytokit {plain_markdown(config["versions"].get("cytokit"))}) on '
-            f'{plain_markdown(config["created"])}.{size} Settings: {plain_markdown(settings, 600)}.', '',
+            f'{plain_markdown(config["created"])}.{size} Settings: {plain_markdown(_settings(facts.run), 600)}.', '',
             '**Developed by:** ' + (plain_markdown(', '.join(authors)) if authors else '…'), '',
             *who,
             '**Licence of the model:** '
