@@ -142,6 +142,32 @@ def test_run_folder_is_never_written_over(run, tmp_path, capsys):
     one_line(capsys, main(['train', str(two_classes(tmp_path/'x')), '--out', str(run)]))
     assert before == {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
 
+OUTPUTS = ('check DATA --json FILE', 'check DATA --html FILE', 'check DATA --parquet FILE', 'train DATA --json FILE',
+           'compare DATA --json FILE', 'interpret RUN --html FILE', 'predict RUN DATA --csv FILE',
+           'segment measure DATA --csv FILE', 'segment evaluate RUN DATA --csv FILE', 'grade DATA --csv FILE',
+           'diary RUN --markdown FILE', 'doctor RUN --json FILE', 'tune DATA --json FILE', 'export RUN --json FILE')
+
+@pytest.mark.parametrize('line', OUTPUTS)
+def test_an_option_replaces_no_file_of_the_user(line, run, tmp_path, capsys):
+    table = tmp_path/'data'/'table.csv'
+    table.parent.mkdir()
+    table.write_text('Image;Target\na.png;b\n')
+    words = dict(DATA=str(table.parent), RUN=str(run), FILE=str(table))
+    said = one_line(capsys, main([words.get(word, word) for word in line.split()]))
+    assert 'is there already' in said and table.read_text() == 'Image;Target\na.png;b\n'
+
+def test_images_and_runs_are_not_replaced(run, tmp_path, capsys):
+    image = tmp_path/'u.png'
+    image.write_bytes(b'\x89PNG of a microscope')
+    assert 'was not drawn by cytokit' in one_line(capsys, main(['lr', str(tmp_path), '--figure', str(image)]))
+    assert 'belongs to a run' in one_line(capsys, main(['doctor', str(run), '--json', str(run/'model.json')]))
+    assert image.read_bytes() == b'\x89PNG of a microscope'
+
+def test_objects_are_not_written_between_other_files(tmp_path, capsys):
+    (tmp_path/'notes.txt').write_text('mine')
+    said = one_line(capsys, main(['segment', 'predict', 'unet', str(tmp_path), '--out', str(tmp_path)]))
+    assert 'holds other files' in said and [p.name for p in tmp_path.iterdir()] == ['notes.txt']
+
 def test_one_bad_file_costs_no_other(run, tmp_path, capsys):
     for i in range(3): save(tmp_path/'new'/f'{i}.png', i)
     (tmp_path/'new'/'bad.png').write_bytes(b'x')

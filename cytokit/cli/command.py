@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/cli/command.html.md"""
 __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Task',
            'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'example', 'typed', 'typed_path', 'main', 'captured', 'entry',
            'declare', 'table_of', 'preprocessing_of', 'terminal_width', 'table_text', 'print_table', 'print_line',
-           'show_run', 'check_figure', 'check_out', 'starting', 'files_of']
+           'show_run', 'check_output', 'check_figure', 'check_out', 'starting', 'files_of']
 
 # %% ../../nbs/cli/00_command.ipynb #420eb79b
 import errno, os, shlex, shutil, sys, textwrap
@@ -305,17 +305,36 @@ def _tell(result):
     print(f'Run folder: {shown(result.folder)}')
     for line in _next(result): print(line)
 
-# %% ../../nbs/cli/00_command.ipynb #9670b2f0
+# %% ../../nbs/cli/00_command.ipynb #dc3dcde3
+_OF_A_RUN = ('run.json', 'result.json', 'model.json', 'split.csv', 'history.csv', 'predictions.csv', 'images.csv')
+
+def check_output(
+    path:Path|None, # As an option names it; None: nothing is to be written
+    *endings, # What such a file ends with, such as '.json'
+    begins:str='', # First columns of such a table
+):
+    "Refuse a file that could not be written, or would replace one that this option did not write; before the work."
+    check_writable(path)
+    if path is None or not path.is_file() or not path.stat().st_size: return
+    def refuse(why): raise InputError(f'{shown(path)}: is there already, and {why}; give the name of a new file')
+    if path.suffix.lower() not in endings: refuse(f'does not end with {" or ".join(endings)}')
+    if path.name in _OF_A_RUN and (path.parent/'run.json').exists(): refuse('belongs to a run')
+    with path.open('rb') as f: head = f.read(4096)
+    if begins and not head.decode('utf-8', 'replace').lstrip('\ufeff').startswith(begins):
+        refuse(f'is another table: its first line does not begin with {begins}')
+    if endings == _FIGURES and b'atplotlib' not in head: refuse('was not drawn by cytokit')
+
+# %% ../../nbs/cli/00_command.ipynb #bd0ac386
 _FIGURES = ('.png', '.svg', '.pdf', '.jpg')
 
 def check_figure(
     path:Path|None, # As `--figure` gives it
 ):
-    "Refuse a figure that could not be written, before the work."
+    "Refuse a figure that could not be written, or would replace an image, before the work."
     if path is None: return
-    check_writable(path)
     if path.suffix.lower() not in _FIGURES:
         raise InputError(f'{shown(path)}: the name of a figure ends with {", ".join(_FIGURES)}')
+    check_output(path, *_FIGURES)
 
 # %% ../../nbs/cli/00_command.ipynb #d98811e2
 def check_out(

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import check_writable, shown
-from .command import app, declare, example, typed, typed_path
+from ..core import shown
+from .command import app, check_output, declare, example, typed, typed_path
 
 # %% ../../nbs/cli/07_course.ipynb #d2c5b98b
 def _jupyter(path):
@@ -48,7 +48,7 @@ def grade(
     memory:declare(int, '--memory', 'Most memory for an answer, in MB.') = 1024,
 ):
     "Mark the notebooks of a class, question by question. It says who was right, and after how many tries."
-    check_writable(csv)
+    check_output(csv, '.csv', begins='student,lesson')
     from cytokit.data.csv_files import write_csv
     from cytokit.teaching import grading
     grades = grading.grade(folder, lesson, timeout, memory)

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import atomic, check_writable, shown, write_json
-from .command import Json, app, declare, example, print_table
+from ..core import atomic, shown, write_json
+from .command import Json, app, check_output, declare, example, print_table
 
 # %% ../../nbs/cli/12_diary.ipynb #d3738030
 @app.command(epilog=example('cytokit plan card.yml --html card.html'))
@@ -22,7 +22,7 @@ def plan(
     page:declare(Optional[Path], '--html', 'Write the card as a page too.') = None,
 ):
     "Begin a project card, or check and show the one that is there."
-    check_writable(page)
+    check_output(page, '.html')
     from cytokit.sharing.project_card import ProjectCard, read_card, rows_of_card, write_card
     if not card.exists():
         write_card(ProjectCard(Path.cwd().name or 'A new project'), card)
@@ -55,8 +55,8 @@ def diary(
     json:Json = None,
 ):
     "Show the diary: a line a run, newest first."
-    check_writable(markdown)
-    check_writable(json)
+    check_output(markdown, '.md', begins='# Diary')
+    check_output(json, '.json')
     from cytokit.sharing.diary import collect_runs, diary as read_diary, filter_rows
     runs = _folder_of_runs(runs)
     if collect:
@@ -100,7 +100,7 @@ def diff(
     json:Json = None,
 ):
     "Say what changed between two runs, and what came of it."
-    check_writable(json)
+    check_output(json, '.json')
     from cytokit.sharing.diff import diff as compare_runs
     found = compare_runs(first, second)
     if len(found.changes): print_table(found.changes)

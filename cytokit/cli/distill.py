@@ -11,10 +11,10 @@ __all__ = ['DISTILLATION', 'STUDENT', 'distill']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import InputError, check_writable, shown
+from ..core import InputError, shown
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, NETWORK, Out, PREPROCESSING, TargetColumn, Why
-from .command import app, declare, example, preprocessing_of, show_run, starting
+from .command import app, check_output, declare, example, preprocessing_of, show_run, starting
 
 # %% ../../nbs/cli/09_distill.ipynb #87ef1497
 DISTILLATION = options_of('training.distill', 'distill', 'temperature share match seeds valid')
@@ -35,7 +35,7 @@ def distill(
     why:Why = '', card:Card = None, **config,
 ):
     "Train one small network on what several trained ones say. The table says what it kept."
-    check_writable(json)
+    check_output(json, '.json')
     if data.is_dir() and (image or target) and not (data/'table.csv').exists():
         raise InputError(f'{shown(data)}: --image and --target name columns of a CSV; in a folder the class folders '
                          'are the targets')

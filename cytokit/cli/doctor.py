@@ -11,8 +11,8 @@ __all__ = ['doctor']
 from pathlib import Path
 from typing import Annotated
 import typer
-from ..core import check_writable, write_json
-from .command import Json, app, declare, example, starting
+from ..core import write_json
+from .command import Json, app, check_output, declare, example, starting
 
 # %% ../../nbs/cli/05_doctor.ipynb #9f5166e8
 @app.command(epilog=example('cytokit doctor model', 'cytokit doctor scans --seconds 60'))
@@ -23,7 +23,7 @@ def doctor(
     json:Json = None,
 ):
     "Find out why a training does not work. Exit code 1 when a check failed."
-    check_writable(json)
+    check_output(json, '.json')
     with starting(): from cytokit.evaluation import doctor as checks
     diagnosis = checks.doctor(source, seconds=seconds)
     print(diagnosis)

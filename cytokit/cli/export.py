@@ -11,8 +11,8 @@ __all__ = ['export', 'regress']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import InputError, check_writable, shown, write_json
-from .command import Json, app, declare, example, starting
+from ..core import InputError, shown, write_json
+from .command import Json, app, check_output, declare, example, starting
 
 # %% ../../nbs/cli/10_export.ipynb #474e3a6b
 @app.command(epilog=example('cytokit export model --to onnx --out model-onnx'))
@@ -27,7 +27,7 @@ def export(
     json:Json = None,
 ):
     "Write a model for other programs, and compare the answers. They must be cytokit's own."
-    check_writable(json)
+    check_output(json, '.json')
     with starting(): from cytokit.sharing.export import export as export_run
     exported = export_run(run, to, out, author, license)
     print(exported)
@@ -57,7 +57,7 @@ def regress(
     json:Json = None,
 ):
     "Say whether a new model is worse than an old one on any set. Slices count too. Exit code 1 when it is."
-    check_writable(json)
+    check_output(json, '.json')
     with starting(): from cytokit.sharing.regress import regress as compare_runs
     gate = compare_runs(run, against, margin, _named_sets(sets))
     print(gate)

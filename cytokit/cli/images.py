@@ -15,7 +15,8 @@ import typer
 from ..core import InputError, check_writable, import_optional, shown
 from ..parameters import read_setting
 from .command import GroupColumn, ImageColumn, TargetColumn, Task
-from .command import app, declare, example, print_line, print_table, table_of, typed, typed_path
+from .command import app, check_output, declare, example, print_line, print_table, table_of, typed
+from .command import typed_path
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
@@ -145,7 +146,10 @@ def check(
     fresh:declare(bool, '--fresh', 'Measure every file anew.') = False,
 ):
     "Find what is wrong with images, masks, labels and splits."
-    for path in (html, json, parquet, plan): check_writable(path)
+    check_output(html, '.html')
+    check_output(json, '.json')
+    check_output(parquet, '.parquet')
+    check_writable(plan)
     old_plan = _old_plan(plan)
     severities = {None: [], 'error': ['error'], 'warning': ['error', 'warning']}
     if fail_on not in severities: raise InputError(f'--fail-on {shown(fail_on)}: give error or warning')

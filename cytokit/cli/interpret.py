@@ -11,8 +11,8 @@ __all__ = ['interpret']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import check_writable, shown
-from .command import Json, app, declare, example, print_line, starting
+from ..core import shown
+from .command import Json, app, check_output, declare, example, print_line, starting
 
 # %% ../../nbs/cli/04_interpret.ipynb #ed08096b
 def _print_interpretation(found):
@@ -41,7 +41,8 @@ def interpret(
         'Also what a fault costs: leak, labels or region; six trainings each. May be given several times.')) = None,
 ):
     "See why a score is what it is, on one page. It shows the worst images, confusion, slices, calibration."
-    for path in (html, json): check_writable(path)
+    check_output(html, '.html')
+    check_output(json, '.json')
     import matplotlib
     matplotlib.use('Agg')
     with starting(): from cytokit.evaluation.interpret import interpret as interpret_run

@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import InputError, check_writable, shown
+from ..core import InputError, shown
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING, VALID
-from .command import app, check_figure, check_out, declare, example, files_of, preprocessing_of
+from .command import app, check_figure, check_out, check_output, declare, example, files_of, preprocessing_of
 from .command import show_run, starting, table_of, typed, typed_path
 
 # %% ../../nbs/cli/02_networks.ipynb #79a19c0e
@@ -26,7 +26,7 @@ def train(source:Source, out:Out = None, json:Json = None,
           image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
           plan:Plan = None, why:Why = '', card:Card = None, **config):
     "Train one model on a folder of images."
-    check_writable(json)
+    check_output(json, '.json')
     check_out(out)
     with starting(): from cytokit.training import fit as training
     table = table_of(source, image, target, group, plan, task)
@@ -56,7 +56,7 @@ def compare(
     plan:Plan = None, why:Why = '', card:Card = None, **config,
 ):
     "Compare baselines, a small CNN and transfer learning, fairly."
-    check_writable(json)
+    check_output(json, '.json')
     check_out(out)
     shares = _shares(fractions)
     with starting(): from cytokit.evaluation import compare as comparison
@@ -91,7 +91,7 @@ def predict(
     csv:Annotated[Path, typer.Option('--csv', help='Where the predictions go.')],
 ):
     "Predict new files with a trained model."
-    check_writable(csv)
+    check_output(csv, '.csv', begins='image,predicted')
     with starting(): from cytokit.training.runs import read_run
     from cytokit.data.csv_files import write_csv
     read_run(run)
@@ -108,7 +108,7 @@ def predict(
 @app.command(epilog=example('cytokit resume model'))
 def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut short.')], json:Json = None):
     "Finish a run that was cut short."
-    check_writable(json)
+    check_output(json, '.json')
     with starting(): from cytokit.training import runs
     show_run(runs.resume(run), json)
 
@@ -116,7 +116,7 @@ def resume(run:Annotated[Path, typer.Argument(help='Run folder that was cut shor
 @app.command(epilog=example('cytokit rerun model'))
 def rerun(run:Annotated[Path, typer.Argument(help='A finished run folder.')], out:Out = None, json:Json = None):
     "Repeat a run, and say whether every figure is the same. Exit code 1 when one differs."
-    check_writable(json)
+    check_output(json, '.json')
     if out: check_out(out)
     with starting(): from cytokit.training import runs
     result, different = runs.rerun(run, out)

@@ -13,10 +13,10 @@ import sys, time
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import check_writable, relative_path, shown, write_json
+from ..core import InputError, relative_path, shown, write_json
 from ..parameters import options_of, values_of, with_options
 from .command import Card, Json, Masks, Out, PREPROCESSING, Plan, Why
-from .command import app, check_figure, check_out, declare, example, files_of, preprocessing_of
+from .command import app, check_figure, check_out, check_output, declare, example, files_of, preprocessing_of
 from .command import print_table, show_run, starting, typed, typed_path
 
 # %% ../../nbs/cli/03_segment.ipynb #23fa4528
@@ -42,7 +42,7 @@ def segment_train(
 ):
     "Train a UNet and compare it with a classical baseline. Its thresholds are chosen on the way."
     begun = time.perf_counter()
-    check_writable(json)
+    check_output(json, '.json')
     check_out(out)
     from cytokit.data import pairs
     with starting(): from cytokit.segmentation import pipeline, scoring
@@ -58,6 +58,12 @@ def segment_train(
     show_run(run, json)
 
 # %% ../../nbs/cli/03_segment.ipynb #3372c014
+def _check_objects(folder):
+    "Refuse to write objects between other files; those of an earlier prediction are replaced."
+    if not folder.is_dir() or not any(folder.iterdir()): return
+    if (folder/'images.csv').exists() and not (folder/'run.json').exists(): return
+    raise InputError(f'{shown(folder)}: holds other files than predicted objects; name a new folder with --out')
+
 @_segment.command('predict', epilog=example('cytokit segment predict unet others/images --out objects'))
 def segment_predict(
     run:SegmentRun, images:Annotated[list[Path], typer.Argument(help='Image files, or folders of them; of any size.')],
@@ -66,6 +72,7 @@ def segment_predict(
         'Average eight views of test-time augmentation, and write where they disagree (TIFF).')) = False,
 ):
     "Turn images into objects: labels, measurements, outlines."
+    _check_objects(out)
     with starting(): from cytokit.segmentation.pipeline import Segmentation, outside_text
     d = Segmentation(run).predict(files_of(images), out, tta)
     bad = list(d['error'].dropna()) if 'error' in d else []
@@ -89,7 +96,8 @@ def segment_evaluate(
     csv:declare(Optional[Path], '--csv', 'Write the scores, a row an image, to this file.') = None,
 ):
     "Score a UNet and the classical baseline on other pairs."
-    for path in (json, csv): check_writable(path)
+    check_output(json, '.json')
+    check_output(csv, '.csv', begins='image,n_truth')
     from cytokit.data.csv_files import write_csv
     with starting(): from cytokit.segmentation.pipeline import Segmentation
     from cytokit.segmentation.scoring import parts_text
@@ -138,7 +146,8 @@ def segment_measure(
     kind:declare(Optional[str], '--kind', "'binary', 'class' or 'instance'; default: as the masks say") = None,
 ):
     "Count and measure the objects of masks. The table has areas, shapes, intensities."
-    for path in (csv, counts): check_writable(path)
+    check_output(csv, '.csv', begins='image,label')
+    check_output(counts, '.csv', begins='image,target')
     from cytokit.data.pairs import pairs
     from cytokit.segmentation.instances import measure_pairs, write_objects_csv
     table = pairs(source, masks)

@@ -11,11 +11,11 @@ __all__ = ['tune']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import InputError, check_writable
+from ..core import InputError
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING
-from .command import app, declare, example, preprocessing_of, show_run, starting, table_of
+from .command import app, check_output, declare, example, preprocessing_of, show_run, starting, table_of
 
 # %% ../../nbs/cli/08_tune.ipynb #6d01b48c
 def _check_source(source, join):
@@ -45,7 +45,7 @@ def tune(
     plan:Plan = None, why:Why = '', card:Card = None, **config,
 ):
     "Search for better settings, and say whether they are better. The search keeps to the minutes."
-    check_writable(json)
+    check_output(json, '.json')
     _check_source(source, join)
     with starting(): from cytokit.training import tuning
     if join:
