@@ -424,7 +424,7 @@ def score_sizes(
     images:list|None=None, # Name of each image; None for 0, 1, …
     edges=(12, 24, 40), # Diameters where a range ends and the next begins, in pixels, rising
     threshold:float=.5, # Least IoU of a match
-)->pd.DataFrame: # A row an image and size in it: image, size, n_truth, n_predicted, matches, ap, precision, recall, f1
+)->pd.DataFrame: # A row an image and size: image, size, n_truth, n_predicted, tp_50, ap_50 and so on
     "Score the objects of each size, image by image; `score_interval` over 'objects' pools the rows of one size."
     edges = np.asarray(edges, float)
     if edges.ndim != 1 or not len(edges) or not (np.diff(edges) > 0).all() or not edges[0] > 0:

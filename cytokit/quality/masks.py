@@ -400,7 +400,7 @@ def _wrong(found):
 def mask_findings(
     rows:pd.DataFrame, # Rows of `measure_mask` with the columns file, image, and perhaps annotator and group
     kind:str|None=None, # 'binary', 'classes' or 'instances'; None: as `mask_kind` says
-)->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `attrs['kind']`
+)->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.findings`; `attrs['kind']`
     "What is wrong with which mask of a set."
     if kind is not None: check_choice('kind', kind, KINDS)
     d = rows.reset_index(drop=True)
@@ -514,7 +514,7 @@ def check_masks(
     pairs:pd.DataFrame, # Paths image and mask (or target), '' for a missing one; perhaps `group` (plate), `annotator`
     kind:str|None=None, # 'binary', 'classes' or 'instances'; None: as the masks say, and given back in `attrs['kind']`
     desc:str='Measuring masks', # For the progress bar
-)->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.images`; `file` is the mask, or the image that has none
+)->pd.DataFrame: # Columns `COLUMNS` of `cytokit.quality.findings`; `file` is the mask, or the image that has none
     "Read every pair once, and say what is wrong with which mask. A bad file is a finding and costs no other."
     t = pairs.rename(columns=dict(target='mask')) if 'mask' not in pairs else pairs
     if missing := [c for c in ('image', 'mask') if c not in t]:

@@ -164,7 +164,7 @@ def _open_pixels(home):
 # %% ../../nbs/segmentation/00_patches.ipynb #2d13a779
 def load_pixels(
     table:pd.DataFrame, # Of task 'mask', as `cytokit.data.pairs.pairs` gives it
-    preprocessing:Preprocessing, # Its `channels` set; `size` and `fit` are not used
+    preprocessing:Preprocessing, # Its `channels` set; `size` and `resize_mode` are not used
     kind:str, # 'binary', 'class' or 'instance': what the labels are, see `cytokit.data.annotations.labels_kind`
     target:str='distance', # One of `TARGETS`
     classes:list|None=None, # For kind 'class': see `cytokit.data.annotations.mask_classes`

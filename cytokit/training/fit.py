@@ -73,7 +73,7 @@ class Settings:
     method:str='small'         # One of `METHODS`; `-rgb8`: through 8 bits and three channels, at the backbone's size
     width:int=16               # Of `small`: channels of its first block, a multiple of 16
     epochs:int=10              # Passes over the training images
-    seconds:float|None=None    # Budget instead of `epochs`, from the start of `fit`: see `Clock`; at least one epoch
+    seconds:float|None=None    # Budget instead of `epochs`: see `Clock`; at least one epoch is trained
     lr:float|None=None         # Highest learning rate of the one-cycle schedule; None: found
     batch_size:int=32          # Images a step; more than there are is all of them
     seed:int=0                 # Decides weights, order and augmentation
