@@ -159,7 +159,7 @@ def test_an_option_replaces_no_file_of_the_user(line, run, tmp_path, capsys):
 def test_images_and_runs_are_not_replaced(run, tmp_path, capsys):
     image = tmp_path/'u.png'
     image.write_bytes(b'\x89PNG of a microscope')
-    assert 'was not drawn by cytokit' in one_line(capsys, main(['lr', str(tmp_path), '--figure', str(image)]))
+    assert 'is not marked as drawn by matplotlib' in one_line(capsys, main(['lr', str(tmp_path), '--figure', str(image)]))
     assert 'belongs to a run' in one_line(capsys, main(['doctor', str(run), '--json', str(run/'model.json')]))
     assert image.read_bytes() == b'\x89PNG of a microscope'
 

@@ -310,8 +310,7 @@ def test_names_shown_elsewhere_are_still_needed():
 @pytest.mark.parametrize('nb', NBS, ids=ids)
 def test_no_page_has_two_sections_of_one_name(nb):
     "Their anchors would be one, and a merge of two branches may leave both."
-    texts = [''.join(c['source']) for c in json.loads(nb.read_text())['cells'] if c['cell_type'] == 'markdown']
-    prose = [re.sub(r'```.*?```', '', text, flags=re.S) for text in texts]
+    prose = [re.sub(r'```.*?```', '', text, flags=re.S) for text in cells(nb, 'markdown')]
     sections = [line for text in prose for line in text.splitlines() if line.startswith('##')]
     assert sorted(sections) == sorted(set(sections))
 
@@ -326,10 +325,8 @@ def begun_in_a_paragraph(text):
 def test_lists_begin_after_an_empty_line(nb):
     "JupyterLab does without it, pandoc, which Quarto calls, does not."
     assert begun_in_a_paragraph('Ask\n- why?\n\n- how?') == ['- why?']
-    found = json.loads(nb.read_text())['cells']
-    texts = [''.join(c['source']) for c in found if c['cell_type'] == 'markdown']
-    texts += [''.join(o['data']['text/markdown']) for c in found for o in c.get('outputs', [])
-              if 'text/markdown' in o.get('data', {})]
+    printed = [o['data'] for c in code_cells(nb) for o in c['outputs'] if 'text/markdown' in o.get('data', {})]
+    texts = cells(nb, 'markdown') + [''.join(data['text/markdown']) for data in printed]
     assert [line for text in texts for line in begun_in_a_paragraph(text)] == []
 
 @pytest.mark.parametrize('nb', [nb for nb in NBS if '#| default_exp' in nb.read_text()], ids=ids)

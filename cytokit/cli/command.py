@@ -308,6 +308,14 @@ def _tell(result):
 # %% ../../nbs/cli/00_command.ipynb #dc3dcde3
 _OF_A_RUN = ('run.json', 'result.json', 'model.json', 'split.csv', 'history.csv', 'predictions.csv', 'images.csv')
 
+def _is_there(path): return path is not None and path.is_file() and path.stat().st_size > 0
+
+def _keep(path, why): raise InputError(f'{shown(path)}: is there already, and {why}; give the name of a new file')
+
+def _begins(path, text):
+    "Whether the text of a file begins with `text`."
+    with path.open(encoding='utf-8-sig', errors='replace') as f: return f.read(len(text)) == text
+
 def check_output(
     path:Path|None, # As an option names it; None: nothing is to be written
     *endings, # What such a file ends with, such as '.json'
@@ -315,17 +323,20 @@ def check_output(
 ):
     "Refuse a file that could not be written, or would replace one that this option did not write; before the work."
     check_writable(path)
-    if path is None or not path.is_file() or not path.stat().st_size: return
-    def refuse(why): raise InputError(f'{shown(path)}: is there already, and {why}; give the name of a new file')
-    if path.suffix.lower() not in endings: refuse(f'does not end with {" or ".join(endings)}')
-    if path.name in _OF_A_RUN and (path.parent/'run.json').exists(): refuse('belongs to a run')
-    with path.open('rb') as f: head = f.read(4096)
-    if begins and not head.decode('utf-8', 'replace').lstrip('\ufeff').startswith(begins):
-        refuse(f'is another table: its first line does not begin with {begins}')
-    if endings == _FIGURES and b'atplotlib' not in head: refuse('was not drawn by cytokit')
+    if not _is_there(path): return
+    if path.suffix.lower() not in endings: _keep(path, f'does not end with {" or ".join(endings)}')
+    if path.name in _OF_A_RUN and (path.parent/'run.json').exists(): _keep(path, 'belongs to a run')
+    if not _begins(path, begins): _keep(path, f'is another table: its first line does not begin with {begins}')
 
 # %% ../../nbs/cli/00_command.ipynb #bd0ac386
 _FIGURES = ('.png', '.svg', '.pdf', '.jpg')
+
+def _is_drawn(path):
+    "Whether a figure names matplotlib: PNG and SVG in their first bytes, PDF in its last. JPEG has no place for it."
+    with path.open('rb') as f:
+        first = f.read(4096)
+        f.seek(max(0, path.stat().st_size - 4096))
+        return b'atplotlib' in first + f.read()
 
 def check_figure(
     path:Path|None, # As `--figure` gives it
@@ -335,6 +346,7 @@ def check_figure(
     if path.suffix.lower() not in _FIGURES:
         raise InputError(f'{shown(path)}: the name of a figure ends with {", ".join(_FIGURES)}')
     check_output(path, *_FIGURES)
+    if _is_there(path) and not _is_drawn(path): _keep(path, 'is not marked as drawn by matplotlib')
 
 # %% ../../nbs/cli/00_command.ipynb #d98811e2
 def check_out(

@@ -28,7 +28,7 @@ from .tiling import predict_large
 from ..training.budget import Clock
 from ..training.epochs import EpochRecorder, fit_epochs, read_checkpoint, precise_bn
 from ..training.fit import check_numbers
-from .unet import PRESETS, encoder_unet, receptive_field, unet
+from .unet import PRESETS, encoder_unet, tile_overlap, unet
 from fastcore.basics import patch
 
 # %% ../../nbs/segmentation/05_fit.ipynb #c03a26b4
@@ -247,7 +247,7 @@ def predictor(
 
     Its `tiles` are the side and the overlap of tiles; they overlap as far as the network looks."""
     device, n = next(model.parameters()).device, model.spec['n_in']
-    overlap = -(-receptive_field(model)//model.step)*model.step
+    overlap = tile_overlap(model)
     fast = fuse_conv_bn(model, torch.rand(2, n, 2*model.step, 2*model.step, device=device))
     @torch.inference_mode()
     def predict(x):

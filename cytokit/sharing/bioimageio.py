@@ -9,7 +9,7 @@ __all__ = ['check_package', 'preprocessing_steps', 'save_torchscript', 'save_net
            'map_names', 'package_differences', 'write_package']
 
 # %% ../../nbs/sharing/08_bioimageio.ipynb #20a430ad
-import gc, math
+import gc
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ import numpy as np, torch
 from torch import nn
 from ..core import InputError, shown, versions, write_json
 from ..data.preprocess import Image, Preprocessing, set_channels
-from ..segmentation.unet import receptive_field
+from ..segmentation.unet import tile_overlap
 from .graph import Nodes, answer_nodes, need_export, network_proto, silent
 from .trained import TrainedModel, raw_pixels, synthetic_images
 
@@ -102,8 +102,7 @@ def sides_of(
     trained:TrainedModel,
 )->dict: # least, step and halo, in pixels
     "Which sides the network takes, and how far from the border of a tile its answers lack nothing."
-    step = trained.model.step
-    halo = math.ceil(receptive_field(trained.model)/step)*step
+    step, halo = trained.model.step, tile_overlap(trained.model)
     return dict(least=2*(halo + step), step=step, halo=halo)
 
 # %% ../../nbs/sharing/08_bioimageio.ipynb #786cdab4
