@@ -238,7 +238,7 @@ def _sentence(row, metric, low_is_better):
     else: what = f'{"worse" if change < 0 else "better"} than validation ({span})'
     far = f'{row.outside:.0%} of its images lie outside what was trained on'
     if row.outside_in: far += f' ({row.outside_in})'
-    apart = '' if np.isnan(row.auc) else f'; the sets can be told apart with an AUC of {row.auc:.2f}'
+    apart = '' if np.isnan(row.auc) else f'; the sets are separable with an AUC of {row.auc:.2f}'
     note = f' Note: {row.note}.' if row.note else ''
     return f'Challenge set {shown(row.set, 60)}: {score}, {what}. {far}{apart}.{note}'
 

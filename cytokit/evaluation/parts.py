@@ -42,7 +42,7 @@ def traits(
     found['difference of neighbouring rows'] = (x[..., 1:, :] - x[..., :-1, :]).abs().flatten(1).mean(1)/spread
     if x.shape[1] in (3, 4):
         z = (flat - flat.mean(2, keepdim=True))/(flat.std(2, keepdim=True) + 1e-12)
-        found['likeness of channels'] = (z[:, 0]*z[:, 1]).mean(1)
+        found['correlation of channels'] = (z[:, 0]*z[:, 1]).mean(1)
     return {k: v.numpy() for k, v in found.items()}
 
 # %% ../../nbs/evaluation/18_parts.ipynb #c1f5a8e6
@@ -91,7 +91,7 @@ def _much(name, a, b, scale):
     "Whether two medians differ by more than augmentation makes them differ."
     ma, mb = float(np.median(a)), float(np.median(b))
     if name.startswith('mean'): return abs(ma - mb) > .5*scale
-    if name.startswith('likeness'): return abs(ma - mb) > .3
+    if name.startswith('correlation'): return abs(ma - mb) > .3
     if name.startswith('column'): return abs(ma - mb) > 3*min(np.std(a), np.std(b))
     ratio = max(ma, mb)/max(1e-12, min(ma, mb))
     return ratio > (1.35 if name.startswith('difference') else 2)
