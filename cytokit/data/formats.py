@@ -113,7 +113,7 @@ def _read_pil(raw, limit):
     if kind in ('GIF', 'WebP') and im.is_animated:
         raise InputError(f'an animated {kind} of {im.n_frames} images; save the one that is meant as PNG')
     im.load()
-    a = _png16(raw, im.size) if kind == 'PNG' and raw[24] == 16 and raw[25] else _pil_array(im)
+    a = _png_array(raw, im) if kind == 'PNG' else _pil_array(im)
     meta = dict(alpha=True) if im.mode in ('RGBA', 'LA', 'PA') or 'transparency' in im.info else {}
     try: a = upright(a, im.getexif().get(274))
     except Exception: pass  # an EXIF block that cannot be read says nothing
@@ -202,6 +202,14 @@ def _pil_array(im):
     a = np.array(im.convert('RGB'))
     grey = im.mode[0] == 'P' and (a == a[..., :1]).all()
     return a[..., 0] if grey else a
+
+# %% ../../nbs/data/00_formats.ipynb #220cd3de
+def _png_array(raw, im):
+    "The pixels of a PNG with the numbers that the file holds."
+    bits, colour = raw[24], raw[25]
+    if bits == 16 and colour: return _png16(raw, im.size)
+    a = _pil_array(im)
+    return a//(255//(2**bits - 1)) if bits in (2, 4) and colour == 0 else a
 
 # %% ../../nbs/data/00_formats.ipynb #6d36cadc
 _NO_HEIC = ('a HEIC photograph, as telephones take them: pip install pillow-heif, and it is read; or save it as JPEG '
