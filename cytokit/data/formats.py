@@ -491,22 +491,38 @@ def _of(ds, i, group, name):
     alone = int(ds.get('NumberOfFrames') or 1) == 1
     return ds.get(name) if alone or name not in ('ImagePositionPatient', 'ImageOrientationPatient') else None
 
+# %% ../../nbs/data/00_formats.ipynb #380c55e7
+def _stored_ends(ds):
+    "The lowest and the highest number that the bits of a stored pixel hold."
+    bits = int(ds.get('BitsStored') or 0)
+    return (-2**(bits-1), 2**(bits-1)-1) if ds.get('PixelRepresentation') else (0, 2**bits-1)
+
+def _slope_intercept(ds, i):
+    "From stored numbers to the scanner's units, of frame `i`."
+    return [_of(ds, i, 'PixelValueTransformationSequence', f'Rescale{n}') for n in ('Slope', 'Intercept')]
+
+# %% ../../nbs/data/00_formats.ipynb #a977aec9
+def _is_inverted(ds):
+    "Whether its lowest number is white; of floating-point pixels no lowest one is known."
+    return ds.get('PhotometricInterpretation') == 'MONOCHROME1' and 'PixelData' in ds
+
+def _both_ends(ds, i=0):
+    "The lowest plus the highest number that a pixel can have in the scanner's units: less v, it is v inverted."
+    if 'ModalityLUTSequence' in ds: return 2**int(ds.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    slope, inter = (float(d if x is None else x) for x, d in zip(_slope_intercept(ds, i), (1, 0)))
+    return sum(_stored_ends(ds))*slope + 2*inter
+
 # %% ../../nbs/data/00_formats.ipynb #9f190e2d
 def _planes(ds, limit):
     "Every frame as (pixels in the scanner's units, position, orientation, spacing, thickness)."
     from pydicom import pixels
     a, kind, planes = _stored(ds, limit), ds.PhotometricInterpretation, []
     if kind == 'PALETTE COLOR': a = pixels.apply_color_lut(a, ds)
-    bits = int(ds.get('BitsStored') or 0)
-    ends = (-2**(bits-1), 2**(bits-1)-1) if ds.get('PixelRepresentation') else (0, 2**bits-1)
-    if kind == 'MONOCHROME1' and a.dtype.kind in 'iu':
-        a = (sum(ends) - a.astype('i8')).astype(a.dtype)
     for i, p in enumerate(a):
         if 'ModalityLUTSequence' in ds: p = pixels.apply_modality_lut(p, ds)
-        elif kind.startswith('MONO'):
-            p = _rescale(p,
-                         *(_of(ds, i, 'PixelValueTransformationSequence', f'Rescale{n}')
-                           for n in ('Slope', 'Intercept')), ends)
+        elif kind.startswith('MONO'): p = _rescale(p, *_slope_intercept(ds, i), _stored_ends(ds))
+        wide = np.int64 if p.dtype.kind in 'iu' else np.float64
+        if _is_inverted(ds): p = (wide(_both_ends(ds, i)) - p.astype(wide)).astype(p.dtype)
         size, thick = (_of(ds, i, 'PixelMeasuresSequence', n) for n in ('PixelSpacing', 'SliceThickness'))
         at, turn = (_of(ds, i, f'Plane{n}Sequence', f'Image{n}Patient') for n in ('Position', 'Orientation'))
         planes.append((p, at, turn, size or ds.get('ImagerPixelSpacing') or ds.get('NominalScannedPixelSpacing'),
@@ -522,6 +538,7 @@ def _dicom_meta(ds):
     if ds.get('WindowCenter') not in (None, '') and ds.get('WindowWidth') not in (None, ''):
         c, w = first(ds.WindowCenter), first(ds.WindowWidth)
         m['window'] = (c - w/2, c + w/2)
+        if _is_inverted(ds): m['window'] = tuple(_both_ends(ds) - end for end in m['window'][::-1])
     return m
 
 # %% ../../nbs/data/00_formats.ipynb #8859e87e

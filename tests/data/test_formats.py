@@ -287,6 +287,9 @@ FILES = {
                                                             (np.float32, 2145*.5 + 1))),
     'monochrome1.dcm': (dicom(PhotometricInterpretation='MONOCHROME1', PixelRepresentation=0, BitsStored=12),
                         same(4095 - MR.astype('u2'))),
+    'monochrome1_rescaled.dcm': (dicom(PhotometricInterpretation='MONOCHROME1', PixelRepresentation=0, BitsStored=12,
+                                       RescaleSlope=2, RescaleIntercept=-1000),
+                                 same(2*4095 - 1000 - 2*MR.astype('i2'))),
     'big_endian.dcm': (dicom('MR_small_bigendian.dcm'), same(MR)),
     **{f'{n}.dcm': (dicom(f'MR_small_{n}.dcm'), same(MR))
        for n in ('RLE', 'jp2klossless', 'jpeg_ls_lossless', 'implicit')},
@@ -341,6 +344,28 @@ def test_file(tmp_path, name, capfd):
     if not isinstance(expected, str):  # what can be read can be used
         x = load(f, Preprocessing(16))
         assert x.shape[:2] == (16, 16) and x.dtype == np.float32 and np.isfinite(x).all()
+
+@pytest.mark.parametrize('slope,inter', [(1, 0), (2, -1000), (.5, 3)])
+def test_window_is_inverted_with_the_pixels(tmp_path, slope, inter):
+    "The same share of the pixels lies in the window, whichever end is white."
+    tags = dict(PixelRepresentation=0, BitsStored=12, RescaleSlope=slope, RescaleIntercept=inter,
+                WindowCenter=slope*900 + inter, WindowWidth=slope*401)
+    inside = {}
+    for kind in ('MONOCHROME2', 'MONOCHROME1'):
+        im = read_image(make(tmp_path, f'{kind}.dcm', dicom(PhotometricInterpretation=kind, **tags)))
+        low, high = im.meta['window']
+        inside[kind] = (low < im.array) & (im.array < high)
+    np.testing.assert_array_equal(inside['MONOCHROME1'], inside['MONOCHROME2'])
+    assert 0 < inside['MONOCHROME1'].mean() < 1
+
+def test_monochrome1_with_a_table(tmp_path):
+    "The table gives the scanner's units, which are inverted then."
+    lut = pydicom.Dataset()
+    lut.LUTDescriptor, lut.LUTData = [4096, 0, 16], (np.arange(4096)**2//256).astype('<u2').tobytes()
+    tags = dict(PixelRepresentation=0, BitsStored=12, ModalityLUTSequence=pydicom.Sequence([lut]))
+    two, one = (read_image(make(tmp_path, f'{kind}.dcm', dicom(PhotometricInterpretation=kind, **tags))).array
+                for kind in ('MONOCHROME2', 'MONOCHROME1'))
+    np.testing.assert_array_equal(one, 65535 - two)
 
 @pytest.mark.parametrize('o', range(1, 9))
 def test_exif_orientation(tmp_path, o):
