@@ -289,7 +289,9 @@ def _read_tiff(raw, limit):
         a, axes = tiff_axes(a, axes)
         spacing, unit, names = tiff_metadata(t, axes)
         turn = p.tags.valueof(274)
-    return upright(a, turn) if axes[0] == 'Y' else a, axes, spacing, unit, names, dict(alpha=True) if alpha else {}
+    if axes[0] == 'Z': a = np.moveaxis(upright(np.moveaxis(a, 0, -1), turn), -1, 0)
+    else: a = upright(a, turn)
+    return a, axes, spacing, unit, names, dict(alpha=True) if alpha else {}
 
 # %% ../../nbs/data/00_formats.ipynb #8d3eab0c
 def tiff_colours(
@@ -341,7 +343,8 @@ def tiff_metadata(
     t, # A tifffile file
     axes:str, # Of its image
 )->tuple: # As the code says: spacing, unit, names of channels
-    "Spacing, unit and names of channels as ImageJ or OME tell them; resolution in dots an inch is not believed."
+    """Spacing, unit and names of channels as ImageJ or OME tell them; resolution in dots an inch is not believed.
+    Where the image is to be turned on its side (tag Orientation), the spacing is that of the turned image."""
     size, names = {}, []
     scale = {'um': 1, 'micron': 1, 'microns': 1, 'µm': 1, 'μm': 1, '\\u00B5m': 1, 'nm': 1e-3, 'mm': 1e3, 'cm': 1e4}
     if t.is_ome:
@@ -355,7 +358,8 @@ def tiff_metadata(
         size = {k: v*scale[u]
                 for k, v in (('X', 1/x if x else 0), ('Y', 1/y if y else 0),
                              ('Z', t.imagej_metadata.get('spacing') or 0))}
-    return [size.get(x) for x in axes if x != 'C'] if size else None, 'µm', names
+    if t.pages[0].tags.valueof(274) in (5, 6, 7, 8): size |= {'X': size.get('Y'), 'Y': size.get('X')}
+    return [size.get(x) for x in axes if x != 'C'] if any(size.values()) else None, 'µm', names
 
 # %% ../../nbs/data/00_formats.ipynb #2b99de9c
 def _nifti_header(head):

@@ -5,10 +5,12 @@ import nibabel as nib, numpy as np, pydicom, pytest, tifffile
 from PIL import Image as P, ImageOps
 from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+from cytokit.arrays import upright
 from cytokit.core import InputError, rng, shown
 from cytokit.data.formats import read_image
 from cytokit.data.preprocess import Preprocessing, find_images, fit_preprocessing, load, resize
 from cytokit.data.slices import VolumePreprocessing, cut_volume, write_slices
+from cytokit.data.windows import open_large
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 R = rng(0, 'odd')
@@ -344,6 +346,20 @@ def test_file(tmp_path, name, capfd):
     if not isinstance(expected, str):  # what can be read can be used
         x = load(f, Preprocessing(16))
         assert x.shape[:2] == (16, 16) and x.dtype == np.float32 and np.isfinite(x).all()
+
+@pytest.mark.parametrize('o', range(1, 9))
+def test_tiff_orientation_of_pages(tmp_path, o):
+    "A stack is turned as its first page alone is, and so is the size of a pixel."
+    um = dict(PhysicalSizeX=.5, PhysicalSizeY=.25, PhysicalSizeZ=2)
+    turn = [(274, 3, 1, o, True)]
+    for name, a, axes in (('one', G16, 'YX'), ('stack', ZC[:, 0], 'ZYX'), ('colours', np.moveaxis(ZC, 1, -1), 'ZYXS')):
+        (tmp_path/f'{name}.ome.tif').write_bytes(tif(a, ome=True, metadata=dict(um, axes=axes), extratags=turn,
+                                                     photometric='rgb' if 'S' in axes else 'minisblack'))
+        im = read_image(tmp_path/f'{name}.ome.tif')
+        planes = a if axes[0] == 'Z' else a[None]
+        np.testing.assert_array_equal(im.array, np.stack([upright(p, o) for p in planes]).reshape(im.array.shape))
+        assert im.spacing[-2:] == ((.5, .25) if o > 4 else (.25, .5)), name
+    assert open_large(tmp_path/'one.ome.tif').spacing == read_image(tmp_path/'one.ome.tif').spacing
 
 @pytest.mark.parametrize('slope,inter', [(1, 0), (2, -1000), (.5, 3)])
 def test_window_is_inverted_with_the_pixels(tmp_path, slope, inter):
