@@ -293,6 +293,15 @@ def _read_tiff(raw, limit):
     else: a = upright(a, turn)
     return a, axes, spacing, unit, names, dict(alpha=True) if alpha else {}
 
+# %% ../../nbs/data/00_formats.ipynb #3a8e951b
+_WHITE_IS_ZERO = ('its numbers are floating-point and 0 is white (MINISWHITE), so which number is black is not known; '
+                  'save it with 0 as black (MINISBLACK)')
+
+def _black_is_zero(a, bits):
+    "Pixels of which 0 is white, inverted within their bits; signed ones within their own range."
+    if a.dtype.kind == 'f': raise InputError(_WHITE_IS_ZERO)
+    return a.dtype.type(2**bits - 1) - a if a.dtype.kind == 'u' else ~a
+
 # %% ../../nbs/data/00_formats.ipynb #8d3eab0c
 def tiff_colours(
     a:np.ndarray, # Pixels of a page
@@ -304,8 +313,7 @@ def tiff_colours(
     photometric, alpha = int(p.photometric), False
     # tifffile writes True as 1 and calls it white-is-zero
     if photometric == 0 and not (a.dtype.kind == 'b' and t.is_shaped):
-        if a.dtype.kind == 'b': a = ~a
-        elif a.dtype.kind == 'u': a = a.dtype.type(2**p.bitspersample - 1) - a
+        a = _black_is_zero(a, p.bitspersample)
     elif photometric == 3:
         a, axes = np.moveaxis(p.colormap, 0, -1)[a], axes + 'S'
         if not (p.colormap % 257).any() or not (p.colormap % 256).any(): a = (a >> 8).astype('u1')

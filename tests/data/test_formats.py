@@ -226,6 +226,8 @@ FILES = {
     'palette.tif': (pil(PAL, 'TIFF'), same(np.array(PAL.convert('RGB')))),
     'palette_16.tif': (tif(G8, photometric='palette', colormap=np.stack([np.arange(256), np.arange(256)*3, np.zeros(256)]).astype('u2')), same(np.stack([G8, G8.astype('u2')*3, G8*0], -1).astype('u2'))),
     'white_is_zero.tif': (tif(G8, photometric='miniswhite'), same(255 - G8)),
+    'white_is_zero_signed.tif': (tif(VOL[0] - 1500, photometric='miniswhite'), same(1499 - VOL[0])),
+    'white_is_zero_float.tif': (tif(NAN, photometric='miniswhite'), 'white.*MINISBLACK'),
     'one_bit.tif': (pil(G8 > 99, 'TIFF'), same(G8 > 99)),
     'fax.tif': (pil(G8 > 99, 'TIFF', compression='group4'), same(G8 > 99)),
     'bool_by_tifffile.tif': (tif(G8 > 99), same(G8 > 99)),
