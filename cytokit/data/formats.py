@@ -399,9 +399,8 @@ def _read_nifti(raw, limit):
     elif dtype.kind == 'c': raise InputError('its values are complex; save magnitude or phase')
     a = a.reshape((shape + (1, 1))[:3] + (-1,), order='F')
     a, spacing = _canonical(_rescale(a, slope, inter), affine)
-    flat = len(shape) == 2 and len(a) == 1
-    spacing = [s*mm for s in spacing[flat:]]
-    if flat: return a[0], 'YXC', spacing, 'mm', (), {}
+    spacing = [s*mm for s in spacing]
+    if len(shape) == 2: return *_only_plane(a, spacing, affine), 'mm', (), {}
     return a, 'ZYXC', spacing, 'mm', (), dict(orientation='RAS')
 
 # %% ../../nbs/data/00_formats.ipynb #2a811744
@@ -414,6 +413,13 @@ def _canonical(a, affine):
     spacing = np.empty(3)
     spacing[turn[:, 0].astype(int)] = np.sqrt((affine[:3, :3]**2).sum(0))
     return np.swapaxes(apply_orientation(a, turn), 0, 2), spacing[::-1]
+
+# %% ../../nbs/data/00_formats.ipynb #ec82e4e6
+def _only_plane(a, spacing, affine):
+    "The plane of a volume that has one, head or face upwards, its axes and its spacing."
+    from nibabel.orientations import io_orientation
+    k = 2 - int(io_orientation(affine)[2, 0])
+    return a.take(0, k)[::-1], 'YXC', spacing[:k] + spacing[k+1:]
 
 # %% ../../nbs/data/00_formats.ipynb #5630e7ee
 def _rescale(a, slope, inter, ends=None):

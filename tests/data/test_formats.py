@@ -8,7 +8,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from cytokit.arrays import upright
 from cytokit.core import InputError, rng, shown
 from cytokit.data.formats import read_image
-from cytokit.data.preprocess import Preprocessing, find_images, fit_preprocessing, load, resize
+from cytokit.data.preprocess import Preprocessing, find_images, fit_preprocessing, load, resize, take_plane
 from cytokit.data.slices import VolumePreprocessing, cut_volume, write_slices
 from cytokit.data.windows import open_large
 
@@ -260,7 +260,7 @@ FILES = {
                        same(VOL, 'ZYX')),
     'nifti2.nii': (nii(cls=nib.Nifti2Image), same(VOL, 'ZYX')),
     'four_axes.nii': (nii(np.stack([VOL, VOL + 1])), same(np.stack([VOL, VOL + 1], -1), 'ZYXC')),
-    'two_axes.nii': (nii(VOL[0]), same(VOL[0], 'YX', spacing=(.7, .5))),
+    'two_axes.nii': (nii(VOL[0]), same(VOL[0][::-1], 'YX', spacing=(.7, .5))),
     'colour.nii': (nii(np.zeros((2, 3, 4), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')])),
                    same(np.zeros((2, 3, 4, 3), 'u1'))),
     'complex.nii': (nii(VOL.astype('c8')), 'complex'),
@@ -391,6 +391,20 @@ def test_exif_orientation(tmp_path, o):
     for fmt, a in (('PNG', G8), ('JPEG', np.repeat(np.repeat(RGB[:4, :6], 16, 0), 16, 1))):
         f = tmp_path/f'{o}.{fmt}'; f.write_bytes(pil(a, fmt, exif=exif))
         with P.open(f) as im: np.testing.assert_array_equal(read_image(f).array, np.array(ImageOps.exif_transpose(im)))
+
+@pytest.mark.parametrize('axis,codes', [('axial', 'RAS'), ('axial', 'LPS'), ('coronal', 'RSA'), ('coronal', 'LIP'),
+                                        ('sagittal', 'ASR'), ('sagittal', 'PIL')])
+def test_nifti_of_two_axes_lies_as_the_slice_of_a_volume(tmp_path, axis, codes):
+    one = VOL[:1] if axis == 'axial' else VOL[:, :1] if axis == 'coronal' else VOL[:, :, :1]
+    o = nib.orientations
+    im = nib.Nifti1Image(one.T, np.diag([.5, .7, 3, 1.]))
+    im = im.as_reoriented(o.ornt_transform(o.axcodes2ornt('RAS'), o.axcodes2ornt(codes)))
+    nib.save(im, tmp_path/'volume.nii')
+    nib.save(nib.Nifti1Image(np.asarray(im.dataobj)[..., 0], im.affine), tmp_path/'flat.nii')
+    plane, spacing = take_plane(read_image(tmp_path/'volume.nii'), axis)
+    flat = read_image(tmp_path/'flat.nii')
+    np.testing.assert_array_equal(flat.array, plane)
+    assert (flat.axes, flat.spacing) == ('YX', spacing)
 
 # --- names, links, folders, permissions
 NAMES = ['with space.png', "quote'and\"double.png", 'new\nline.png', 'esc\x1b[31m.png', '細胞画像.png', 'кле́тка.png',
