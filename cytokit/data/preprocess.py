@@ -314,7 +314,8 @@ def resize(
         box = ((w - c)/2, (h - b)/2, (w + c)/2, (h + b)/2)
     k = size/max(high, wide)
     oh, ow = (max(1, round(high*k)), max(1, round(wide*k))) if resize_mode == 'pad' else (size, size)
-    if (oh, ow) == (h, w): small = a
+    kept = box is None or max(h - b, w - c) < 1e-6  # all of the image is used
+    if (oh, ow) == (h, w) and kept: small = a
     else:
         def shrink(channel):
             whole = P.fromarray(np.ascontiguousarray(channel))

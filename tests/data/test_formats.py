@@ -740,3 +740,12 @@ def test_plain_png_as_pillow_reads_it(tmp_path, capfd):
         refused(file, fault)
     file.write_bytes(pil(RGB)); refused(file, 'more than max_pixels', max_pixels=RGB.size - 1)
     assert capfd.readouterr().err == ''
+
+@pytest.mark.parametrize('size', (39, 40, 41))
+def test_crop_keeps_the_shape_of_things(tmp_path, size):
+    "Of pixels twice as high as wide, half the rows are as long as all columns, also at the size of the image."
+    y, x = np.mgrid[:40, :40].astype('f4')
+    for name, a, low, high in (('rows', y, 9.5, 29.5), ('columns', x, 0, 39)):
+        (tmp_path/f'{name}.nii').write_bytes(nii(a[::-1], np.diag([1, 2, 1, 1.])))
+        got = load(tmp_path/f'{name}.nii', Preprocessing(size, norm='dtype', resize_mode='crop'))
+        assert abs(got.min() - low) < 1 and abs(got.max() - high) < 1, (name, got.min(), got.max())
