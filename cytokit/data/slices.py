@@ -25,7 +25,7 @@ class VolumePreprocessing:
     n:int|None=8 # Number of slices; None: every one of `part`
     # Where they lie along the axis, as fractions of the (cropped) volume: 0 foot, back or left; 1 head, face or right
     part:tuple=(.3, .7)
-    spacing:float|None=1. # Resample to voxels of this side in mm; None: leave
+    spacing:float|None=1. # Resample to voxels of about this side in mm, `Image.spacing` has the exact one; None: leave
     bias_correction:bool=False # N4; needs SimpleITK
     crop:bool=True # To the box around the head
     size:int|None=None # Pad with 0 or crop every slice to size × size pixels, about its middle; None: leave
@@ -81,10 +81,11 @@ def _n4(a):
 def _resample(a, old, new, labels=False):
     "Linear, after a Gaussian that removes what the new grid cannot hold; of labels the nearest."
     from scipy import ndimage
-    zoom = [o/new for o in old]
-    check_size([max(1, round(n*z)) for n, z in zip(a.shape, zoom)], 2**28)
+    shape = [max(1, round(n*o/new)) for n, o in zip(a.shape, old)]
+    check_size(shape, 2**28)
+    zoom = [m/n for m, n in zip(shape, a.shape)]
     if labels: return ndimage.zoom(a, zoom, order=0, mode='nearest', grid_mode=True)
-    a = ndimage.gaussian_filter(fill_not_finite(a.astype('f4')), [0 if z >= 1 else .5*(1/z - 1) for z in zoom])
+    a = ndimage.gaussian_filter(fill_not_finite(a.astype('f4')), [max(0, .5*(new/o - 1)) for o in old])
     return ndimage.zoom(a, zoom, order=1, mode='nearest', grid_mode=True)
 
 # %% ../../nbs/data/13_slices.ipynb #5e0a5b5a
@@ -124,7 +125,9 @@ def _cut(im, r, mask=None):
     if r.bias_correction: a = _n4(a)
     if r.spacing:
         old = [s*(1e-3 if im.unit == 'µm' else 1) for s in step]
-        a, step = _resample(a, old, r.spacing), (r.spacing,)*3
+        extent = [o*n for o, n in zip(old, a.shape)]
+        a = _resample(a, old, r.spacing)
+        step = tuple(e/n for e, n in zip(extent, a.shape))  # near the spacing asked for: the pixels are whole
         if labels is not None: labels = _resample(labels, old, r.spacing, True)
     if dtype.kind in 'iu' and a.dtype != dtype:
         a = np.clip(np.rint(a), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)

@@ -749,3 +749,10 @@ def test_crop_keeps_the_shape_of_things(tmp_path, size):
         (tmp_path/f'{name}.nii').write_bytes(nii(a[::-1], np.diag([1, 2, 1, 1.])))
         got = load(tmp_path/f'{name}.nii', Preprocessing(size, norm='dtype', resize_mode='crop'))
         assert abs(got.min() - low) < 1 and abs(got.max() - high) < 1, (name, got.min(), got.max())
+
+def test_resampled_slices_keep_their_extent(tmp_path):
+    a = R.integers(0, 3000, (5, 37, 53)).astype('i2')
+    (tmp_path/'v.nii').write_bytes(nii(a, np.diag([.43, .61, 2, 1.])))
+    for spacing in (.5, 1., 1.7, 30.):
+        for s in cut_volume(tmp_path/'v.nii', VolumePreprocessing(n=1, spacing=spacing, crop=False)):
+            np.testing.assert_allclose(np.multiply(s.spacing, s.array.shape), (37*.61, 53*.43))
