@@ -34,6 +34,8 @@ class Image:
 
     @cached_property
     def bits(self): return used_bits(self.array)
+    @property
+    def name(self): return shown(self.path) if self.path else 'the image'  # in messages
     def __repr__(self):
         size = '×'.join(map(str, self.array.shape))
         bits = f', {self.bits} bits' if self.bits else ''

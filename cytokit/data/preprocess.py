@@ -372,7 +372,8 @@ def _naming(source):
     "An `InputError` gets the name of the file in front."
     try: yield
     except InputError as e:
-        raise InputError(f'{shown(getattr(source, "path", source))}: {e}') from None
+        name = source.name if isinstance(source, Image) else shown(source)
+        raise InputError(f'{name}: {e}') from None
 
 # %% ../../nbs/data/01_preprocess.ipynb #6fc31583
 def read_plane(

@@ -95,11 +95,14 @@ def _stem(path):
 # %% ../../nbs/data/13_slices.ipynb #0594bde5
 def patient_of(
     image, # An `Image`, or a path
-)->str:
+)->str: # '' where an `Image` says nothing, and is of no file
     """The patient: DICOM's PatientID, else the part of the file's or folder's name like `sub-01`, `patient03` or
     `case_7`, else folder and file name."""
-    path = Path(getattr(image, 'path', None) or image)
-    if getattr(image, 'meta', {}).get('patient'): return image.meta['patient']
+    path = image
+    if isinstance(image, Image):
+        if image.meta.get('patient') or not image.path: return image.meta.get('patient', '')
+        path = image.path
+    path = Path(path)
     for name in (path.name, path.parent.name):
         m = re.search(r'(?<![a-z])(sub-[a-z0-9]+|(?:subj(?:ect)?|patient|pat|case|pid)[-_ ]?\d+)', name, re.I)
         if m: return m[0]
@@ -159,19 +162,20 @@ def cut_volume(
     "Cut a volume into slices: crop, correct the bias field, resample, choose."
     im = source if isinstance(source, Image) else read_image(source)
     try: return [image for image, _ in _cut(im, preprocessing)]
-    except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
+    except InputError as e: raise InputError(f'{im.name}: {e}') from None
 
 # %% ../../nbs/data/13_slices.ipynb #2e95493a
 def _refuse_unlike(im, mask):
     "`InputError` where a volume and its mask are not of one grid."
     told = lambda v: '×'.join(map(str, v.array.shape))
+    name = f'its mask {mask.name}' if mask.path else 'its mask'
     if mask.axes != 'ZYX' or mask.array.shape != im.array.shape:
-        raise InputError(f'has {told(im)} voxels, its mask {shown(mask.path)} has {told(mask)}; save both on one grid')
+        raise InputError(f'has {told(im)} voxels, {name} has {told(mask)}; save both on one grid')
     if im.spacing and mask.spacing and not np.allclose(im.spacing, mask.spacing, rtol=.02):
-        raise InputError(f'has voxels of {im.spacing} {im.unit}, its mask {shown(mask.path)} of {mask.spacing}; save '
+        raise InputError(f'has voxels of {im.spacing} {im.unit}, {name} of {mask.spacing}; save '
                          'both on one grid')
     if mask.array.dtype.kind == 'f' and (mask.array % 1).any():
-        raise InputError(f'its mask {shown(mask.path)} holds numbers that are not whole; give labels')
+        raise InputError(f'{name} holds numbers that are not whole; give labels')
 
 def cut_pair(
     image, # As in `cut_volume`
@@ -184,7 +188,7 @@ def cut_pair(
         if im.axes == 'ZYX': _refuse_unlike(im, m)
         labels = m.array.astype('i4') if m.array.dtype.kind == 'f' else m.array
         return _cut(im, preprocessing, labels)
-    except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
+    except InputError as e: raise InputError(f'{im.name}: {e}') from None
 
 # %% ../../nbs/data/13_slices.ipynb #8d26cf06
 def _write_volume(row, i, out, preprocessing):

@@ -7,7 +7,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from cytokit.arrays import upright
 from cytokit.core import InputError, rng, shown
-from cytokit.data.formats import read_image
+from cytokit.data.formats import Image, read_image
 from cytokit.data.preprocess import Preprocessing, find_images, fit_preprocessing, load, resize, take_plane
 from cytokit.data.slices import VolumePreprocessing, cut_volume, write_slices
 from cytokit.data.windows import open_large
@@ -756,3 +756,10 @@ def test_resampled_slices_keep_their_extent(tmp_path):
     for spacing in (.5, 1., 1.7, 30.):
         for s in cut_volume(tmp_path/'v.nii', VolumePreprocessing(n=1, spacing=spacing, crop=False)):
             np.testing.assert_allclose(np.multiply(s.spacing, s.array.shape), (37*.61, 53*.43))
+
+def test_volume_made_in_memory():
+    im = Image(VOL, 'ZYX', (3., .7, .5), 'mm')
+    assert [s.meta['patient'] for s in cut_volume(im, VolumePreprocessing(n=2, crop=False))] == ['', '']
+    for call in (lambda: cut_volume(Image(VOL, 'ZYX')), lambda: cut_volume(Image(G8, 'YX')), lambda: open_large(im),
+                 lambda: load(im, Preprocessing(index=9))):
+        with pytest.raises(InputError, match='^the image: '): call()
