@@ -314,7 +314,7 @@ def is_outlines(
 def read_labels(
     target, # A mask file; a folder with one mask file an object; an ImageJ .roi or .zip; a GeoJSON or COCO .json
     shape:tuple|None=None, # (H, W) of the image in pixels: needed by ROIs and GeoJSON, of the others checked
-    kind:str|None=None, # One of `LABEL_KINDS`; None: its own numbers (255 as 1), of colours and outlines the objects
+    kind:str|None=None, # One of `LABEL_KINDS`; None: its own numbers (white as 1), of colours and outlines the objects
     classes:list|None=None, # For kind 'class', what stands for 1, 2…: numbers, '#rrggbb' or names, see `mask_classes`
     image:str|Path|None=None, # Path of the image, to find it in a COCO file of several
     full:bool=False, # True: also what was found about the objects
@@ -392,14 +392,12 @@ def labels_of_mask(
     "Labels from the numbers of a mask file."
     if (a < 0).any(): raise InputError(f'it holds {a.min()}; labels count from 0')
     if kind == 'binary': return (a > 0).astype('i4')
-    top = np.iinfo(a.dtype).max
     if kind == 'class' and classes is not None: return _to_numbers(a, coloured, classes)
     if kind == 'class' and coloured:
         raise InputError('the order of its colours is not known; give classes=mask_classes(table)')
     if coloured or a.max() > 2**31 - 1: return relabel(a)[0]
-    if kind != 'instance' and a.max() == top and ((a == 0) | (a == top)).all():
-        return (a > 0).astype('i4')
-    return a.astype('i4')
+    white = a.max() in (255, 65535, np.iinfo(a.dtype).max) and ((a == 0) | (a == a.max())).all()
+    return (a > 0).astype('i4') if white and kind != 'instance' else a.astype('i4')
 
 # %% ../../nbs/data/08_annotations.ipynb #015e2a17
 def _to_numbers(a, coloured, classes):

@@ -34,6 +34,8 @@ class Image:
 
     @cached_property
     def bits(self): return used_bits(self.array)
+    @property
+    def name(self): return shown(self.path) if self.path else 'the image'  # in messages
     def __repr__(self):
         size = '×'.join(map(str, self.array.shape))
         bits = f', {self.bits} bits' if self.bits else ''
@@ -113,7 +115,7 @@ def _read_pil(raw, limit):
     if kind in ('GIF', 'WebP') and im.is_animated:
         raise InputError(f'an animated {kind} of {im.n_frames} images; save the one that is meant as PNG')
     im.load()
-    a = _png16(raw, im.size) if kind == 'PNG' and raw[24] == 16 and raw[25] else _pil_array(im)
+    a = _png_array(raw, im) if kind == 'PNG' else _pil_array(im)
     meta = dict(alpha=True) if im.mode in ('RGBA', 'LA', 'PA') or 'transparency' in im.info else {}
     try: a = upright(a, im.getexif().get(274))
     except Exception: pass  # an EXIF block that cannot be read says nothing
@@ -203,6 +205,14 @@ def _pil_array(im):
     grey = im.mode[0] == 'P' and (a == a[..., :1]).all()
     return a[..., 0] if grey else a
 
+# %% ../../nbs/data/00_formats.ipynb #220cd3de
+def _png_array(raw, im):
+    "The pixels of a PNG with the numbers that the file holds."
+    bits, colour = raw[24], raw[25]
+    if bits == 16 and colour: return _png16(raw, im.size)
+    a = _pil_array(im)
+    return a//(255//(2**bits - 1)) if bits in (2, 4) and colour == 0 else a
+
 # %% ../../nbs/data/00_formats.ipynb #6d36cadc
 _NO_HEIC = ('a HEIC photograph, as telephones take them: pip install pillow-heif, and it is read; or save it as JPEG '
             'or PNG first')
@@ -281,7 +291,18 @@ def _read_tiff(raw, limit):
         a, axes = tiff_axes(a, axes)
         spacing, unit, names = tiff_metadata(t, axes)
         turn = p.tags.valueof(274)
-    return upright(a, turn) if axes[0] == 'Y' else a, axes, spacing, unit, names, dict(alpha=True) if alpha else {}
+    if axes[0] == 'Z': a = np.moveaxis(upright(np.moveaxis(a, 0, -1), turn), -1, 0)
+    else: a = upright(a, turn)
+    return a, axes, spacing, unit, names, dict(alpha=True) if alpha else {}
+
+# %% ../../nbs/data/00_formats.ipynb #3a8e951b
+_WHITE_IS_ZERO = ('its numbers are floating-point and 0 is white (MINISWHITE), so which number is black is not known; '
+                  'save it with 0 as black (MINISBLACK)')
+
+def _black_is_zero(a, bits):
+    "Pixels of which 0 is white, inverted within their bits; signed ones within their own range."
+    if a.dtype.kind == 'f': raise InputError(_WHITE_IS_ZERO)
+    return a.dtype.type(2**bits - 1) - a if a.dtype.kind == 'u' else ~a
 
 # %% ../../nbs/data/00_formats.ipynb #8d3eab0c
 def tiff_colours(
@@ -294,8 +315,7 @@ def tiff_colours(
     photometric, alpha = int(p.photometric), False
     # tifffile writes True as 1 and calls it white-is-zero
     if photometric == 0 and not (a.dtype.kind == 'b' and t.is_shaped):
-        if a.dtype.kind == 'b': a = ~a
-        elif a.dtype.kind == 'u': a = a.dtype.type(2**p.bitspersample - 1) - a
+        a = _black_is_zero(a, p.bitspersample)
     elif photometric == 3:
         a, axes = np.moveaxis(p.colormap, 0, -1)[a], axes + 'S'
         if not (p.colormap % 257).any() or not (p.colormap % 256).any(): a = (a >> 8).astype('u1')
@@ -333,7 +353,8 @@ def tiff_metadata(
     t, # A tifffile file
     axes:str, # Of its image
 )->tuple: # As the code says: spacing, unit, names of channels
-    "Spacing, unit and names of channels as ImageJ or OME tell them; resolution in dots an inch is not believed."
+    """Spacing, unit and names of channels as ImageJ or OME tell them; resolution in dots an inch is not believed.
+    Where the image is to be turned on its side (tag Orientation), the spacing is that of the turned image."""
     size, names = {}, []
     scale = {'um': 1, 'micron': 1, 'microns': 1, 'µm': 1, 'μm': 1, '\\u00B5m': 1, 'nm': 1e-3, 'mm': 1e3, 'cm': 1e4}
     if t.is_ome:
@@ -347,7 +368,8 @@ def tiff_metadata(
         size = {k: v*scale[u]
                 for k, v in (('X', 1/x if x else 0), ('Y', 1/y if y else 0),
                              ('Z', t.imagej_metadata.get('spacing') or 0))}
-    return [size.get(x) for x in axes if x != 'C'] if size else None, 'µm', names
+    if t.pages[0].tags.valueof(274) in (5, 6, 7, 8): size |= {'X': size.get('Y'), 'Y': size.get('X')}
+    return [size.get(x) for x in axes if x != 'C'] if any(size.values()) else None, 'µm', names
 
 # %% ../../nbs/data/00_formats.ipynb #2b99de9c
 def _nifti_header(head):
@@ -379,9 +401,8 @@ def _read_nifti(raw, limit):
     elif dtype.kind == 'c': raise InputError('its values are complex; save magnitude or phase')
     a = a.reshape((shape + (1, 1))[:3] + (-1,), order='F')
     a, spacing = _canonical(_rescale(a, slope, inter), affine)
-    flat = len(shape) == 2 and len(a) == 1
-    spacing = [s*mm for s in spacing[flat:]]
-    if flat: return a[0], 'YXC', spacing, 'mm', (), {}
+    spacing = [s*mm for s in spacing]
+    if len(shape) == 2: return *_only_plane(a, spacing, affine), 'mm', (), {}
     return a, 'ZYXC', spacing, 'mm', (), dict(orientation='RAS')
 
 # %% ../../nbs/data/00_formats.ipynb #2a811744
@@ -394,6 +415,13 @@ def _canonical(a, affine):
     spacing = np.empty(3)
     spacing[turn[:, 0].astype(int)] = np.sqrt((affine[:3, :3]**2).sum(0))
     return np.swapaxes(apply_orientation(a, turn), 0, 2), spacing[::-1]
+
+# %% ../../nbs/data/00_formats.ipynb #ec82e4e6
+def _only_plane(a, spacing, affine):
+    "The plane of a volume that has one, head or face upwards, its axes and its spacing."
+    from nibabel.orientations import io_orientation
+    k = 2 - int(io_orientation(affine)[2, 0])
+    return a.take(0, k)[::-1], 'YXC', spacing[:k] + spacing[k+1:]
 
 # %% ../../nbs/data/00_formats.ipynb #5630e7ee
 def _rescale(a, slope, inter, ends=None):
@@ -483,22 +511,38 @@ def _of(ds, i, group, name):
     alone = int(ds.get('NumberOfFrames') or 1) == 1
     return ds.get(name) if alone or name not in ('ImagePositionPatient', 'ImageOrientationPatient') else None
 
+# %% ../../nbs/data/00_formats.ipynb #380c55e7
+def _stored_ends(ds):
+    "The lowest and the highest number that the bits of a stored pixel hold."
+    bits = int(ds.get('BitsStored') or 0)
+    return (-2**(bits-1), 2**(bits-1)-1) if ds.get('PixelRepresentation') else (0, 2**bits-1)
+
+def _slope_intercept(ds, i):
+    "From stored numbers to the scanner's units, of frame `i`."
+    return [_of(ds, i, 'PixelValueTransformationSequence', f'Rescale{n}') for n in ('Slope', 'Intercept')]
+
+# %% ../../nbs/data/00_formats.ipynb #a977aec9
+def _is_inverted(ds):
+    "Whether its lowest number is white; of floating-point pixels no lowest one is known."
+    return ds.get('PhotometricInterpretation') == 'MONOCHROME1' and 'PixelData' in ds
+
+def _both_ends(ds, i=0):
+    "The lowest plus the highest number that a pixel can have in the scanner's units: less v, it is v inverted."
+    if 'ModalityLUTSequence' in ds: return 2**int(ds.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    slope, inter = (float(d if x is None else x) for x, d in zip(_slope_intercept(ds, i), (1, 0)))
+    return sum(_stored_ends(ds))*slope + 2*inter
+
 # %% ../../nbs/data/00_formats.ipynb #9f190e2d
 def _planes(ds, limit):
     "Every frame as (pixels in the scanner's units, position, orientation, spacing, thickness)."
     from pydicom import pixels
     a, kind, planes = _stored(ds, limit), ds.PhotometricInterpretation, []
     if kind == 'PALETTE COLOR': a = pixels.apply_color_lut(a, ds)
-    bits = int(ds.get('BitsStored') or 0)
-    ends = (-2**(bits-1), 2**(bits-1)-1) if ds.get('PixelRepresentation') else (0, 2**bits-1)
-    if kind == 'MONOCHROME1' and a.dtype.kind in 'iu':
-        a = (sum(ends) - a.astype('i8')).astype(a.dtype)
     for i, p in enumerate(a):
         if 'ModalityLUTSequence' in ds: p = pixels.apply_modality_lut(p, ds)
-        elif kind.startswith('MONO'):
-            p = _rescale(p,
-                         *(_of(ds, i, 'PixelValueTransformationSequence', f'Rescale{n}')
-                           for n in ('Slope', 'Intercept')), ends)
+        elif kind.startswith('MONO'): p = _rescale(p, *_slope_intercept(ds, i), _stored_ends(ds))
+        wide = np.int64 if p.dtype.kind in 'iu' else np.float64
+        if _is_inverted(ds): p = (wide(_both_ends(ds, i)) - p.astype(wide)).astype(p.dtype)
         size, thick = (_of(ds, i, 'PixelMeasuresSequence', n) for n in ('PixelSpacing', 'SliceThickness'))
         at, turn = (_of(ds, i, f'Plane{n}Sequence', f'Image{n}Patient') for n in ('Position', 'Orientation'))
         planes.append((p, at, turn, size or ds.get('ImagerPixelSpacing') or ds.get('NominalScannedPixelSpacing'),
@@ -514,6 +558,7 @@ def _dicom_meta(ds):
     if ds.get('WindowCenter') not in (None, '') and ds.get('WindowWidth') not in (None, ''):
         c, w = first(ds.WindowCenter), first(ds.WindowWidth)
         m['window'] = (c - w/2, c + w/2)
+        if _is_inverted(ds): m['window'] = tuple(_both_ends(ds) - end for end in m['window'][::-1])
     return m
 
 # %% ../../nbs/data/00_formats.ipynb #8859e87e

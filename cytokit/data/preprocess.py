@@ -6,10 +6,10 @@ Docs: https://cytokit.github.io/cytokit/data/preprocess.html.md"""
 
 # %% auto #0
 __all__ = ['NORMS', 'RESIZE_MODES', 'AXES', 'is_image', 'has_bare_name', 'is_image_file', 'find_images', 'find_not_read',
-           'say_not_read', 'no_image', 'Preprocessing', 'mean_std', 'percentiles', 'is_finite', 'fill_not_finite',
-           'Scale', 'percentile_limits', 'intensity_scale', 'normalise', 'to_rgb8', 'resize', 'take_plane',
-           'to_channels', 'set_channels', 'read_plane', 'load_unresized', 'load', 'fit_preprocessing', 'Image',
-           'read_image']
+           'say_not_read', 'no_image', 'Preprocessing', 'mean_std', 'percentiles', 'is_finite', 'finite_only',
+           'fill_not_finite', 'Scale', 'percentile_limits', 'intensity_scale', 'normalise', 'to_rgb8', 'resize',
+           'take_plane', 'to_channels', 'set_channels', 'read_plane', 'load_unresized', 'load', 'fit_preprocessing',
+           'Image', 'read_image']
 
 # %% ../../nbs/data/01_preprocess.ipynb #711c211f
 import math, os, re
@@ -199,19 +199,24 @@ def is_finite(
     "Where pixels are numbers that count: neither NaN nor beyond ±10³⁰."
     return np.abs(a if a.itemsize > 2 else a.astype('f4')) < 1e30
 
+# %% ../../nbs/data/01_preprocess.ipynb #d1866854
+def finite_only(
+    a:np.ndarray, # Floats, any shape
+)->np.ndarray: # (n,), at least one
+    "The pixels that are finite numbers; `InputError` where there is none."
+    found = a[is_finite(a)]
+    if not found.size: raise InputError('none of its pixels is a finite number')
+    return found
+
 # %% ../../nbs/data/01_preprocess.ipynb #fd278fa1
 def fill_not_finite(
     a:np.ndarray, # Floats, any shape
-    low:float|None=None, # For NaN and what is too small; None: the lowest finite number of `a`
-    high:float|None=None, # For what is too large; None: the highest
 )->np.ndarray: # Same shape and dtype; `a` itself where all is finite
-    "Replace what is not a finite number."
+    "Replace NaN and what is too small by the lowest finite number of `a`, what is too large by the highest."
     ok = is_finite(a)
     if ok.all(): return a
-    if low is None or high is None:
-        if not ok.any(): raise InputError('none of its pixels is a finite number')
-        low, high = a[ok].min(), a[ok].max()
-    return np.where(ok, a, np.where(a > 0, high, low)).astype(a.dtype, copy=False)
+    finite = finite_only(a)
+    return np.where(ok, a, np.where(a > 0, finite.max(), finite.min())).astype(a.dtype, copy=False)
 
 # %% ../../nbs/data/01_preprocess.ipynb #6ab15c02
 @dataclass(frozen=True)
@@ -274,8 +279,10 @@ def normalise(
     a = np.asarray(array)
     if not a.size: raise InputError('it has no pixels')
     if a.dtype.kind == 'b': a = a.view('u1')
-    if a.dtype.kind == 'f': a = fill_not_finite(a)
-    return intensity_scale(a, preprocessing).apply(a)
+    ok = is_finite(a) if a.dtype.kind == 'f' else np.True_
+    if ok.all(): return intensity_scale(a, preprocessing).apply(a)
+    x = intensity_scale(finite_only(a), preprocessing).apply(np.where(ok, a, a.dtype.type(0)))
+    return np.where(ok, x, a > 0)
 
 # %% ../../nbs/data/01_preprocess.ipynb #75c219e7
 def to_rgb8(
@@ -314,7 +321,8 @@ def resize(
         box = ((w - c)/2, (h - b)/2, (w + c)/2, (h + b)/2)
     k = size/max(high, wide)
     oh, ow = (max(1, round(high*k)), max(1, round(wide*k))) if resize_mode == 'pad' else (size, size)
-    if (oh, ow) == (h, w): small = a
+    kept = box is None or max(h - b, w - c) < 1e-6  # all of the image is used
+    if (oh, ow) == (h, w) and kept: small = a
     else:
         def shrink(channel):
             whole = P.fromarray(np.ascontiguousarray(channel))
@@ -371,7 +379,8 @@ def _naming(source):
     "An `InputError` gets the name of the file in front."
     try: yield
     except InputError as e:
-        raise InputError(f'{shown(getattr(source, "path", source))}: {e}') from None
+        name = source.name if isinstance(source, Image) else shown(source)
+        raise InputError(f'{name}: {e}') from None
 
 # %% ../../nbs/data/01_preprocess.ipynb #6fc31583
 def read_plane(
@@ -434,7 +443,7 @@ def fit_preprocessing(
 def _facts(path, preprocessing):
     "Number of channels that differ, mean, mean of squares: every image has the same weight."
     a, _ = read_plane(path, preprocessing)
-    try: x = fill_not_finite(a.astype('f8'))
+    try: x = finite_only(a.astype('f8'))
     except InputError as e: raise InputError(f'{shown(path)}: {e}') from None
     c = 1 if a.shape[2] == 3 and (a == a[..., :1]).all() else a.shape[2]
     return c, x.mean(), (x*x).mean()

@@ -25,7 +25,7 @@ class VolumePreprocessing:
     n:int|None=8 # Number of slices; None: every one of `part`
     # Where they lie along the axis, as fractions of the (cropped) volume: 0 foot, back or left; 1 head, face or right
     part:tuple=(.3, .7)
-    spacing:float|None=1. # Resample to voxels of this side in mm; None: leave
+    spacing:float|None=1. # Resample to voxels of about this side in mm, `Image.spacing` has the exact one; None: leave
     bias_correction:bool=False # N4; needs SimpleITK
     crop:bool=True # To the box around the head
     size:int|None=None # Pad with 0 or crop every slice to size × size pixels, about its middle; None: leave
@@ -81,10 +81,11 @@ def _n4(a):
 def _resample(a, old, new, labels=False):
     "Linear, after a Gaussian that removes what the new grid cannot hold; of labels the nearest."
     from scipy import ndimage
-    zoom = [o/new for o in old]
-    check_size([max(1, round(n*z)) for n, z in zip(a.shape, zoom)], 2**28)
+    shape = [max(1, round(n*o/new)) for n, o in zip(a.shape, old)]
+    check_size(shape, 2**28)
+    zoom = [m/n for m, n in zip(shape, a.shape)]
     if labels: return ndimage.zoom(a, zoom, order=0, mode='nearest', grid_mode=True)
-    a = ndimage.gaussian_filter(fill_not_finite(a.astype('f4')), [0 if z >= 1 else .5*(1/z - 1) for z in zoom])
+    a = ndimage.gaussian_filter(fill_not_finite(a.astype('f4')), [max(0, .5*(new/o - 1)) for o in old])
     return ndimage.zoom(a, zoom, order=1, mode='nearest', grid_mode=True)
 
 # %% ../../nbs/data/13_slices.ipynb #5e0a5b5a
@@ -94,11 +95,14 @@ def _stem(path):
 # %% ../../nbs/data/13_slices.ipynb #0594bde5
 def patient_of(
     image, # An `Image`, or a path
-)->str:
+)->str: # '' where an `Image` says nothing, and is of no file
     """The patient: DICOM's PatientID, else the part of the file's or folder's name like `sub-01`, `patient03` or
     `case_7`, else folder and file name."""
-    path = Path(getattr(image, 'path', None) or image)
-    if getattr(image, 'meta', {}).get('patient'): return image.meta['patient']
+    path = image
+    if isinstance(image, Image):
+        if image.meta.get('patient') or not image.path: return image.meta.get('patient', '')
+        path = image.path
+    path = Path(path)
     for name in (path.name, path.parent.name):
         m = re.search(r'(?<![a-z])(sub-[a-z0-9]+|(?:subj(?:ect)?|patient|pat|case|pid)[-_ ]?\d+)', name, re.I)
         if m: return m[0]
@@ -124,7 +128,9 @@ def _cut(im, r, mask=None):
     if r.bias_correction: a = _n4(a)
     if r.spacing:
         old = [s*(1e-3 if im.unit == 'µm' else 1) for s in step]
-        a, step = _resample(a, old, r.spacing), (r.spacing,)*3
+        extent = [o*n for o, n in zip(old, a.shape)]
+        a = _resample(a, old, r.spacing)
+        step = tuple(e/n for e, n in zip(extent, a.shape))  # near the spacing asked for: the pixels are whole
         if labels is not None: labels = _resample(labels, old, r.spacing, True)
     if dtype.kind in 'iu' and a.dtype != dtype:
         a = np.clip(np.rint(a), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
@@ -156,19 +162,20 @@ def cut_volume(
     "Cut a volume into slices: crop, correct the bias field, resample, choose."
     im = source if isinstance(source, Image) else read_image(source)
     try: return [image for image, _ in _cut(im, preprocessing)]
-    except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
+    except InputError as e: raise InputError(f'{im.name}: {e}') from None
 
 # %% ../../nbs/data/13_slices.ipynb #2e95493a
 def _refuse_unlike(im, mask):
     "`InputError` where a volume and its mask are not of one grid."
     told = lambda v: '×'.join(map(str, v.array.shape))
+    name = f'its mask {mask.name}' if mask.path else 'its mask'
     if mask.axes != 'ZYX' or mask.array.shape != im.array.shape:
-        raise InputError(f'has {told(im)} voxels, its mask {shown(mask.path)} has {told(mask)}; save both on one grid')
+        raise InputError(f'has {told(im)} voxels, {name} has {told(mask)}; save both on one grid')
     if im.spacing and mask.spacing and not np.allclose(im.spacing, mask.spacing, rtol=.02):
-        raise InputError(f'has voxels of {im.spacing} {im.unit}, its mask {shown(mask.path)} of {mask.spacing}; save '
+        raise InputError(f'has voxels of {im.spacing} {im.unit}, {name} of {mask.spacing}; save '
                          'both on one grid')
     if mask.array.dtype.kind == 'f' and (mask.array % 1).any():
-        raise InputError(f'its mask {shown(mask.path)} holds numbers that are not whole; give labels')
+        raise InputError(f'{name} holds numbers that are not whole; give labels')
 
 def cut_pair(
     image, # As in `cut_volume`
@@ -181,7 +188,7 @@ def cut_pair(
         if im.axes == 'ZYX': _refuse_unlike(im, m)
         labels = m.array.astype('i4') if m.array.dtype.kind == 'f' else m.array
         return _cut(im, preprocessing, labels)
-    except InputError as e: raise InputError(f'{shown(im.path)}: {e}') from None
+    except InputError as e: raise InputError(f'{im.name}: {e}') from None
 
 # %% ../../nbs/data/13_slices.ipynb #8d26cf06
 def _write_volume(row, i, out, preprocessing):

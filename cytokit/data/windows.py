@@ -355,6 +355,6 @@ def open_large(
         if windows is not None: return windows
         im = read_image(path)
     if im.axes not in ('YX', 'YXC'):
-        raise InputError(f'{shown(im.path)}: it holds a volume (axes {im.axes}); cut it into slices first')
+        raise InputError(f'{im.name}: it holds a volume (axes {im.axes}); cut it into slices first')
     return _arrayed(lambda: im.array, im.array.shape, im.array.dtype, im.path, im.axes, spacing=im.spacing,
                     unit=im.unit)

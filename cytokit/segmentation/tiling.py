@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from ..core import InputError, atomic, check_whole, progress, shown
-from ..data.preprocess import Preprocessing, fill_not_finite, is_finite, mean_std, normalise
+from ..data.preprocess import Preprocessing, finite_only, is_finite, mean_std, normalise
 from ..data.preprocess import percentile_limits, set_channels
 from ..data.windows import naming_file, open_large
 from fastcore.basics import patch
@@ -26,15 +26,9 @@ def to_input(
     "Raw pixels of a tile as network input: the steps of `cytokit.data.preprocess.load` between plane and size."
     if preprocessing is None: return a.astype('f4')
     a = set_channels(a, preprocessing)
-    if a.dtype.kind == 'f': a = fill_not_finite(a, *_stand_ins(preprocessing))
+    # a tile without any finite number is no fault: `normalise` would refuse it
+    if a.dtype.kind == 'f' and not is_finite(a).any(): return (a > 0).astype('f4')
     return normalise(a, preprocessing)
-
-# %% ../../nbs/segmentation/02_tiling.ipynb #bb9b287a
-def _stand_ins(preprocessing):
-    "What pixels that are not finite become in a tile, which knows no lowest and highest number of the whole image."
-    if preprocessing.norm == 'window': return preprocessing.low, preprocessing.high
-    if preprocessing.norm == 'zscore_set': return preprocessing.low, preprocessing.low
-    return 0, 1
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #376e3274
 def _sample(im, preprocessing, limit):
@@ -46,10 +40,7 @@ def _sample(im, preprocessing, limit):
     a = np.concatenate([set_channels(p, preprocessing) for p in parts])
     if a.dtype.kind == 'b': return a.view('u1')
     if a.dtype.kind != 'f': return a
-    a = a[is_finite(a)]
-    if not a.size:
-        raise InputError(f'{shown(im.path or "the image")}: none of its pixels is a finite number')
-    return a
+    with naming_file(im.path): return finite_only(a)
 
 # %% ../../nbs/segmentation/02_tiling.ipynb #b5bfab5f
 def global_scale(

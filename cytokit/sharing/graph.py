@@ -105,57 +105,66 @@ def channels_nodes(
     if p.channels == 1: return _grey(g, x, form.channels, np.dtype(form.dtype).kind in 'iu')
     raise InputError(f'the images have {form.channels} channels, the preprocessing asks for {p.channels}')
 
+# %% ../../nbs/sharing/07_graph.ipynb #c0f7f2fd
+def _is_finite(g, x):
+    "Where pixels are numbers that count, as `cytokit.data.preprocess.is_finite`."
+    return g('Less', g('Abs', x), _F4(1e30))
+
 # %% ../../nbs/sharing/07_graph.ipynb #f2027efd
 def finite_nodes(
     g:'Nodes',
     x:str, # (N, H, W, C) float32
 )->str: # The same with finite numbers
     "Replace NaN and infinities, as `cytokit.data.preprocess.fill_not_finite`."
-    ok = g('Less', g('Abs', x), _F4(1e30))
+    ok = _is_finite(g, x)
     low = g('ReduceMin', g('Where', ok, x, _F4(np.inf)), _all_pixels(), keepdims=1)
     high = g('ReduceMax', g('Where', ok, x, _F4(-np.inf)), _all_pixels(), keepdims=1)
     return g('Where', ok, x, g('Where', g('Greater', x, _F4(0)), high, low))
 
 # %% ../../nbs/sharing/07_graph.ipynb #162f14e3
-def _percentile(g, ordered, q):
-    "(N,) float64: the percentile of each row of sorted pixels (N, M)."
-    rank = g('Mul', g('Sub', _side(g, ordered, 1), _F8(1)), _F8(q/100))
+def _percentile(g, ordered, count, q):
+    "(N, 1) float64: the percentile of the first `count` (N, 1) of each row of sorted pixels (N, M)."
+    rank = g('Mul', g('Sub', count, _F8(1)), _F8(q/100))
     below = g('Floor', rank)
     places = [_cast(g, part, _I8) for part in (below, g('Ceil', rank))]
-    low, high = (_cast(g, g('Gather', ordered, place, axis=1), _F8) for place in places)
+    low, high = (_cast(g, g('GatherElements', ordered, place, axis=1), _F8) for place in places)
     return g('Add', low, g('Mul', g('Sub', rank, below), g('Sub', high, low)))
 
 # %% ../../nbs/sharing/07_graph.ipynb #42269cbf
 def _percentile_limits(g, x, p):
     "Intensities (N, 1, 1, 1) that become 0 and 1; where the percentiles are equal the minimum and maximum."
     flat = g('Reshape', x, np.array([0, -1], _I8))
-    count = g('Slice', g('Shape', flat), *_cut(1, 2, 0))
-    ordered, _ = g('TopK', flat, count, outputs=2, axis=1, largest=0, sorted=1)
-    low, high = (_percentile(g, ordered, q) for q in (p.low, p.high))
-    least, most = (_cast(g, g(op, ordered, np.array([1], _I8), keepdims=0), _F8) for op in ('ReduceMin', 'ReduceMax'))
+    ok = _is_finite(g, flat)
+    count = g('ReduceSum', _cast(g, ok, _F8), np.array([1], _I8), keepdims=1)
+    length = g('Slice', g('Shape', flat), *_cut(1, 2, 0))
+    ordered, _ = g('TopK', g('Where', ok, flat, _F4(np.inf)), length, outputs=2, axis=1, largest=0, sorted=1)
+    low, high, least, most = (_percentile(g, ordered, count, q) for q in (p.low, p.high, 0, 100))
     equal = g('GreaterOrEqual', low, high)
     ends = g('Where', equal, least, low), g('Where', equal, most, high)
     return [g('Reshape', _cast(g, end, _F4), np.array([-1, 1, 1, 1], _I8)) for end in ends]
 
 # %% ../../nbs/sharing/07_graph.ipynb #0d529c9d
 def _mean_std(g, x):
-    "Mean and deviation (N, 1, 1, 1) of each image, computed in float64."
-    x = _cast(g, x, _F8)
-    mean = g('ReduceMean', x, _all_pixels(), keepdims=1)
-    rest = g('Sub', x, mean)
-    std = g('Sqrt', g('ReduceMean', g('Mul', rest, rest), _all_pixels(), keepdims=1))
+    "Mean and deviation (N, 1, 1, 1) of the finite pixels of each image, computed in float64."
+    def total(values): return g('ReduceSum', values, _all_pixels(), keepdims=1)
+    ok = _is_finite(g, x)
+    count = total(_cast(g, ok, _F8))
+    x = _cast(g, g('Where', ok, x, _F4(0)), _F8)
+    mean = g('Div', total(x), count)
+    rest = g('Where', ok, g('Sub', x, mean), _F8(0))
+    std = g('Sqrt', g('Div', total(g('Mul', rest, rest)), count))
     return [_cast(g, v, _F4) for v in (mean, std)]
 
 # %% ../../nbs/sharing/07_graph.ipynb #a572352f
 def _scale(g, x, p, dtype):
-    "What to subtract, what to divide by, and whether to clip; None: nothing is changed."
+    "What to subtract, what to divide by, and whether to clip."
     if p.norm == 'percentile':
         low, high = _percentile_limits(g, x, p)
         return low, g('Sub', high, low), True
     if p.norm == 'zscore': return *_mean_std(g, x), False
     if p.norm == 'window': return _F4(p.low), _F4(p.high - p.low), True
     if p.norm == 'zscore_set': return _F4(p.low), _F4(p.high), False
-    if np.dtype(dtype).kind == 'f': return None
+    if np.dtype(dtype).kind == 'f': return _F4(0), _F4(1), False
     i = np.iinfo(np.uint8 if dtype == 'bool' else dtype)
     return _F4(i.min), _F4(i.max - i.min), False
 
@@ -167,13 +176,12 @@ def intensity_nodes(
     dtype:str, # Number type of the pixels in the file, after `channels_nodes`
 )->str: # (N, H, W, C) float32
     "Intensities as `cytokit.data.preprocess.normalise` makes them."
-    if np.dtype(dtype).kind == 'f': x = finite_nodes(g, x)
-    scale = _scale(g, x, p, dtype)
-    if scale is None: return x
-    low, width, clip = scale
+    low, width, clip = _scale(g, x, p, dtype)
     safe = g('Where', g('Greater', width, _F4(0)), width, _F4(np.inf))  # a flat image becomes 0
-    x = g('Div', g('Sub', x, low), safe)
-    return g('Clip', x, _F4(0), _F4(1)) if clip else x
+    scaled = g('Div', g('Sub', x, low), safe)
+    if clip: scaled = g('Clip', scaled, _F4(0), _F4(1))
+    if np.dtype(dtype).kind != 'f': return scaled
+    return g('Where', _is_finite(g, x), scaled, _cast(g, g('Greater', x, _F4(0)), _F4))
 
 # %% ../../nbs/sharing/07_graph.ipynb #d3309f65
 def _resample_matrix(g, n, start, end, size, top, side):

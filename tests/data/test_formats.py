@@ -5,10 +5,12 @@ import nibabel as nib, numpy as np, pydicom, pytest, tifffile
 from PIL import Image as P, ImageOps
 from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+from cytokit.arrays import upright
 from cytokit.core import InputError, rng, shown
-from cytokit.data.formats import read_image
-from cytokit.data.preprocess import Preprocessing, find_images, fit_preprocessing, load, resize
+from cytokit.data.formats import Image, read_image
+from cytokit.data.preprocess import Preprocessing, find_images, fit_preprocessing, load, resize, take_plane
 from cytokit.data.slices import VolumePreprocessing, cut_volume, write_slices
+from cytokit.data.windows import open_large
 
 SHARED = Path(__file__).resolve().parents[3]/'shared'/'data'
 R = rng(0, 'odd')
@@ -140,7 +142,9 @@ FILES = {
     'palette_transparent.png': (pil(PAL, transparency=b'\0\x80'),
                                 same(np.array(PAL.convert('RGB')), meta=dict(alpha=True))),
     'one_bit.png': (pil(G8 > 99), same(G8 > 99, bits=1)),
-    'two_bits.png': (png_raw(4, 1, 2, 0, b'\0\x1b'), same(np.array([[0, 85, 170, 255]], 'u1'), bits=2)),
+    'two_bits.png': (png_raw(4, 1, 2, 0, b'\0\x1b'), same(np.array([[0, 1, 2, 3]], 'u1'), bits=2)),
+    'four_bits.png': (png_raw(4, 1, 4, 0, b'\0\x01\x9f'), same(np.array([[0, 1, 9, 15]], 'u1'), bits=4)),
+    'palette_of_two_bits.png': (pil(P.fromarray(G8 // 64 * 80).quantize(4), bits=2), same(G8 // 64 * 80)),
     'one_by_one.png': (pil(np.array([[7]], 'u1')), same(np.array([[7]], 'u1'))),
     '100000x1.png': (pil(np.arange(100000).astype('u1')[:, None]), same(np.arange(100000).astype('u1')[:, None])),
     '1x100000.png': (pil(np.arange(100000).astype('u1')[None]), same(np.arange(100000).astype('u1')[None])),
@@ -222,6 +226,8 @@ FILES = {
     'palette.tif': (pil(PAL, 'TIFF'), same(np.array(PAL.convert('RGB')))),
     'palette_16.tif': (tif(G8, photometric='palette', colormap=np.stack([np.arange(256), np.arange(256)*3, np.zeros(256)]).astype('u2')), same(np.stack([G8, G8.astype('u2')*3, G8*0], -1).astype('u2'))),
     'white_is_zero.tif': (tif(G8, photometric='miniswhite'), same(255 - G8)),
+    'white_is_zero_signed.tif': (tif(VOL[0] - 1500, photometric='miniswhite'), same(1499 - VOL[0])),
+    'white_is_zero_float.tif': (tif(NAN, photometric='miniswhite'), 'white.*MINISBLACK'),
     'one_bit.tif': (pil(G8 > 99, 'TIFF'), same(G8 > 99)),
     'fax.tif': (pil(G8 > 99, 'TIFF', compression='group4'), same(G8 > 99)),
     'bool_by_tifffile.tif': (tif(G8 > 99), same(G8 > 99)),
@@ -254,7 +260,7 @@ FILES = {
                        same(VOL, 'ZYX')),
     'nifti2.nii': (nii(cls=nib.Nifti2Image), same(VOL, 'ZYX')),
     'four_axes.nii': (nii(np.stack([VOL, VOL + 1])), same(np.stack([VOL, VOL + 1], -1), 'ZYXC')),
-    'two_axes.nii': (nii(VOL[0]), same(VOL[0], 'YX', spacing=(.7, .5))),
+    'two_axes.nii': (nii(VOL[0]), same(VOL[0][::-1], 'YX', spacing=(.7, .5))),
     'colour.nii': (nii(np.zeros((2, 3, 4), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')])),
                    same(np.zeros((2, 3, 4, 3), 'u1'))),
     'complex.nii': (nii(VOL.astype('c8')), 'complex'),
@@ -285,6 +291,9 @@ FILES = {
                                                             (np.float32, 2145*.5 + 1))),
     'monochrome1.dcm': (dicom(PhotometricInterpretation='MONOCHROME1', PixelRepresentation=0, BitsStored=12),
                         same(4095 - MR.astype('u2'))),
+    'monochrome1_rescaled.dcm': (dicom(PhotometricInterpretation='MONOCHROME1', PixelRepresentation=0, BitsStored=12,
+                                       RescaleSlope=2, RescaleIntercept=-1000),
+                                 same(2*4095 - 1000 - 2*MR.astype('i2'))),
     'big_endian.dcm': (dicom('MR_small_bigendian.dcm'), same(MR)),
     **{f'{n}.dcm': (dicom(f'MR_small_{n}.dcm'), same(MR))
        for n in ('RLE', 'jp2klossless', 'jpeg_ls_lossless', 'implicit')},
@@ -341,11 +350,61 @@ def test_file(tmp_path, name, capfd):
         assert x.shape[:2] == (16, 16) and x.dtype == np.float32 and np.isfinite(x).all()
 
 @pytest.mark.parametrize('o', range(1, 9))
+def test_tiff_orientation_of_pages(tmp_path, o):
+    "A stack is turned as its first page alone is, and so is the size of a pixel."
+    um = dict(PhysicalSizeX=.5, PhysicalSizeY=.25, PhysicalSizeZ=2)
+    turn = [(274, 3, 1, o, True)]
+    for name, a, axes in (('one', G16, 'YX'), ('stack', ZC[:, 0], 'ZYX'), ('colours', np.moveaxis(ZC, 1, -1), 'ZYXS')):
+        (tmp_path/f'{name}.ome.tif').write_bytes(tif(a, ome=True, metadata=dict(um, axes=axes), extratags=turn,
+                                                     photometric='rgb' if 'S' in axes else 'minisblack'))
+        im = read_image(tmp_path/f'{name}.ome.tif')
+        planes = a if axes[0] == 'Z' else a[None]
+        np.testing.assert_array_equal(im.array, np.stack([upright(p, o) for p in planes]).reshape(im.array.shape))
+        assert im.spacing[-2:] == ((.5, .25) if o > 4 else (.25, .5)), name
+    assert open_large(tmp_path/'one.ome.tif').spacing == read_image(tmp_path/'one.ome.tif').spacing
+
+@pytest.mark.parametrize('slope,inter', [(1, 0), (2, -1000), (.5, 3)])
+def test_window_is_inverted_with_the_pixels(tmp_path, slope, inter):
+    "The same share of the pixels lies in the window, whichever end is white."
+    tags = dict(PixelRepresentation=0, BitsStored=12, RescaleSlope=slope, RescaleIntercept=inter,
+                WindowCenter=slope*900 + inter, WindowWidth=slope*401)
+    inside = {}
+    for kind in ('MONOCHROME2', 'MONOCHROME1'):
+        im = read_image(make(tmp_path, f'{kind}.dcm', dicom(PhotometricInterpretation=kind, **tags)))
+        low, high = im.meta['window']
+        inside[kind] = (low < im.array) & (im.array < high)
+    np.testing.assert_array_equal(inside['MONOCHROME1'], inside['MONOCHROME2'])
+    assert 0 < inside['MONOCHROME1'].mean() < 1
+
+def test_monochrome1_with_a_table(tmp_path):
+    "The table gives the scanner's units, which are inverted then."
+    lut = pydicom.Dataset()
+    lut.LUTDescriptor, lut.LUTData = [4096, 0, 16], (np.arange(4096)**2//256).astype('<u2').tobytes()
+    tags = dict(PixelRepresentation=0, BitsStored=12, ModalityLUTSequence=pydicom.Sequence([lut]))
+    two, one = (read_image(make(tmp_path, f'{kind}.dcm', dicom(PhotometricInterpretation=kind, **tags))).array
+                for kind in ('MONOCHROME2', 'MONOCHROME1'))
+    np.testing.assert_array_equal(one, 65535 - two)
+
+@pytest.mark.parametrize('o', range(1, 9))
 def test_exif_orientation(tmp_path, o):
     exif = P.Exif(); exif[274] = o
     for fmt, a in (('PNG', G8), ('JPEG', np.repeat(np.repeat(RGB[:4, :6], 16, 0), 16, 1))):
         f = tmp_path/f'{o}.{fmt}'; f.write_bytes(pil(a, fmt, exif=exif))
         with P.open(f) as im: np.testing.assert_array_equal(read_image(f).array, np.array(ImageOps.exif_transpose(im)))
+
+@pytest.mark.parametrize('axis,codes', [('axial', 'RAS'), ('axial', 'LPS'), ('coronal', 'RSA'), ('coronal', 'LIP'),
+                                        ('sagittal', 'ASR'), ('sagittal', 'PIL')])
+def test_nifti_of_two_axes_lies_as_the_slice_of_a_volume(tmp_path, axis, codes):
+    one = VOL[:1] if axis == 'axial' else VOL[:, :1] if axis == 'coronal' else VOL[:, :, :1]
+    o = nib.orientations
+    im = nib.Nifti1Image(one.T, np.diag([.5, .7, 3, 1.]))
+    im = im.as_reoriented(o.ornt_transform(o.axcodes2ornt('RAS'), o.axcodes2ornt(codes)))
+    nib.save(im, tmp_path/'volume.nii')
+    nib.save(nib.Nifti1Image(np.asarray(im.dataobj)[..., 0], im.affine), tmp_path/'flat.nii')
+    plane, spacing = take_plane(read_image(tmp_path/'volume.nii'), axis)
+    flat = read_image(tmp_path/'flat.nii')
+    np.testing.assert_array_equal(flat.array, plane)
+    assert (flat.axes, flat.spacing) == ('YX', spacing)
 
 # --- names, links, folders, permissions
 NAMES = ['with space.png', "quote'and\"double.png", 'new\nline.png', 'esc\x1b[31m.png', '細胞画像.png', 'кле́тка.png',
@@ -681,3 +740,26 @@ def test_plain_png_as_pillow_reads_it(tmp_path, capfd):
         refused(file, fault)
     file.write_bytes(pil(RGB)); refused(file, 'more than max_pixels', max_pixels=RGB.size - 1)
     assert capfd.readouterr().err == ''
+
+@pytest.mark.parametrize('size', (39, 40, 41))
+def test_crop_keeps_the_shape_of_things(tmp_path, size):
+    "Of pixels twice as high as wide, half the rows are as long as all columns, also at the size of the image."
+    y, x = np.mgrid[:40, :40].astype('f4')
+    for name, a, low, high in (('rows', y, 9.5, 29.5), ('columns', x, 0, 39)):
+        (tmp_path/f'{name}.nii').write_bytes(nii(a[::-1], np.diag([1, 2, 1, 1.])))
+        got = load(tmp_path/f'{name}.nii', Preprocessing(size, norm='dtype', resize_mode='crop'))
+        assert abs(got.min() - low) < 1 and abs(got.max() - high) < 1, (name, got.min(), got.max())
+
+def test_resampled_slices_keep_their_extent(tmp_path):
+    a = R.integers(0, 3000, (5, 37, 53)).astype('i2')
+    (tmp_path/'v.nii').write_bytes(nii(a, np.diag([.43, .61, 2, 1.])))
+    for spacing in (.5, 1., 1.7, 30.):
+        for s in cut_volume(tmp_path/'v.nii', VolumePreprocessing(n=1, spacing=spacing, crop=False)):
+            np.testing.assert_allclose(np.multiply(s.spacing, s.array.shape), (37*.61, 53*.43))
+
+def test_volume_made_in_memory():
+    im = Image(VOL, 'ZYX', (3., .7, .5), 'mm')
+    assert [s.meta['patient'] for s in cut_volume(im, VolumePreprocessing(n=2, crop=False))] == ['', '']
+    for call in (lambda: cut_volume(Image(VOL, 'ZYX')), lambda: cut_volume(Image(G8, 'YX')), lambda: open_large(im),
+                 lambda: load(im, Preprocessing(index=9))):
+        with pytest.raises(InputError, match='^the image: '): call()

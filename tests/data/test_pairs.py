@@ -154,6 +154,13 @@ def test_jpeg_masks(tmp_path):
     Image.fromarray((LABELS > 0).astype('u1')*40).save(tmp_path/'d.jpg')
     refused(lambda: read_labels(tmp_path/'d.jpg'), 'JPEG')
 
+@pytest.mark.parametrize('dtype, white', [('u1', 255), ('u2', 255), ('u2', 65535), ('f4', 1), ('f4', .5), ('f4', 255),
+                                          ('f8', 65535)])
+def test_black_and_white_masks_are_0_and_1(tmp_path, dtype, white):
+    a = (LABELS > 0).astype(dtype)*np.dtype(dtype).type(white)
+    row = dict(image=save(tmp_path/'a.png', IMAGE), target=save(tmp_path/'mask.tif', a))
+    for kind in (None, 'class', 'binary'): np.testing.assert_array_equal(load_pair(row, kind=kind)[1], LABELS > 0)
+
 # ---- bad input
 
 @pytest.mark.parametrize('name, content, words', [
