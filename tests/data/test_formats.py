@@ -592,7 +592,9 @@ def test_slices_keep_their_numbers(tmp_path):
         (tmp_path/f'{t}.nii').write_bytes(nii(VOL.astype(t)))
         table = write_slices([tmp_path/f'{t}.nii'], tmp_path/t,
                              VolumePreprocessing(n=None, part=(0, 1), spacing=None, crop=False))
-        got = np.stack([read_image(table.parent/r.split(',')[0]).array for r in table.read_text().splitlines()[1:]])
+        images = [read_image(table.parent/r.split(',')[0]) for r in table.read_text().splitlines()[1:]]
+        assert {(im.spacing, im.unit) for im in images} == {((.7, .5), 'mm')}
+        got = np.stack([im.array for im in images])
         np.testing.assert_array_equal(got, VOL.astype(t)[:, ::-1]); assert got.dtype == t
 
 def test_slices_of_a_hostile_name_stay_inside(tmp_path):
