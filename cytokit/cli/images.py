@@ -173,9 +173,8 @@ def check(
 # %% ../../nbs/cli/01_images.ipynb #f9fdc3a0
 def _volumes(source, masks, group):
     "A table of volumes with classes, or with masks."
-    if masks or (source/'images').is_dir():
-        from cytokit.data.pairs import pairs
-        return pairs(source, masks, group)
+    from cytokit.data.pairs import mask_folder, pairs
+    if masks or mask_folder(source): return pairs(source, masks, group)
     return table_of(source, None, None, group)
 
 def _fractions(text):

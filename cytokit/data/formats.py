@@ -6,8 +6,8 @@ Docs: https://cytokit.github.io/cytokit/data/formats.html.md"""
 
 # %% auto #0
 __all__ = ['TIFF_CODECS', 'READERS', 'NOT_READ', 'Image', 'hushed', 'check_size', 'check_tiff_pages', 'jpeg_pixels',
-           'tiff_colours', 'tiff_axes', 'tiff_metadata', 'Reader', 'file_kind', 'dicom_patient', 'is_archive', 'remedy',
-           'read_image']
+           'tiff_colours', 'tiff_axes', 'in_usual_unit', 'tiff_metadata', 'Reader', 'file_kind', 'dicom_patient',
+           'is_archive', 'remedy', 'read_image']
 
 # %% ../../nbs/data/00_formats.ipynb #c7b2bed2
 import gzip, io, logging, math, re, stat, struct, threading, warnings, zlib
@@ -348,6 +348,14 @@ def tiff_axes(
     order = [x for x in 'ZYXC' if x in axes]
     return a.transpose([axes.index(x) for x in order]), ''.join(order)
 
+# %% ../../nbs/data/00_formats.ipynb #a15f3888
+def in_usual_unit(
+    spacing, # Sizes of a pixel in µm, the width last; None or NaN where it is not known
+)->tuple: # Sizes, and their unit: 'µm', or 'mm' where a pixel is 0.1 mm wide or more
+    "The size of a pixel as people say it: cells in µm, scans in mm."
+    if not spacing or not (spacing[-1] or 0) > 99.999: return spacing, 'µm'
+    return [None if s is None else s/1000 for s in spacing], 'mm'
+
 # %% ../../nbs/data/00_formats.ipynb #84f301cf
 def tiff_metadata(
     t, # A tifffile file
@@ -356,7 +364,8 @@ def tiff_metadata(
     """Spacing, unit and names of channels as ImageJ or OME tell them; resolution in dots an inch is not believed.
     Where the image is to be turned on its side (tag Orientation), the spacing is that of the turned image."""
     size, names = {}, []
-    scale = {'um': 1, 'micron': 1, 'microns': 1, 'µm': 1, 'μm': 1, '\\u00B5m': 1, 'nm': 1e-3, 'mm': 1e3, 'cm': 1e4}
+    scale = {'um': 1, 'micron': 1, 'microns': 1, 'µm': 1, 'μm': 1, '\\u00B5m': 1, 'nm': 1e-3, 'mm': 1e3, 'cm': 1e4,
+             'in': 25_400, 'm': 1e6}
     if t.is_ome:
         xml = t.ome_metadata or ''
         names = re.findall(r'<Channel\b[^>]*?\bName="([^"]*)"', xml)
@@ -369,7 +378,8 @@ def tiff_metadata(
                 for k, v in (('X', 1/x if x else 0), ('Y', 1/y if y else 0),
                              ('Z', t.imagej_metadata.get('spacing') or 0))}
     if t.pages[0].tags.valueof(274) in (5, 6, 7, 8): size |= {'X': size.get('Y'), 'Y': size.get('X')}
-    return [size.get(x) for x in axes if x != 'C'] if any(size.values()) else None, 'µm', names
+    sizes = [size.get(x) for x in axes if x != 'C'] if any(size.values()) else None
+    return *in_usual_unit(sizes), names
 
 # %% ../../nbs/data/00_formats.ipynb #2b99de9c
 def _nifti_header(head):

@@ -6,14 +6,15 @@ Docs: https://cytokit.github.io/cytokit/data/pairs.html.md"""
 
 # %% auto #0
 __all__ = ['ROLE_SUFFIX', 'show_pair', 'folder_and_stem', 'is_mask_name', 'match_names', 'pair_rows', 'check_readable',
-           'pair_table', 'mask_folder', 'pairs', 'load_pair', 'load_raw_pair']
+           'pair_table', 'image_folder', 'mask_folder', 'pairs', 'load_pair', 'load_raw_pair']
 
 # %% ../../nbs/data/09_pairs.ipynb #57e50f48
 import os, re
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import InputError, shown
-from .datasets import SPLIT_NAMES, absolute_path, build_table, group_of, read_table
+from .datasets import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES, absolute_path, build_table, group_of
+from .datasets import read_table
 from .formats import read_image
 from .preprocess import Preprocessing, find_images, is_image, normalise, read_plane, to_rgb8
 from .annotations import OBJECT_READERS, OTHER_FILES, annotation_json, image_plane
@@ -106,6 +107,21 @@ def check_readable(
     others = sorted(p for p in Path(masks).rglob('*') if p.suffix.lower() in OTHER_FILES)
     if others: raise InputError(f'{shown(others[0])}: {OTHER_FILES[others[0].suffix.lower()]}')
 
+# %% ../../nbs/data/09_pairs.ipynb #fca93427
+_CHANNEL = re.compile(r'_\d{4}$')
+
+def _refuse_channels(
+    fits:dict, # Path of each image: the masks that fit
+):
+    "`InputError` where a mask is that of several channels."
+    image_of = {}
+    for image, found in fits.items():
+        for mask in found:
+            other = image_of.setdefault(mask, image)
+            if other == image or not _CHANNEL.search(folder_and_stem(image, image.parent)[1]): continue
+            raise InputError(f'{shown(image)}: another channel of the case of {shown(other.name)} (nnU-Net); expected '
+                             'one file an image: lay the files of one channel into a folder of their own')
+
 # %% ../../nbs/data/09_pairs.ipynb #6f6e79a0
 def pair_table(
     images, # Folder of images
@@ -120,11 +136,13 @@ def pair_table(
     if images == masks:
         image_stems = {p: place for p, place in image_stems.items() if not is_mask_name(place[1])}
         mask_stems = {p: place for p, place in mask_stems.items() if p not in image_stems}
-    with_names = lambda stems: {p: (d, [s, ROLE_SUFFIX.sub('', s)]) for p, (d, s) in stems.items()}
-    fits = match_names(with_names(image_stems), with_names(mask_stems))
+    def with_names(stems): return {p: (d, [s, ROLE_SUFFIX.sub('', s)]) for p, (d, s) in stems.items()}
+    named = {p: (d, [*names, _CHANNEL.sub('', names[0])]) for p, (d, names) in with_names(image_stems).items()}
+    fits = match_names(named, with_names(mask_stems))
     for image, found in fits.items():
         same = [mask for mask in found if mask_stems[mask][1] == image_stems[image][1]]
         fits[image] = same or found
+    _refuse_channels(fits)
     check_readable(masks)
     rows = pair_rows(fits, mask_stems, images, group, drop)
     if image_stems and mask_stems and not rows:
@@ -133,8 +151,6 @@ def pair_table(
     return build_table(rows, os.path.commonpath([images, masks]), 'mask', images)
 
 # %% ../../nbs/data/09_pairs.ipynb #74427052
-_IMAGES, _MASKS = ('images', 'image', 'imgs', 'img', 'raw'), ('masks', 'mask', 'labels', 'label', 'gt', 'ground_truth',
-                                                              'groundtruth', 'annotations', 'rois')
 _ROIS = re.compile(r'(?i)[-_. ]+(rois?|roi[-_ ]?set)$')  # as Fiji and Cellpose name them
 
 def _inside(folder, names):
@@ -146,14 +162,22 @@ def _inside(folder, names):
     return found[0] if found else None
 
 # %% ../../nbs/data/09_pairs.ipynb #7519672a
+def image_folder(
+    folder, # Of any kind
+)->Path|None: # None where it does not hold both
+    "The folder of images in a folder that holds images/ and masks/, by any of their usual names."
+    folder = Path(folder)
+    if not folder.is_dir() or not _inside(folder, MASK_FOLDERS): return None
+    return _inside(folder, IMAGE_FOLDERS)
+
+# %% ../../nbs/data/09_pairs.ipynb #0a4c2e98
 def mask_folder(
     folder, # Of any kind
 )->Path|None: # None where it does not hold both, or where the masks are no images (but ROIs or JSONs)
     "The folder of masks in a folder that holds images/ and masks/, by any of their usual names."
-    folder = Path(folder)
-    if not folder.is_dir(): return None
-    images, masks = _inside(folder, _IMAGES), _inside(folder, _MASKS)
-    return masks if images and masks and find_images(masks) else None
+    if not image_folder(folder): return None
+    masks = _inside(Path(folder), MASK_FOLDERS)
+    return masks if find_images(masks) else None
 
 # %% ../../nbs/data/09_pairs.ipynb #7e328fef
 def _outline_names(path, masks):
@@ -237,7 +261,7 @@ def _original_rows(folder, group, drop):
 # %% ../../nbs/data/09_pairs.ipynb #680a97f1
 def _folder_pairs(folder, group, drop):
     "Rows of what a folder holds, or [] when it is of no layout that is known."
-    images, masks = _inside(folder, _IMAGES), _inside(folder, _MASKS)
+    images, masks = _inside(folder, IMAGE_FOLDERS), _inside(folder, MASK_FOLDERS)
     jsons = [p for p in folder.iterdir() if p.suffix.lower() == '.json' and not p.name.startswith('.')]
     if images and masks: return _two_folders(images, masks, group, drop)
     parts = sorted(d for d in folder.iterdir() if d.is_dir() and d.name.lower() in SPLIT_NAMES)
@@ -280,7 +304,7 @@ def pairs(
     if not root.exists(): raise InputError(f'{shown(root)}: no such folder or file')
     if second and not second.exists(): raise InputError(f'{shown(second)}: no such folder or file')
     if root.is_file() and root.suffix.lower() == '.json' and (second is None or second.is_dir()):
-        root, second = second or _inside(root.parent, _IMAGES) or root.parent, root
+        root, second = second or _inside(root.parent, IMAGE_FOLDERS) or root.parent, root
     if second is None and (root.is_file() or (root/'table.csv').is_file()):
         return _csv_pairs(root, group)
     if not root.is_dir():

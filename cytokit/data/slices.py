@@ -202,8 +202,8 @@ def _write_volume(row, i, out, preprocessing):
     stem, rows = re.sub(r'[^A-Za-z0-9.-]+', '_', _stem(row['image']))[:60], []
     for s, labels in cut:
         name = f"{i:04d}_{stem}_{s.meta['index']:03d}"
-        if labels is not None: target = _save(_least_type(labels), out, f'masks/{name}')
-        made = dict(image=_save(s.array, out, f'images/{name}'), target=target, group=group)
+        if labels is not None: target = _save(_least_type(labels), s.spacing, s.unit, out, f'masks/{name}')
+        made = dict(image=_save(s.array, s.spacing, s.unit, out, f'images/{name}'), target=target, group=group)
         rows.append(made | ({'split': row['split']} if _given(row.get('split')) else {}))
     return rows, dict(image=str(row['image']), sha256=_fingerprint(Path(row['image'])), group=group,
                       axis=preprocessing.axis, index=[s.meta['index'] for s, _ in cut])
@@ -247,15 +247,18 @@ def _least_type(labels):
     return labels.astype('u1' if labels.max() < 256 else 'u2' if labels.max() < 65536 else 'i4')
 
 # %% ../../nbs/data/13_slices.ipynb #7359722c
-def _save(a, out, name):
-    "16-bit PNG where that holds the numbers, otherwise TIFF; returns the name with its suffix."
-    from PIL import Image as P
+_IN_OME = dict(i8='f8', u8='f8', f2='f4')  # types that OME-TIFF does not know: one that holds their numbers
+
+def _save(a, spacing, unit, out, name):
+    "OME-TIFF with the height and width of a pixel, as `read_image` gives them back; returns the name with its ending."
     import tifffile
-    name += '.png' if a.dtype in (np.uint8, np.uint16) else '.tif'
-    with atomic(out/name) as t:
-        if name.endswith('png'): P.fromarray(a).save(t)
-        else: tifffile.imwrite(t, a, compression='zlib')
-    return name
+    about = dict(axes='YX')
+    if spacing:
+        about['PhysicalSizeY'], about['PhysicalSizeX'] = spacing
+        about |= dict(PhysicalSizeYUnit=unit, PhysicalSizeXUnit=unit)
+    a = a.astype(_IN_OME.get(a.dtype.str[1:], a.dtype))
+    with atomic(out/f'{name}.tif') as t: tifffile.imwrite(t, a, ome=True, compression='zlib', metadata=about)
+    return f'{name}.tif'
 
 # %% ../../nbs/data/13_slices.ipynb #2334b74b
 def _fingerprint(path):

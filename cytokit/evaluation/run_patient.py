@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from ..core import InputError, read_json, shown
 from ..data.csv_files import read_csv
-from ..data.datasets import read_table
+from ..data.datasets import MASK_FOLDERS, read_table
 from ..data.pairs import pairs
 from ..data.preprocess import Preprocessing
 from ..quality.check import check
@@ -128,7 +128,7 @@ def patient_of_images(
 )->'Patient':
     "The training that `cytokit train` or `cytokit segment` would begin with."
     folder = Path(folder)
-    masked = folder.is_dir() and any((folder/name).is_dir() for name in ('masks', 'labels', 'mask'))
+    masked = folder.is_dir() and any(d.is_dir() and d.name.lower() in MASK_FOLDERS for d in folder.iterdir())
     if masked: p, table = _images_with_masks(folder, settings)
     else:
         table, names, preprocessing = prepare(folder)

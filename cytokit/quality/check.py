@@ -18,7 +18,7 @@ from .pages import PAGE_STYLE, as_data
 from ..data.datasets import absolute_path, read_table
 from ..data.csv_files import write_csv
 from ..data.annotations import is_outlines
-from ..data.pairs import mask_folder, pairs
+from ..data.pairs import image_folder, mask_folder, pairs
 from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, find_not_read, is_image, is_image_file, no_image
 from .duplicates import duplicate_findings, duplicates
@@ -54,7 +54,7 @@ def _image_files(source, masks):
 
 # %% ../../nbs/quality/11_check.ipynb #384d39f3
 _not_classes = re.compile(
-    r'(images?|masks?|labels?|outlines?|segmentations?|targets?|annotations?|raw|gt)(_\w+)?', re.I)
+    r'(images?|masks?|labels?|outlines?|segmentations?|targets?|annotations?|raw|gt)(tr|ts|_\w+)?', re.I)
 
 def _class_folders(source):
     "The table of a folder of class folders; None where its folders are no classes."
@@ -121,8 +121,8 @@ def _sources(source, masks, table):
         files = [str(p) for p in t['image']] + [f for f in files if os.path.realpath(f) not in known]
     if not files: raise no_image(source)
     if masks is not None:
-        top = os.path.commonpath([os.path.dirname(f) for f in files]) if source.is_dir() else source
-        pairs = top, Path(masks)
+        common = os.path.commonpath([os.path.dirname(f) for f in files])
+        pairs = str(image_folder(source) or (common if source.is_dir() else source)), Path(masks)
     elif t is not None and t.attrs.get('task') == 'mask':
         pairs, t = t.rename(columns={'target': 'mask'}), None
     return [str(f) for f in files], t, pairs

@@ -529,7 +529,9 @@ def _write_large(self:Segmentation, image, to, tta):
                       **self.predictor.tiles)
     f = to.with_name(to.name + '_labels.tif')
     def divide(m): return _objects_of(m, self.instance_params, self.kind)
-    n = objects_large(maps, divide, f, spacing=image.spacing if image.unit == 'µm' else None)
+    in_µm = {'µm': 1, 'mm': 1000}.get(image.unit)
+    spacing = [in_µm*s for s in image.spacing] if in_µm else None
+    n = objects_large(maps, divide, f, spacing=spacing)
     maps.unlink()
     return dict(objects=n, labels=str(f))
 

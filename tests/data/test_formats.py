@@ -219,6 +219,9 @@ FILES = {
     'imagej_time.tif': (tif(ZC[:, 0], imagej=True, metadata=dict(axes='TYX')), same(ZC[:, 0], 'ZYX')),
     'imagej_time_and_z.tif': (tif(np.stack([ZC, ZC]), imagej=True, metadata=dict(axes='TZCYX')), 'axes are TZCYX'),
     'ome.ome.tif': (tif(ZC, ome=True, metadata=dict(axes='ZCYX', PhysicalSizeX=.5, PhysicalSizeY=.5, PhysicalSizeZ=2, Channel=dict(Name=['DAPI', 'actin', 'tubulin']))), same(np.moveaxis(ZC, 1, -1), 'ZYXC', spacing=(2., .5, .5), channels=('DAPI', 'actin', 'tubulin'))),
+    'ome_in_cm.ome.tif': (tif(ZC[0, 0], ome=True, metadata=dict(axes='YX', PhysicalSizeX=.05, PhysicalSizeXUnit='cm', PhysicalSizeY=.08, PhysicalSizeYUnit='cm')), same(ZC[0, 0], spacing=(.8, .5), unit='mm')),
+    'imagej_in_mm.tif': (tif(ZC[:, 0], imagej=True, metadata=dict(axes='ZYX', spacing=3., unit='mm'), resolution=(2, 2)), same(ZC[:, 0], 'ZYX', spacing=(3., .5, .5), unit='mm')),
+    'imagej_in_inch.tif': (tif(ZC[0, 0], imagej=True, metadata=dict(axes='YX', unit='inch'), resolution=(72, 72)), same(ZC[0, 0], spacing=None)),
     'ome_in_mm.ome.tif': (tif(ZC[0, 0], ome=True, metadata=dict(axes='YX', PhysicalSizeX=.001, PhysicalSizeXUnit='mm', PhysicalSizeY=.002, PhysicalSizeYUnit='mm')), same(ZC[0, 0], spacing=(2., 1.), unit='µm')),
     'ome_promises_more.ome.tif': (tif(ZC, ome=True, metadata=dict(axes='ZCYX')).replace(b'SizeZ="4"', b'SizeZ="9"'),
                                   'parts of it are missing'),
@@ -648,7 +651,9 @@ def test_slices_keep_their_numbers(tmp_path):
         (tmp_path/f'{t}.nii').write_bytes(nii(VOL.astype(t)))
         table = write_slices([tmp_path/f'{t}.nii'], tmp_path/t,
                              VolumePreprocessing(n=None, part=(0, 1), spacing=None, crop=False))
-        got = np.stack([read_image(table.parent/r.split(',')[0]).array for r in table.read_text().splitlines()[1:]])
+        images = [read_image(table.parent/r.split(',')[0]) for r in table.read_text().splitlines()[1:]]
+        assert {(im.spacing, im.unit) for im in images} == {((.7, .5), 'mm')}
+        got = np.stack([im.array for im in images])
         np.testing.assert_array_equal(got, VOL.astype(t)[:, ::-1]); assert got.dtype == t
 
 def test_slices_of_a_hostile_name_stay_inside(tmp_path):

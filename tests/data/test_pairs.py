@@ -326,3 +326,38 @@ def test_membranes():
     t = pairs(DATA/'isbi_membrane/train'); assert len(t) == 30 and labels_kind(t)[0] == 'binary'
     for x, y in loaded(t, 4): assert x.shape == (512, 512, 1) and .5 < y.mean() < .95
     ax = show_pair(x, y); assert len(ax.collections[0].get_segments()) > 1000
+
+# ---- nnU-Net
+
+@pytest.fixture(scope='module')
+def cases(tmp_path_factory):
+    "Two volumes of one channel as nnU-Net wants them, and one without a mask in imagesTs."
+    import nibabel as nib
+    folder = tmp_path_factory.mktemp('nnunet')
+    for name in ('imagesTr/c_001_0000', 'imagesTr/c_002_0000', 'imagesTs/c_003_0000', 'labelsTr/c_001', 'labelsTr/c_002'):
+        (folder/name).parent.mkdir(exist_ok=True)
+        a = np.random.default_rng(len(name)).integers(1, 900, (12, 16, 16), dtype='u2')
+        nib.save(nib.Nifti1Image((a > 400).astype('u1') if 'labels' in name else a, np.eye(4)), folder/f'{name}.nii.gz')
+    return dump(folder/'dataset.json', dict(labels=dict(background=0, tumour=1), file_ending='.nii.gz')).parent
+
+def test_nnunet_folders_are_pairs_everywhere(cases, tmp_path):
+    from cytokit import check
+    from cytokit_process import cytokit
+    t = pairs(cases)
+    assert [Path(p).name for p in t.image] == ['c_001_0000.nii.gz', 'c_002_0000.nii.gz']
+    assert [Path(p).name for p in t.target] == ['c_001.nii.gz', 'c_002.nii.gz']
+    quality = check(cases)
+    assert len(quality.rows) == 3 and len(quality.image_of) == 2 and quality.table is None
+    assert not quality.findings['check'].isin(['mask_missing', 'mask_without_image']).any()
+    done = cytokit('-q', 'slice', cases, tmp_path/'s', '--n', 2, '--no-crop')
+    assert done.returncode == 0 and '4 slices of 2 volumes' in done.stdout, done.stderr
+    assert len(pairs(tmp_path/'s')) == 4
+    refused = cytokit('train', cases)
+    assert refused.returncode == 2 and 'cytokit segment train' in refused.stderr
+
+def test_channels_of_nnunet_are_refused_in_one_line(cases, tmp_path):
+    import shutil
+    from cytokit import check
+    several = shutil.copytree(cases, tmp_path/'several')
+    shutil.copy(several/'imagesTr/c_001_0000.nii.gz', several/'imagesTr/c_001_0001.nii.gz')
+    for use in (pairs, check): refused(lambda: use(several), 'c_001_0001.nii.gz: another channel', 'one channel')
