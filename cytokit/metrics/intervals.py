@@ -6,7 +6,7 @@ Docs: https://cytokit.github.io/cytokit/metrics/intervals.html.md"""
 
 # %% auto #0
 __all__ = ['LOWER', 'number_groups', 'draw_groups', 'resample_groups', 'signed_parts', 'half_width', 'wilson', 'Interval',
-           'interval_note', 'make_interval', 'is_lower_better', 'conclusion']
+           'interval_note', 'effective_answers', 'make_interval', 'is_lower_better', 'conclusion']
 
 # %% ../../nbs/metrics/00_intervals.ipynb #dd2477ce
 import math
@@ -143,6 +143,15 @@ def interval_note(
     if n_seeds == 1: notes.append('one seed: the noise between seeds is not in the interval')
     return '; '.join(notes)
 
+# %% ../../nbs/metrics/00_intervals.ipynb #a639eaed
+def effective_answers(
+    n:float, # Answers
+    wrong:float, # How many of them are wrong; where most are wrong, how many are right
+    size:float, # Images a group, in the mean
+)->float: # From the number of groups (none wrong) to `n` (many wrong, or each image alone)
+    "As how many answers those of groups count: where few are wrong, nothing shows that a group's are not one."
+    return n/(1 + (size - 1)*4/(4 + wrong))
+
 # %% ../../nbs/metrics/00_intervals.ipynb #ef996cf3
 def make_interval(
     values:np.ndarray, # Metric of each seed of one or two methods, one method after the other, (S,)
@@ -159,11 +168,14 @@ def make_interval(
     low, high = limits
     points = signed_parts(values, n_seeds)
     mean = float(sum(p.mean() for p in points))
-    least, at = 0., None
+    parts = signed_parts(resampled, n_seeds)
+    half, at = half_width(points, parts, n_free), None
     if n_answers is not None:
-        least = 2/(n_answers + 4)**2
-        at = (n_answers*mean + 2*(low + high))/(n_answers + 4)
-    half = half_width(points, signed_parts(resampled, n_seeds), n_free, least)
+        wrong = n_answers*sum(min(abs(p.mean()), 1 - abs(p.mean())) for p in points)
+        n = effective_answers(n_answers, wrong, len(g)/(g.max() + 1))
+        seen, half = half, half_width(points, parts, n_free, 2/(n + 4)**2)
+        if half == seen: n = n_answers   # the least variance is not needed
+        at = (n*mean + 2*(low + high))/(n + 4)
     ends = wilson(mean, half, low, high, at=at)
     per_seed = tuple(values.tolist()) if len(points) == 1 else ()
     note = interval_note(targets, g, min(n_seeds))
