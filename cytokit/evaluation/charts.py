@@ -43,6 +43,7 @@ def with_interval(
 )->str:
     "A score and its interval, as text."
     form, to = ('{:+.3f}', ' to ') if signed else ('{:.3f}', '–')
+    if o.get('n_groups') == 1: return f'{form.format(o["mean"])} (no interval)'.replace('-', '−')
     mean, low, high = ('?' if o[k] is None else form.format(o[k]) for k in ('mean', 'low', 'high'))
     return f'{mean} ({low}{to}{high})'.replace('-', '−')
 

@@ -124,6 +124,11 @@ class Interval:
     note:str='' # What limits the trust in it; empty when nothing does
     def __str__(self): return f'{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})'
 
+    @property
+    def is_given(self)->bool:
+        "Whether there is an interval: over one group there is none, and the ends are those of the score."
+        return self.n_groups > 1 and bool(np.isfinite([self.low, self.high]).all())
+
 # %% ../../nbs/metrics/00_intervals.ipynb #f5b14b96
 def interval_note(
     targets:np.ndarray, # (N,) class numbers
@@ -259,6 +264,6 @@ def conclusion(
     least = f'{width} {unit}'.strip()
     less, more = (b, a) if lower else (a, b)
     shows = f'No difference shown: {less} − {more} is {mean} {amount}'
-    if d.low == -np.inf: return f'{shows}{note}.'
+    if not d.is_given: return f'{shows}{note or "; no interval can be given"}.'
     return (f'{shows}, and the 95 % interval {low} to {high} '
             f'contains 0; with {data} a difference below about {least} cannot be seen{note}.')
