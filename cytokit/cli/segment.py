@@ -145,7 +145,7 @@ def segment_measure(
     pixel:declare(Optional[float], '--pixel', 'Side of a pixel in µm; default: as the image says, else pixels') = None,
     kind:declare(Optional[str], '--kind', "'binary', 'class' or 'instance'; default: as the masks say") = None,
 ):
-    "Count and measure the objects of masks. The table has areas, shapes, intensities."
+    "Count and measure the objects of masks. The table has areas, shapes, intensities, and the class where masks have some."
     check_output(csv, '.csv', begins='image,label')
     check_output(counts, '.csv', begins='image,target')
     from cytokit.data.pairs import pairs
@@ -156,6 +156,9 @@ def segment_measure(
     if counts: _write_counts(counts, number, table)
     print(f'{len(objects)} objects in {len(number)} images, {number.min()} to {number.max()} an image')
     area = next(name for name in objects if name.startswith('area_'))
-    if len(objects): print(f'median area {objects[area].median():.4g} {area.removeprefix("area_")}')
+    parts = objects.groupby('class') if 'class' in objects else [('', objects)] if len(objects) else []
+    for name, part in parts:
+        of_class = f' of {len(part)} objects of class {shown(name)}' if 'class' in objects else ''
+        print(f'median area {part[area].median():.4g} {area.removeprefix("area_")}{of_class}')
     for path in filter(None, (csv, counts)): print(f'{shown(path)} written')
     if counts: print(f'Next: {typed("cytokit", "train", typed_path(counts))}')

@@ -8,7 +8,8 @@ Docs: https://cytokit.github.io/cytokit/evaluation/charts.html.md"""
 __all__ = ['metric_word', 'ranked', 'chance_of', 'with_interval', 'draw_methods', 'draw_curve']
 
 # %% ../../nbs/evaluation/01_charts.ipynb #e100f4dc
-from ..metrics.regression import LOWER, NAMES
+from ..metrics.intervals import is_lower_better
+from ..metrics.regression import NAMES
 
 # %% ../../nbs/evaluation/01_charts.ipynb #a4e69f4c
 def metric_word(
@@ -22,7 +23,7 @@ def ranked(
     methods:list, # Rows of result.json: metric, mean, …
 )->list: # The same rows, best first
     "Methods by their score: an error is better when it is lower."
-    sign = 1 if methods[0]['metric'] in LOWER else -1
+    sign = 1 if is_lower_better(methods[0]['metric']) else -1
     return sorted(methods, key=lambda row: sign*row['mean'])
 
 # %% ../../nbs/evaluation/01_charts.ipynb #546a831a
@@ -42,6 +43,7 @@ def with_interval(
 )->str:
     "A score and its interval, as text."
     form, to = ('{:+.3f}', ' to ') if signed else ('{:.3f}', '–')
+    if o.get('n_groups') == 1: return f'{form.format(o["mean"])} (no interval)'.replace('-', '−')
     mean, low, high = ('?' if o[k] is None else form.format(o[k]) for k in ('mean', 'low', 'high'))
     return f'{mean} ({low}{to}{high})'.replace('-', '−')
 

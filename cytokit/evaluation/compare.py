@@ -24,7 +24,7 @@ from ..hardware import held_memory, keep_allocator_memory
 from .baselines import default_methods, fit_baseline, methods_of, network_settings
 from .charts import draw_curve, draw_methods, metric_word, ranked, with_interval
 from ..metrics import regression
-from ..metrics.intervals import conclusion
+from ..metrics.intervals import conclusion, is_lower_better
 from ..training.budget import check_memory, estimate
 from ..training.fit import Settings, check_loss, fit, method_preprocessing, network_precision, pin, prepare
 from ..training.fit import replay_of, start_training, weights_digest
@@ -347,7 +347,6 @@ class _Judge:
         self.rows = np.sort(np.concatenate([valid for _, valid in work.splits]))
         self.y, self.metric, self.seeds = work.y[self.rows], work.config['metric'], work.config['seeds']
         self.measures, self.others = measures_of(work.task), _OTHERS[work.task]
-        self.lower = self.metric in regression.LOWER
         self.groups = work.table['group'].to_numpy()[self.rows] if 'group' in work.table else None
 
     def each(self, scored):
@@ -376,7 +375,7 @@ def _conclude(best, every, judge, config):
     difference = judge.difference(every.scores[1., a], every.scores[1., b])
     def named(match): return f'class {shown(config["classes"][int(match[1])])} comes'
     unit = '' if judge.measures is regression else 'points'
-    said = conclusion(difference, a, b, unit, lower=judge.lower)
+    said = conclusion(difference, a, b, unit)
     if config['classes']: said = re.sub(r'\bclass (\d+) comes', named, said)
     return dict(methods=[a, b], **asdict(difference)), said
 
@@ -392,23 +391,24 @@ def _budget_note(every, config):
     return unequal_budgets(used, budget)
 
 # %% ../../nbs/evaluation/02_compare.ipynb #cbb82e36
-def _more_data(d, method, fraction):
-    "Whether more data would help, from the difference between all images and a part of them."
-    return _more_data_words(d, method, fraction, lambda v: f'{v*100:.1f}', ' points', .02)
+def _gained(d, method):
+    "How the score of a method changed with more images, in words."
+    number = d.metric in regression.METRICS
+    mean, low, high = [(f'{v:.3g}' if number else f'{100*v:.1f}').replace('-', '−') for v in (d.mean, d.low, d.high)]
+    interval = f'95 % interval {low} to {high}'
+    if is_lower_better(d.metric): return f'the {metric_word(d.metric)} of {method} changed by {mean} ({interval})'
+    return f'{method} gained {mean}{f" in {metric_word(d.metric)}" if number else " points"} ({interval})'
 
-def _more_data_words(d, method, fraction, words, unit, least):
-    "The same, with numbers in words, and the least gain that is worth it."
-    interval = f'95 % interval {words(d.low)} to {words(d.high)}'
-    gain = f'from {fraction:.0%} to all of the training images {method} gained {words(d.mean)}{unit} ({interval})'
-    if d.low > 0: return f'More data would probably help: {gain}, and the curve is still rising.'
-    if d.high < least: return f'More data of this kind would help little: {gain}.'
+# %% ../../nbs/evaluation/02_compare.ipynb #5f29ca9e
+def _more_data(d, method, fraction, least=.02):
+    "Whether more data would help, from the difference between all images and a part of them; `least` is worth it."
+    gained, lower = _gained(d, method), is_lower_better(d.metric)
+    gain = f'from {fraction:.0%} to all of the training images {gained}'
+    low, high = (-d.high, -d.low) if lower else (d.low, d.high)
+    curve = 'falling' if lower else 'rising'
+    if low > 0: return f'More data would probably help: {gain}, and the curve is still {curve}.'
+    if high < least: return f'More data of this kind would help little: {gain}.'
     return f'It cannot be told whether more data would help: {gain}.'
-
-# %% ../../nbs/evaluation/02_compare.ipynb #8e965267
-def _more_data_for_numbers(d, method, fraction, lower, least):
-    "The same of a metric of numbers; a gain of an error is what it fell by."
-    if lower: d = replace(d, mean=-d.mean, low=-d.high, high=-d.low)
-    return _more_data_words(d, method, fraction, '{:.3g}'.format, f' in {metric_word(d.metric)}', least)
 
 # %% ../../nbs/evaluation/02_compare.ipynb #92a81b6c
 def _curve(work, every, judge):
@@ -428,10 +428,8 @@ def _data_effect(best, every, judge, fractions):
     if len(fractions) == 1: return None
     part = fractions[1]
     difference = judge.difference(every.scores[1., best], every.scores[part, best])
-    if judge.measures is regression:
-        least = .05*judge.interval(every.scores[part, best])['mean'] if judge.lower else .02
-        said = _more_data_for_numbers(difference, best, part, judge.lower, least)
-    else: said = _more_data(difference, best, part)
+    least = .05*judge.interval(every.scores[part, best])['mean'] if is_lower_better(judge.metric) else .02
+    said = _more_data(difference, best, part, least)
     return dict(method=best, fractions=[1., part], **asdict(difference), conclusion=said)
 
 # %% ../../nbs/evaluation/02_compare.ipynb #ba20949c
@@ -458,7 +456,7 @@ def _number_facts(work, best, every, judge):
     for name in best:
         if name == simple: continue
         d = judge.difference(every.scores[1., name], every.scores[1., simple])
-        said = conclusion(d, name, simple, '', lower=judge.lower)
+        said = conclusion(d, name, simple, '')
         facts['differences'].append(dict(name=name, **asdict(d), conclusion=said))
     return facts | dict(simple=simple)
 

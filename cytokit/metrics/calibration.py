@@ -39,6 +39,16 @@ def reliability(
                          low=low, high=high))
     return pd.DataFrame(rows)
 
+# %% ../../nbs/metrics/04_calibration.ipynb #c2467f98
+def _in_order(p, groups, targets=()):
+    "An order of the rows by what they hold, (N,), and the number of each one's group in that order, (N,)."
+    g = number_groups(groups, len(p))
+    shared = np.where(np.bincount(g)[g] > 1, g, -1)   # the number of an image alone goes with its row
+    keys = [*p.T, targets, shared] if len(targets) else [*p.T, shared]
+    order = np.lexsort(keys)
+    _, first, place = np.unique(g[order], return_index=True, return_inverse=True)
+    return order, first.argsort().argsort()[place]
+
 # %% ../../nbs/metrics/04_calibration.ipynb #c3be8f44
 def perfect_error(
     scores, # Probabilities, (N, K), rows adding up to 1
@@ -47,7 +57,8 @@ def perfect_error(
 )->np.ndarray: # (n_draws,) calibration errors
     "The ECE that chance alone gives on as many images, if the probabilities are right."
     p = np.asarray(scores, float)
-    g, r = number_groups(groups, len(p)), rng('perfect calibration')
+    rows, g = _in_order(p, groups)
+    p, r = p[rows], rng('perfect calibration')
     order = np.argsort(-p, 1)
     right = r.random((n_draws, g.max() + 1))[:, g] < p.max(1)
     return np.array([calibration_error(np.where(ok, order[:, 0], order[:, 1]), p) for ok in right])
@@ -89,14 +100,14 @@ def cross_fit(
 )->np.ndarray: # (N, K) float64
     "Probabilities of each image at a temperature that was fitted without it and its group."
     targets, p = np.asarray(targets), np.asarray(scores, float)
-    g = number_groups(groups, len(p))
+    rows, g = _in_order(p, groups, targets)
     n_groups = g.max() + 1
     if n_groups < 2: raise InputError('groups: expected two or more; a temperature must be fitted on other images')
     part = (rng('cross-fit').permutation(n_groups) % min(5, n_groups))[g]
-    out = np.empty_like(p)
+    targets, p, out = targets[rows], p[rows], np.empty_like(p)
     for b in np.unique(part):
         inside = part == b
-        out[inside] = soften(p[inside], fit_temperature(targets[~inside], p[~inside]))
+        out[rows[inside]] = soften(p[inside], fit_temperature(targets[~inside], p[~inside]))
     return out
 
 # %% ../../nbs/metrics/04_calibration.ipynb #66470fa6

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 import yaml
 from ..core import InputError, check_number, read_bytes, require, shown
-from .regression import LOWER, NAMES
+from .intervals import is_lower_better
+from .regression import NAMES
 
 # %% ../../nbs/metrics/05_goals.ipynb #de2910ea
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ def is_reached(
     return False if high < threshold else None
 
 # %% ../../nbs/metrics/05_goals.ipynb #a080223d
-_LOWER = (*LOWER, 'count_error_abs') # Lower is better
 _ANSWERS = {True: 'Goal met', False: 'Goal not met', None: 'Goal not shown to be met'}
 
 def judge_goal(
@@ -51,7 +51,7 @@ def judge_goal(
     interval:dict, # mean, low and high of the metric
 )->dict: # met (True, False, or None: cannot be told), said (a sentence)
     "Say whether a goal is met, by the interval and not by the mean."
-    lower = goal.metric in _LOWER
+    lower = is_lower_better(goal.metric)
     met = is_reached(interval, goal.good_enough, lower)
     side = 'at most' if lower else 'at least'
     said = f'{_ANSWERS[met]}: {_score_words(goal.metric, interval)}, where {side} {goal.good_enough:g} is good enough.'

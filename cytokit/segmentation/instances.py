@@ -635,21 +635,31 @@ def write_objects_csv(
     with atomic(path) as t: safe.to_csv(t, index=False, encoding='utf-8-sig', lineterminator='\n')
     return Path(path)
 
-# %% ../../nbs/segmentation/03_instances.ipynb #ea63de38
+# %% ../../nbs/segmentation/03_instances.ipynb #97d1dfc7
+def _object_classes(objects, labels, classes):
+    "The name of each object's class, by its first pixel, in the order of their numbers."
+    numbers, first = np.unique(objects, return_index=True)
+    return [classes[k - 1] for k in labels.ravel()[first[numbers > 0]]]
+
+# %% ../../nbs/segmentation/03_instances.ipynb #faa06a64
 def _measured_pair(row, kind, classes, pixel):
     "Measurements of the objects of one image with its mask."
     im = read_image(row['image'])
     x, labels = load_raw_pair(row, Preprocessing(), kind, classes)
     spacing, unit = (im.spacing[-2:], im.unit) if im.spacing else (None, 'px')
     if pixel: spacing, unit = pixel, 'µm'
-    return measure_objects(to_instances(labels, kind), x if x.shape[2] > 1 else x[..., 0], spacing, unit)
+    objects = to_instances(labels, kind)
+    measured = measure_objects(objects, x if x.shape[2] > 1 else x[..., 0], spacing, unit)
+    if kind == 'class': measured.insert(1, 'class', _object_classes(objects, labels, classes))
+    return measured
 
+# %% ../../nbs/segmentation/03_instances.ipynb #ea63de38
 def measure_pairs(
     table:pd.DataFrame, # Of `pairs`
     pixel:float|None=None, # Side of a pixel in µm; None: as the image says, else in pixels
     kind:str|None=None, # One of `LABEL_KINDS`; None: as the masks say
 )->tuple[pd.DataFrame, pd.Series]: # A row an object, with a column image; objects in each image
-    "Count and measure what is drawn in masks, as `measure_objects` does."
+    "Count and measure what is drawn in masks, as `measure_objects` does; masks of classes add a column `class`."
     if pixel is not None: check_number('pixel', pixel, 0, above=True)
     kind = kind or labels_kind(table)[0]
     classes = mask_classes(table) if kind == 'class' else None

@@ -137,7 +137,7 @@ def _conclusion(net, baseline, kind, groups):
     difference = score_difference(_grouped(table, groups), _grouped(other, groups), score, 'images')
     difference = replace(difference, metric=name)
     words = conclusion(difference, 'the UNet', 'the classical baseline')
-    return difference, words + _NOT_NEEDED if difference.low <= 0 else words
+    return difference, words + _NOT_NEEDED if difference.is_given and difference.low <= 0 else words
 
 # %% ../../nbs/segmentation/06_scoring.ipynb #c9d4f469
 def file_traits(
@@ -180,8 +180,8 @@ def _part(by, part, tables, score, over, groups):
     unet = score_interval(net, score, over)
     classical = score_interval(other, score, over, 100).mean
     objects = int(net['n_truth'].sum()) if 'n_truth' in net else None
-    return dict(by=by, part=part, images=len(net), objects=objects, score=score, unet=unet.mean, unet_low=unet.low,
-                unet_high=unet.high, classical=classical)
+    return dict(by=by, part=part, images=len(net), groups=unet.n_groups, objects=objects, score=score,
+                unet=unet.mean, unet_low=unet.low, unet_high=unet.high, classical=classical)
 
 # %% ../../nbs/segmentation/06_scoring.ipynb #85e995c9
 def _by_kind(scored, kind, kinds, groups):
@@ -221,9 +221,12 @@ def compare_scores(
 def scores_table(
     scores:dict, # {'unet': {score: dict of mean, low, high}, 'classical': …}, as `compare_scores` gives it
 )->pd.DataFrame: # Columns score, unet, unet_low, unet_high, classical, …
-    "A row a score, with 95 % intervals."
+    "A row a score, with 95 % intervals; NaN where all images come from one group."
     ends = (('', 'mean'), ('_low', 'low'), ('_high', 'high'))
-    rows = [{'score': name, **{who + end: scores[who][name][key] for who in scores for end, key in ends}}
+    def value(who, name, key):
+        interval = scores[who][name]
+        return np.nan if key != 'mean' and interval.get('n_groups') == 1 else interval[key]
+    rows = [{'score': name, **{who + end: value(who, name, key) for who in scores for end, key in ends}}
             for name in scores['unet']]
     return pd.DataFrame(rows)
 
@@ -234,9 +237,9 @@ def parts_text(
     "Scores by kind of image and by size of object, for a terminal."
     def row(r):
         counts = {k: '' if r[k] is None else r[k] for k in ('images', 'objects')}
-        interval = f'{r["unet"]:.3f} ({r["unet_low"]:.3f} to {r["unet_high"]:.3f})'
-        return {'by ' + r['by']: r['part'], **counts, 'score': r['score'], 'unet (95 % interval)': interval,
-                'classical': f'{r["classical"]:.3f}'}
+        ends = 'no interval' if r.get('groups') == 1 else f'{r["unet_low"]:.3f} to {r["unet_high"]:.3f}'
+        return {'by ' + r['by']: r['part'], **counts, 'score': r['score'],
+                'unet (95 % interval)': f'{r["unet"]:.3f} ({ends})', 'classical': f'{r["classical"]:.3f}'}
     tables = [pd.DataFrame([row(r) for r in parts if r['by'] == by]) for by in dict.fromkeys(r['by'] for r in parts)]
     return '\n'.join(t.to_string(index=False) for t in tables)
 

@@ -16,7 +16,7 @@ import numpy as np, pandas as pd, torch
 from ..core import InputError, digest, read_json, rng, shown, write_json
 from ..data.datasets import check_table, split_table, table_digest
 from ..data.preprocess import Preprocessing
-from ..metrics import regression
+from ..metrics.intervals import is_lower_better
 from .budget import Clock, estimate
 from .fit import Settings, fit, start_training
 from .loaders import load_arrays
@@ -57,7 +57,7 @@ class Task:
     @property
     def metric(self)->str: return 'balanced_accuracy' if self.n_out else 'mae'
     @property
-    def lower(self)->bool: return self.metric in regression.LOWER
+    def lower(self)->bool: return is_lower_better(self.metric)
     @property
     def measures(self): return measures_of('class' if self.n_out else 'number')
     @cached_property

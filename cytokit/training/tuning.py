@@ -191,8 +191,7 @@ def _conclude(task, y, scored, groups, names=()):
     "The difference between the best settings and the defaults, the sentences about it, and what to use."
     if 'tuned' not in scored: return None, _NOTHING_BETTER, 'defaults'
     d = task.measures.paired_difference(y, scored['tuned'], scored['defaults'], groups, task.metric)
-    unit = 'points' if task.n_out else ''
-    said = conclusion(d, 'tuned', 'defaults', unit, lower=task.lower)
+    said = conclusion(d, 'tuned', 'defaults')
     for i, name in enumerate(names): said = said.replace(f'class {i} comes', f'class {shown(name)} comes')
     is_better = d.high < 0 if task.lower else d.low > 0
     advice = _USE_TUNED if is_better else _USE_DEFAULTS
