@@ -6,8 +6,8 @@ Docs: https://cytokit.github.io/cytokit/teaching/exercises.html.md"""
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'CHECKED', 'as_number', 'as_numbers', 'as_two_numbers', 'as_whole_numbers', 'as_names', 'as_text',
-           'as_function', 'is_near', 'Question', 'judge', 'Checked', 'check_answer', 'hint', 'solution', 'try_solution',
-           'feedback', 'twin', 'practise', 'keywords_of', 'new_variables', 'try_twin', 'solve_twin']
+           'as_function', 'is_near', 'is_apart', 'Question', 'judge', 'Checked', 'check_answer', 'hint', 'solution',
+           'try_solution', 'feedback', 'twin', 'practise', 'keywords_of', 'new_variables', 'try_twin', 'solve_twin']
 
 # %% ../../nbs/teaching/01_exercises.ipynb #ded1bb2a
 import ast, html, inspect, linecache, reprlib, traceback
@@ -61,10 +61,18 @@ def as_function(answer):
 def is_near(
     a:float, # An answer
     b:float, # The right number, or that of a typical mistake
-    tol:float=.005, # In their unit
+    tol:float=.0051, # In their unit; half of the second decimal, and a little for rounding
 )->bool:
     "Whether two numbers are equal up to a tolerance; NaN is near to nothing."
     return abs(a - b) <= tol
+
+# %% ../../nbs/teaching/01_exercises.ipynb #6a87f74d
+def is_apart(
+    right:float, # The right number
+    *mistakes:float, # Those of typical mistakes
+)->bool:
+    "Whether each mistake differs from the right number by more than two answers that are rounded to two decimals."
+    return not any(is_near(right, wrong, .0102) for wrong in mistakes)
 
 # %% ../../nbs/teaching/01_exercises.ipynb #02146a3d
 QUESTIONS = {} # Name to Question

@@ -1,6 +1,6 @@
 "The questions of the lessons, read beside the lessons."
 from pathlib import Path
-import nbformat, pytest
+import nbformat, numpy as np, pytest
 from cytokit.metrics.segmentation import dice
 from cytokit.teaching import exercises
 
@@ -21,6 +21,20 @@ def test_the_solution_is_right_with_new_numbers(name, seed):
     assert exercises.QUESTIONS[name].twin, 'a question has a twin'
     others = dict(dice=dice) if name == 'segment-line' else {}
     assert exercises.try_twin(name, seed, **others)[0] is True
+
+# Names of rates are copied and not computed
+NUMBERS = [name for name, q in exercises.QUESTIONS.items() if name not in ('learning-diverged', 'discriminative-rates')
+           and q.read in (exercises.as_number, exercises.as_numbers, exercises.as_two_numbers)]
+
+def rounded(number): return float(f'{number:.2f}') if abs(number) >= .1 else float(f'{number:.2g}')
+
+@pytest.mark.parametrize('name', NUMBERS)
+def test_a_rounded_answer_is_right(name):
+    others = dict(dice=dice) if name == 'segment-line' else {}
+    for seed in range(30):
+        answer, given = exercises.solve_twin(name, seed, **others)
+        by_hand = [rounded(a) for a in answer] if np.ndim(answer) else rounded(answer)
+        assert exercises.judge(name, by_hand, **given)[0] is True, (seed, answer, by_hand)
 
 def test_a_lesson_asks_only_what_there_is():
     for lesson in sorted(IN_THE_COURSE):

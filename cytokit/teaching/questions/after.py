@@ -138,9 +138,10 @@ def _cam(answer, maps, weights):
     draws no attention."""
     maps, weights = np.asarray(maps, float), np.asarray(weights, float)
     def top(a): return [int(i) for i in np.unravel_index(a.argmax(), a.shape)]
-    right = top(_activation(maps, weights))
-    if answer == right: return
-    if answer == right[::-1]: return 'The row comes first, then the column.'
+    cam = _activation(maps, weights)
+    highest = np.argwhere(np.isclose(cam, cam.max())).tolist()  # more than one place where they are equal
+    if answer in highest: return
+    if answer[::-1] in highest: return 'The row comes first, then the column.'
     if answer == top(maps.sum(0)): return 'That is the brightest place of the maps together. Use the weights.'
     if answer == top(_activation(maps, np.abs(weights))):
         return 'A negative weight speaks against the class: keep its sign.'
@@ -172,8 +173,8 @@ def _next(answer, offers):
     gain, low, hours = (offers[name].to_numpy(float) for name in ('gain', 'low', 'hours'))
     what = offers.what.to_numpy()
     rate = gain/hours
-    best = what[low > 0][rate[low > 0].argmax()]
-    if answer == best: return
+    best = (low > 0) & np.isclose(rate, rate[low > 0].max())
+    if answer in set(what[best]): return
     if answer not in set(what): return 'Give a name from the column `what`.'
     if low[what == answer][0] <= 0: return 'Its interval reaches below 0: one cannot tell whether it helps at all.'
     if answer == what[gain.argmax()]: return 'It gains most. But look at what an hour of it buys.'

@@ -12,7 +12,7 @@ import functools
 import numpy as np
 import pandas as pd
 from ...core import shown
-from ..exercises import as_function, as_names, is_near, Question, twin
+from ..exercises import as_function, as_names, is_apart, is_near, Question, twin
 
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #effb05f6
 @Question('baseline-majority', 'a share between 0 and 1', [
@@ -44,8 +44,12 @@ def _majority(answer, table):
 @twin('baseline-majority')
 def _majority_again(rng):
     "Another clinic: what accuracy does the majority baseline get on the validation rows of `again['table']`?"
-    split = np.repeat(['train', 'valid'], [60, 30])
-    return dict(table=pd.DataFrame(dict(target=rng.choice(['ill', 'well'], 90, p=[.3, .7]), split=split)))
+    commonest, other = rng.permutation(['ill', 'well'])
+    while True:  # until the share in training is another one
+        n_train, n_valid = int(rng.integers(36, 49)), int(rng.integers(18, 26))
+        if is_apart(n_valid/30, n_train/60): break
+    parts = [rng.permutation(np.repeat([commonest, other], [n, of - n])) for n, of in ((n_train, 60), (n_valid, 30))]
+    return dict(table=pd.DataFrame(dict(target=np.concatenate(parts), split=np.repeat(['train', 'valid'], [60, 30]))))
 
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #81c190ce
 @Question('more-data', 'a number, the gain per doubling', [
@@ -57,7 +61,8 @@ def _majority_again(rng):
 def _more(answer, sizes, scores):
     "Now you can put a price on it: the same again costs as many images as you have. Is it worth it?"
     x, (n0, n1), (s0, s1) = answer, list(sizes)[-2:], list(scores)[-2:]
-    right, tol = (s1 - s0)/np.log2(n1/n0), max(1e-4, .02*abs(s1 - s0))
+    right = (s1 - s0)/np.log2(n1/n0)
+    tol = min(.0051, max(.0011, .1*abs(right)))
     if is_near(x, right, tol): return
     if is_near(x, s1 - s0, tol):
         return 'That is the whole rise; over how many doublings of the data did it come?'
@@ -76,7 +81,7 @@ def _more_again(rng):
     """Another learning curve, `again['scores']` over `again['sizes']`: by how much does the score grow when the data
     double, at its end?"""
     sizes = np.array([50, 100, 100*rng.choice([3, 4, 8])])
-    return dict(sizes=sizes, scores=np.sort(rng.uniform(.6, .95, 3)).round(3))
+    return dict(sizes=sizes, scores=(.6 + rng.uniform(.04, .11, 3).cumsum()).round(3))
 
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #a60251b1
 @Question('leak-find', 'a list of patient names', [
@@ -118,6 +123,15 @@ def _of_the_kit(function):
     calls = [getattr(function, '__globals__', {}).get(n) for n in names]
     return 'shuffle_targets' in names or any(f is shuffle_targets for f in [function, *calls])
 
+# %% ../../../nbs/teaching/questions/04_baselines.ipynb #11af6e23
+def _shares_kept(shuffle, labels):
+    "Share of each class that keeps its label when a function shuffles the `labels` of patients with two images each."
+    old = pd.DataFrame(dict(image=[f'{i:03}.png' for i in range(2*len(labels))], target=np.repeat(labels, 2),
+                            group=[f'p{i//2:03}' for i in range(2*len(labels))]))
+    try: new = np.asarray(shuffle(old.copy()).target)
+    except Exception: return [0.]
+    return [float((new[old.target == name] == name).mean()) for name in sorted(set(labels))]
+
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #9d2a752c
 @Question('shuffled-control', 'a function that takes a table and returns a table', [
     (
@@ -158,6 +172,10 @@ def _shuffled(answer):
                 'cheat here, so this control would miss the leak: move the labels of whole patients.')
     if sorted(new.groupby('group').target.first()) != sorted(old.groupby('group').target.first()):
         return 'The classes have changed size: permute the labels that there are, do not draw new ones.'
+    for labels in (['ill']*100 + ['well']*100, ['ill', 'well']*100):
+        if any(not .3 <= share <= .7 for share in _shares_kept(answer, labels)):
+            return ('The labels move, but in a pattern. Tried on 200 patients, half of each class: far more or far '
+                    'fewer than half of a class keep their label. By chance it is about half: permute them.')
 
 # %% ../../../nbs/teaching/questions/04_baselines.ipynb #799385d4
 @twin('shuffled-control')

@@ -10,7 +10,7 @@ __all__ = []
 # %% ../../../nbs/teaching/questions/11_clinic.ipynb #6d97aab5
 import numpy as np
 from ...core import shown
-from ..exercises import Question, as_function, as_names, as_text, is_near, twin
+from ..exercises import Question, as_function, as_names, as_text, is_apart, is_near, twin
 
 # %% ../../../nbs/teaching/questions/11_clinic.ipynb #f7e95bbf
 @Question('clinic-chance', 'a number, a loss in nats', [
@@ -41,8 +41,11 @@ def _chance(answer, shares):
 def _chance_again(rng):
     """In another set the classes have the shares `again['shares']`. Which loss does a network reach that knows these
     shares and never looks at an image?"""
-    counts = np.sort(rng.choice(np.arange(1, 20), 3 + rng.integers(2), replace=False))[::-1]
-    return dict(shares=(counts/counts.sum()))
+    while True:  # until the classes are not nearly alike
+        counts = np.sort(rng.choice(np.arange(1, 20), 3 + rng.integers(2), replace=False))[::-1]
+        shares = counts/counts.sum()
+        losses = -np.log(shares)
+        if is_apart((shares*losses).sum(), np.log(len(shares)), losses.mean(), losses.min()): return dict(shares=shares)
 
 # %% ../../../nbs/teaching/questions/11_clinic.ipynb #317e75c2
 def _small_network(batches):

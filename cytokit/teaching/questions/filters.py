@@ -9,7 +9,7 @@ __all__ = []
 
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #e57ea3d0
 import numpy as np
-from ..exercises import Question, is_near, twin
+from ..exercises import Question, is_apart, is_near, twin
 
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #69e95b67
 @Question('filter-pixel', 'one number', [
@@ -44,7 +44,13 @@ def _pixel(answer, patch, around):
 @twin('filter-pixel')
 def _pixel_again(rng):
     "With paper: what is the response of the kernel `again['around']` on the pixels `again['patch']`?"
-    return dict(patch=rng.integers(0, 10, (3, 3)), around=rng.integers(-3, 4, (3, 3)))
+    while True:  # until no typical mistake is right by chance
+        patch, around = rng.integers(0, 10, (3, 3)), rng.integers(-3, 4, (3, 3))
+        turned, crossed = (patch*around[::-1, ::-1]).sum(), (patch*around.T).sum()
+        products = patch*around, patch@around, around@patch, np.abs(patch*around), patch
+        right, *mistakes = [product.sum() for product in products]
+        if is_apart(right, turned, crossed, *mistakes, patch[1, 1]*around[1, 1], right/9):
+            return dict(patch=patch, around=around)
 
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #d3aa1a5c
 def _as_kernel(answer):
@@ -133,7 +139,10 @@ def _size_again(rng):
     while True:  # until no typical mistake is right by chance
         n, k, s = int(rng.integers(20, 300)), int(rng.integers(2, 8)), int(rng.integers(2, 5))
         p = int(rng.integers(1, k//2 + 1))
-        if (n + 2*p - k)//s + 1 not in ((n + p - k)//s + 1, (n - k)//s + 1, n//s): return dict(n=n, k=k, p=p, s=s)
+        right, one_side, without = [(n + m*p - k)//s + 1 for m in (2, 1, 0)]
+        something_is_left_out = (n + 2*p - k) % s > 0
+        if something_is_left_out and is_apart(right, one_side, without, n//s, -(-n//s)):
+            return dict(n=n, k=k, p=p, s=s)
 
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #7591260a
 @Question('filter-weights', 'a whole number', [
@@ -163,7 +172,7 @@ def _weights(answer, n_in, n_out, side):
 def _weights_again(rng):
     """A layer has `again['n_in']` channels at its input, and `again['n_out']` kernels of side `again['side']`, each
     with one bias. How many weights is that, biases included?"""
-    return dict(n_in=int(rng.integers(2, 65)), n_out=int(rng.integers(2, 129)), side=int(rng.choice([1, 3, 5, 7])))
+    return dict(n_in=int(rng.integers(2, 65)), n_out=int(rng.integers(2, 129)), side=int(rng.choice([3, 5, 7])))
 
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #2530e04e
 def _field(layers, grows=True, early=False):
@@ -206,5 +215,8 @@ def _receptive_field(answer, layers):
 @twin('filter-field')
 def _receptive_field_again(rng):
     "What is the receptive field after the layers `again['layers']`, each given as (side of the kernel, stride)?"
-    sides, strides = rng.choice([2, 3, 5], 5), rng.choice([1, 2], 5)
-    return dict(layers=[(int(side), int(stride)) for side, stride in zip(sides, strides)])
+    while True:  # until no typical mistake is right by chance
+        sides, strides = rng.choice([2, 3, 5], 5), rng.choice([1, 2], 5)
+        layers = [(int(side), int(stride)) for side, stride in zip(sides, strides)]
+        mistakes = _field(layers, grows=False), _field(layers, early=True), sides.sum(), strides.prod()
+        if is_apart(_field(layers), *mistakes): return dict(layers=layers)

@@ -91,7 +91,7 @@ def _difference(answer, ours, theirs):
     """The largest one is what may turn an answer round. A mean over thousands of images hides the one image that a
     program reads in another way."""
     d = np.asarray(ours, float) - np.asarray(theirs, float)
-    near = 1e-4*np.abs(d).max()
+    near = .0101*np.abs(d).max()
     if is_near(answer, np.abs(d).max(), near): return
     if is_near(answer, d.max(), near):
         return 'That is the largest positive one. A negative difference may be larger in size.'

@@ -10,7 +10,7 @@ __all__ = ['some_cells']
 # %% ../../../nbs/teaching/questions/01_learning.ipynb #c0fd69b6
 import math
 import numpy as np
-from ..exercises import Question, as_numbers, twin
+from ..exercises import Question, as_numbers, is_apart, is_near, twin
 
 # %% ../../../nbs/teaching/questions/01_learning.ipynb #85907442
 def some_cells(rng):
@@ -29,7 +29,7 @@ def some_cells(rng):
 def _loss(answer, w, area, light):
     "One number for all cells together: now two weights can be compared, and the lower loss wins."
     error = w*np.asarray(area) - np.asarray(light)
-    def is_loss(wrong): return np.isclose(answer, wrong, rtol=.005, atol=1e-6)
+    def is_loss(wrong): return np.isclose(answer, wrong, rtol=.005, atol=.0051)
     if is_loss(np.mean(error**2)): return
     if is_loss(np.sum(error**2)):
         return 'That is the sum over all cells; with the mean, the loss does not grow with their number.'
@@ -61,7 +61,7 @@ def _gradient(answer, w, area, light):
     "It is negative where the loss falls with a larger weight: so the weight has to grow."
     area, light = np.asarray(area), np.asarray(light)
     slope = np.mean(2*(w*area - light)*area)
-    def is_slope(wrong): return np.isclose(answer, wrong, rtol=.01, atol=1e-6)
+    def is_slope(wrong): return np.isclose(answer, wrong, rtol=.01, atol=.0051)
     if is_slope(slope): return
     if is_slope(-slope):
         return 'The size is right, the sign is not: take the loss on the right minus the loss on the left.'
@@ -90,7 +90,7 @@ def _gradient_again(rng):
     check_answer('learning-step', answer, w=w, rate=rate, slope=slope)""")
 def _step(answer, w, rate, slope):
     "All of training is this line, many times: for each parameter its own slope, and the same rate for all."
-    def is_weight(wrong): return np.isclose(answer, wrong, rtol=1e-3, atol=1e-6)
+    def is_weight(wrong): return is_near(answer, wrong)
     if is_weight(w - rate*slope): return
     if is_weight(w + rate*slope): return 'That step goes uphill: against the gradient means minus.'
     if is_weight(-rate*slope) or is_weight(rate*slope):
@@ -105,8 +105,11 @@ def _step(answer, w, rate, slope):
 def _step_again(rng):
     """You stand at the weight `again['w']`, and the loss has the slope `again['slope']` there. Where do you stand after
     one step with the learning rate `again['rate']`?"""
-    slope = float(np.round(rng.choice([-1, 1])*rng.uniform(.5, 5), 2))
-    return dict(w=float(np.round(rng.uniform(-2, 2), 2)), rate=float(rng.choice([.01, .02, .2, .3])), slope=slope)
+    while True:  # until no typical mistake is nearly right
+        slope = float(np.round(rng.choice([-1, 1])*rng.uniform(.5, 5), 2))
+        w, rate = float(np.round(rng.uniform(-2, 2), 2)), float(rng.choice([.01, .02, .2, .3]))
+        step = rate*slope
+        if is_apart(w - step, w + step, step, -step, w - slope, w - rate, w): return dict(w=w, rate=rate, slope=slope)
 
 # %% ../../../nbs/teaching/questions/01_learning.ipynb #5fa0d5c9
 @Question('learning-diverged', 'a list of learning rates', [
@@ -153,7 +156,7 @@ def _nats(answer, probability, truth):
     p, truth = np.asarray(probability, float), np.asarray(truth)
     given = np.where(truth == 1, p, 1 - p)
     nats = -np.mean(np.log(given))
-    def is_loss(wrong): return np.isclose(answer, wrong, rtol=.005, atol=1e-6)
+    def is_loss(wrong): return np.isclose(answer, wrong, rtol=.005, atol=.0051)
     if is_loss(nats): return
     if is_loss(-nats): return 'The logarithm of a probability is negative; the loss is its opposite.'
     if is_loss(nats*len(p)): return 'That is the sum over the cells; take the mean.'
@@ -171,8 +174,13 @@ def _nats(answer, probability, truth):
 def _nats_again(rng):
     """A model gave the probabilities `again['probability']` of class 1 to five cells; their true classes are
     `again['truth']`. What is the cross-entropy in nats?"""
-    probability = np.round(rng.uniform(.05, .95, 5), 2)
-    return dict(probability=probability, truth=rng.permutation([0, 0, 1, 1, int(rng.integers(2))]))
+    while True:  # until no typical mistake is nearly right
+        probability = np.round(rng.uniform(.05, .95, 5), 2)
+        truth = rng.permutation([0, 0, 1, 1, int(rng.integers(2))])
+        given = np.where(truth == 1, probability, 1 - probability)
+        nats, of_wrong, of_ones = [-np.mean(np.log(p)) for p in (given, 1 - given, probability)]
+        if is_apart(nats, of_wrong, of_ones, -np.log(np.mean(given)), np.mean((1 - given)**2)):
+            return dict(probability=probability, truth=truth)
 
 # %% ../../../nbs/teaching/questions/01_learning.ipynb #1455c738
 @Question('learning-steps', 'a whole number of steps', [

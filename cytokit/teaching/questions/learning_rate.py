@@ -30,7 +30,7 @@ def _sweep(rng):
 def _best_rate(answer, rates, losses):
     "This took a whole training for every rate. The finder must come near it for the price of a part of one."
     x, rates, losses = answer, np.asarray(rates, float), np.asarray(losses, float)
-    if np.isclose(x, rates[np.nanargmin(losses)], rtol=.01): return
+    if np.isclose(x, rates[np.nanargmin(losses)], rtol=.05): return
     if np.isclose(x, np.nanmin(losses), rtol=.01):
         return 'That is the lowest loss itself; the question is at which rate it came.'
     if x == np.nanargmin(losses): return 'That is the place of the rate in the list, not the rate.'
@@ -56,7 +56,7 @@ def _plateau(answer, rates, losses):
     "So wide is the target. A rate need not be exact: it must not be wrong by several powers of ten."
     x, rates, losses = answer, np.asarray(rates, float), np.asarray(losses, float)
     good = rates[losses < (np.nanmin(losses) + np.log(2))/2]
-    if np.isclose(x, good.max()/good.min(), rtol=.01): return
+    if np.isclose(x, good.max()/good.min(), rtol=.05): return
     if x == len(good):
         return 'That is how many rates are good; the question is how far apart the outermost lie.'
     if np.isclose(x, good.max() - good.min(), rtol=.01):
@@ -83,7 +83,7 @@ def _plateau_again(rng):
 def _cost(answer, found, n_epochs, n_batches):
     "That is the price of not guessing. The true sweep cost as many trainings as it has points."
     x, whole = answer, n_epochs*n_batches
-    if np.isclose(x, found.steps/whole, rtol=.02): return
+    if np.isclose(x, found.steps/whole, rtol=.05): return
     if np.isclose(x, whole/found.steps, rtol=.02):
         return 'Turned round: the finder is the part, the training the whole.'
     if np.isclose(x, found.steps/n_batches, rtol=.02):

@@ -10,7 +10,7 @@ __all__ = []
 # %% ../../../nbs/teaching/questions/07_metric.ipynb #d2c78461
 import numpy as np
 import pandas as pd
-from ..exercises import Question, as_two_numbers, is_near, twin
+from ..exercises import Question, as_two_numbers, is_apart, is_near, twin
 
 # %% ../../../nbs/teaching/questions/07_metric.ipynb #cbcd5171
 def _matrix(rng):
@@ -127,7 +127,10 @@ def _cost(answer, matrix, miss, alarm):
 def _cost_again(rng):
     """Another clinic: the confusion matrix is `again['matrix']`, a miss costs `again['miss']` euros, a false alarm
     `again['alarm']` euros. What is the expected cost of one image?"""
-    return dict(matrix=_matrix(rng), miss=int(rng.integers(3, 9))*100, alarm=int(rng.integers(2, 6))*10)
+    while True:  # as many misses as false alarms would hide that their costs are swapped
+        matrix = _matrix(rng)
+        if matrix[0, 1] != matrix[1, 0]: break
+    return dict(matrix=matrix, miss=int(rng.integers(3, 9))*100, alarm=int(rng.integers(2, 6))*10)
 
 # %% ../../../nbs/teaching/questions/07_metric.ipynb #7b727308
 @Question('metric-dice', 'a Dice between 0 and 1', [
@@ -187,8 +190,10 @@ def _ap(answer, best, n_predicted):
 def _ap_again(rng):
     """In another image the true cells overlap with their best predicted object by the IoUs `again['best']`;
     `again['n_predicted']` objects were predicted. What is the AP at an IoU of 0.5?"""
-    best = np.r_[rng.uniform(.55, .95, rng.integers(4, 9)), rng.uniform(.1, .45, rng.integers(2, 4)), 0].round(2)
-    n_predicted = int((best > 0).sum() + rng.integers(1, 4))
+    while True:  # until the mean IoU is another number
+        best = np.r_[rng.uniform(.55, .95, rng.integers(4, 9)), rng.uniform(.1, .45, rng.integers(2, 4)), 0].round(2)
+        n_predicted, tp = int((best > 0).sum() + rng.integers(1, 4)), (best >= .5).sum()
+        if is_apart(tp/(len(best) + n_predicted - tp), best.mean()): break
     return dict(best=rng.permutation(best), n_predicted=n_predicted)
 
 # %% ../../../nbs/teaching/questions/07_metric.ipynb #25fafee5
@@ -204,7 +209,7 @@ def _ece(answer, table):
     n, confidence, right = (np.asarray(table[name], float) for name in ('n', 'confidence', 'right'))
     gap = confidence - right
     mean = np.average(np.abs(gap), weights=n)
-    if is_near(answer, mean, .002): return
+    if is_near(answer, mean): return
     if is_near(answer, np.average(gap, weights=n), .002) or is_near(answer, -np.average(gap, weights=n), .002):
         return 'Gaps of opposite sign have cancelled: take the absolute value in each row first.'
     if is_near(answer, np.abs(gap).mean(), .002):
@@ -220,6 +225,10 @@ def _ece_again(rng):
     """Another network gave the table `again['table']`: in each row the number of images `n`, their mean
     `confidence`, and the share that is `right`. What is the expected calibration error?"""
     confidence = np.array([.55, .65, .75, .85, .95])
-    n = np.array([10, 20, 40, 80, 150]) + rng.integers(0, 10, 5)
-    hits = (n*(confidence - rng.uniform(-.04, .2, 5)).clip(.3, 1)).round()
+    while True:  # until no typical mistake is nearly right
+        n = np.array([30, 30, 40, 80, 120]) + rng.integers(0, 10, 5)
+        hits = (n*(confidence - rng.uniform([-.2, -.2, .02, .02, .02], [-.06, -.06, .2, .2, .2]))).round()
+        gap = confidence - hits/n
+        mean, signed = np.average(np.abs(gap), weights=n), np.average(gap, weights=n)
+        if is_apart(mean, signed, -signed, np.abs(gap).mean()): break
     return dict(table=pd.DataFrame(dict(n=n, confidence=confidence, right=hits/n)))

@@ -10,7 +10,7 @@ __all__ = []
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #ab031fdd
 import numpy as np
 import pandas as pd
-from ..exercises import Question, as_names, is_near, twin
+from ..exercises import Question, as_names, is_apart, is_near, twin
 
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #0df4de60
 @Question('number-r2', 'a number of at most 1', [
@@ -45,8 +45,12 @@ def _r2_again(rng):
     """Another network, six other images: the true numbers are `again['truth']`, the predicted ones `again['said']`.
     What is R²?"""
     truth = np.sort(rng.choice(np.arange(5, 60), 6, replace=False)).astype(float)
-    shy = truth.mean() + rng.uniform(.5, .8)*(truth - truth.mean())
-    return dict(truth=truth, said=(shy + rng.normal(2, 3, 6)).round())
+    while True:  # until R² is not nearly the correlation
+        shy = truth.mean() + rng.uniform(.5, .8)*(truth - truth.mean())
+        said = (shy + rng.normal(2, 3, 6)).round()
+        r2 = 1 - ((said - truth)**2).sum()/((truth - truth.mean())**2).sum()
+        together = np.corrcoef(truth, said)[0, 1]
+        if is_apart(r2, 1 - r2, together, together**2): return dict(truth=truth, said=said)
 
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #ac11811c
 @Question('number-shrink', 'a number of cells', [
@@ -60,7 +64,7 @@ def _shrink(answer, cells, average, slope):
     "Pulled back to the mean, and the more the further away the truth is: the extremes look less extreme."
     mean = average
     residual = slope*(cells - mean)
-    if is_near(answer, cells + residual, .01): return
+    if is_near(answer, cells + residual, .051): return
     if is_near(answer, residual, .01): return 'That is the residual. The prediction is the true number plus that.'
     if is_near(answer, cells - residual, .01):
         return 'The sign: a residual is predicted less true, so it is added to the true number.'
@@ -81,7 +85,7 @@ def _shrink_again(rng):
     images with `again['cells']` cells?"""
     mean = float(rng.integers(20, 60))
     away = int(rng.choice([-1, 1]))*int(rng.integers(8, 18))
-    slope = -round(float(rng.uniform(.2, .6)), 2)
+    slope = -round(float(rng.uniform(.2, .45)), 2)  # at -0.5 a typical mistake is right
     return dict(cells=int(mean) + away, average=mean, slope=slope)
 
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #d56c3bc1
@@ -128,7 +132,8 @@ def _suspects(answer, rows):
     "The largest errors of models that have not seen the image. Whether the number or the model is wrong, a person says."
     image, away = rows.image.to_numpy(), (rows.predicted - rows.typed).to_numpy()
     def most(x): return set(image[np.argsort(-x)[:3]])
-    if answer == most(np.abs(away)): return
+    far, chosen = np.abs(away), np.isin(image, list(answer))
+    if len(answer) == chosen.sum() == 3 and np.allclose(np.sort(far[chosen]), np.sort(far)[-3:]): return  # ties too
     if not answer <= set(image): return 'Names of the column `image`, please.'
     if len(answer) != 3: return 'The expert has time for three images.'
     if answer == most(rows.typed.to_numpy()):
@@ -181,6 +186,12 @@ def _found(answer, truth, said, limit):
 def _found_again(rng):
     """Other wells: `again['truth']` is how many cells there are, `again['said']` is what was predicted. A well with
     `again['limit']` cells or more is crowded. Which share of the crowded wells is called crowded?"""
-    truth = rng.integers(5, 40, 40)
-    said = truth.mean() + .7*(truth - truth.mean()) + rng.normal(0, 2, 40)
-    return dict(truth=truth, said=said.round(1), limit=int(np.quantile(truth, .7)))
+    while True:  # until no typical mistake is nearly right
+        truth = rng.integers(5, 40, 40)
+        said = (truth.mean() + .7*(truth - truth.mean()) + rng.normal(0, 2, 40)).round(1)
+        limit = int(np.quantile(truth, .7))
+        crowded, called = truth >= limit, said >= limit
+        both = (crowded & called).sum()
+        found, precision = both/crowded.sum(), both/max(called.sum(), 1)
+        if is_apart(found, precision, 1 - found, (crowded == called).mean(), called.mean(), both/40):
+            return dict(truth=truth, said=said, limit=limit)

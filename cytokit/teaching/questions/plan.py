@@ -59,7 +59,7 @@ def _cost(answer, prevalence, tests, costs):
     "Which test is cheaper depends on the place: on how rare the illness is there, and on what each mistake costs."
     (sensitivities, specificities), (cost_miss, cost_alarm) = np.asarray(tests, float).T, costs
     misses, alarms = prevalence*(1 - sensitivities), (1 - prevalence)*(1 - specificities)
-    def is_cost(wrong): return np.allclose(answer, wrong, rtol=.01)
+    def is_cost(wrong): return np.allclose(answer, wrong, rtol=.01, atol=.0051)
     right = misses*cost_miss + alarms*cost_alarm
     if is_cost(right): return
     if is_cost(right[::-1]): return 'Turned round: give the tests in the order of the arrays.'

@@ -71,7 +71,7 @@ def _range_again(rng):
     threshold = np.arange(.1, .95, .1)
     best = rng.uniform(.4, .6)
     dice = .92 - .3*(threshold - best)**2
-    return dict(sweep=pd.DataFrame(dict(threshold=threshold, dice=dice, count=10 + 12*threshold**rng.uniform(1, 3))))
+    return dict(sweep=pd.DataFrame(dict(threshold=threshold, dice=dice, count=10 + 40*threshold**rng.uniform(1, 3))))
 
 # %% ../../../nbs/teaching/questions/08_segment.ipynb #28f36f82
 @Question('segment-line', 'two numbers, the Dice of the line and that of the area', [
