@@ -200,6 +200,54 @@ def test_what_is_suggested_leads_from_volumes_to_a_training(tmp_path):
     right(cytokit(*words, *SMALL, cwd=tmp_path), 'Run folder')
 
 
+def volumes_with_own_columns(folder):
+    "Six small volumes of three patients, in a CSV whose columns have names of their own."
+    folder.mkdir()
+    how = dict(photometric='minisblack', metadata=dict(axes='ZYX'))
+    for k in range(6): tifffile.imwrite(folder/f'{k}.tif', noise(k, (5, 24, 24)), **how)
+    rows = [(f'{k}.tif', k % 2, f'p{k//2}') for k in range(6)]
+    pd.DataFrame(rows, columns=['file', 'grade', 'patient']).to_csv(folder/'list.csv', index=False)
+    return folder/'list.csv'
+
+def test_columns_of_a_table_are_kept_from_volumes_to_a_check_of_slices(tmp_path):
+    volumes_with_own_columns(tmp_path/'x')
+    named = ['--image', 'file', '--target', 'grade', '--task', 'class', '--group', 'patient']
+    out = right(cytokit('check', 'x/list.csv', *named, '--json', 'check.json', cwd=tmp_path))
+    suggested = commands(out)[-1]
+    assert suggested == ['slice', 'x/list.csv', 'slices', *named]
+    how = ['--n', 1, '--part', '0,1', '--spacing', 0, '--no-crop']
+    out = right(cytokit(*suggested, *how, cwd=tmp_path), '6 slices of 6 volumes')
+    assert commands(out)[-1] == ['check', 'slices/table.csv', '--task', 'class']
+    slices = pd.read_csv(tmp_path/'slices'/'table.csv')
+    assert list(slices['target']) == [0, 1]*3 and list(slices['group']) == ['p0', 'p0', 'p1', 'p1', 'p2', 'p2']
+
+def test_columns_of_a_csv_are_refused_where_masks_are_the_targets(tmp_path):
+    photographs(tmp_path/'x', names=['images', 'masks'])
+    refused(cytokit('slice', 'x', 'y', '--target', 'grade', cwd=tmp_path), '--target', 'masks are the targets')
+
+
+# ---- what was typed is kept
+
+def test_a_check_suggests_a_training_with_the_options_that_were_given(tmp_path):
+    photographs(tmp_path/'x')
+    named = ['--group', r'(\d)\.png$']
+    out = right(cytokit('check', 'x', *named, '--plan', 'my plan.csv', '--json', 'check.json', cwd=tmp_path))
+    see, train = commands(out)
+    assert see == ['check', 'x', *named, '--html', 'check.html']
+    assert train == ['train', 'x', *named, '--plan', 'my plan.csv']
+
+def test_lr_suggests_the_training_with_its_options_and_its_rate(tmp_path):
+    photographs(tmp_path/'x')
+    typed = ['--size', '16', '--seed', '3', '--width', '16', '--no-balance', '--group', r'(\d)\.png$']
+    done = cytokit('lr', 'x', *typed, '--figure', 'rate.png', cwd=tmp_path)
+    assert done.returncode in (0, 1), done.stderr
+    train = commands(done.stdout)[-1]
+    *same, flag, rate = train
+    assert flag == '--lr' and f'Learning rate {float(rate):.2g} is used' in done.stdout
+    assert same[:2] == ['train', 'x'] and sorted(same[2:]) == sorted(typed)
+    right(cytokit(*train, '--epochs', '1', '--out', 'run', cwd=tmp_path), 'Run folder')
+
+
 # ---- a scanner's export
 
 def test_dicom_without_an_ending(tmp_path):

@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/cli/command.html.md"""
 __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 'ImageColumn', 'TargetColumn', 'Task',
            'GroupColumn', 'Plan', 'Masks', 'Why', 'Card', 'example', 'typed', 'typed_path', 'main', 'captured', 'entry',
            'declare', 'table_of', 'preprocessing_of', 'terminal_width', 'table_text', 'print_table', 'print_line',
-           'show_run', 'check_output', 'check_figure', 'check_out', 'starting', 'files_of']
+           'given_options', 'show_run', 'check_output', 'check_figure', 'check_out', 'starting', 'files_of']
 
 # %% ../../nbs/cli/00_command.ipynb #420eb79b
 import errno, os, shlex, shutil, sys, textwrap
@@ -247,6 +247,27 @@ def print_line(
     "Print a line; in a terminal it breaks between words."
     width = terminal_width()
     print(textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) if width else line)
+
+# %% ../../nbs/cli/00_command.ipynb #f613daa2
+def _words(option, value):
+    "An option with its value, or its values, as a person types it."
+    if isinstance(value, bool): return [(option.opts if value else option.secondary_opts)[0]]
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [word for one in values for word in (option.opts[0], str(one))]
+
+def given_options(
+    context:typer.Context, # Of the verb that runs; None: it was called from Python, and nothing was typed
+    verb:str, # Which is to take them, such as 'train' or 'segment train'
+    but:tuple=(), # Flags to leave out, such as '--json'
+)->list[str]: # Words to type
+    "The options that a person gave, as far as another verb has them too."
+    if context is None: return []
+    command = context.find_root().command
+    for name in verb.split(): command = command.commands[name]
+    flags = {option.opts[0] for option in command.params} - set(but)
+    given = [option for option in context.command.params if option.opts[0] in flags and option.param_type_name == 'option'
+             and context.get_parameter_source(option.name).name == 'COMMANDLINE']
+    return [word for option in given for word in _words(option, context.params[option.name])]
 
 # %% ../../nbs/cli/00_command.ipynb #2bf342ee
 def show_run(

@@ -15,8 +15,8 @@ import typer
 from ..core import InputError, check_writable, import_optional, shown
 from ..parameters import read_setting
 from .command import GroupColumn, ImageColumn, TargetColumn, Task
-from .command import app, check_output, declare, example, print_line, print_table, table_of, typed
-from .command import typed_path
+from .command import app, check_output, declare, example, given_options, print_line, print_table, table_of
+from .command import typed, typed_path
 
 # %% ../../nbs/cli/01_images.ipynb #04b77b29
 _not_settings = dict(kind='the first argument', out='the second argument', n='--n', seed='--seed')
@@ -88,20 +88,25 @@ def _tell_quality(quality, against):
 _SORT = ('To train on them, put each image into the folder of its class, or list them in a CSV with columns '
          'image,target: cytokit train takes both')
 
-def _next_step(quality, given, masks, html, columns):
+_OUTPUTS = ('--html', '--json', '--parquet', '--plan', '--fail-on', '--fresh')
+
+def _after_check(quality):
+    "The verb that comes after a check, and what it takes besides the images; None where there is nothing to learn."
+    has_targets = quality.image_of or quality.table is not None
+    if has_targets and (quality.rows['planes'] > 1).mean() > .5: return 'slice', 'slices'
+    if quality.image_of: return 'segment train',
+    return ('train',) if quality.table is not None else None
+
+def _next_step(quality, given, html, context):
     "What to do after a check: look at what was found, then train; `given` is the path or table that a training takes."
-    lines, given = [], typed_path(given)
-    named = [word for flag, value in columns.items() if value for word in (flag, value)]
+    lines, following = [], _after_check(quality)
     if len(quality.findings) and not html:
-        lines.append(f'To see them: {typed("cytokit", "check", typed_path(quality.source), "--html", "check.html")}')
-    with_masks = ('--masks', typed_path(masks)) if masks else ()
-    has_targets = masks or quality.image_of or quality.table is not None
-    if has_targets and (quality.rows['planes'] > 1).mean() > .5:
-        group = ('--group', columns['--group']) if columns['--group'] else ()
-        lines.append(f'Next: {typed("cytokit", "slice", given, "slices", *with_masks, *group)}')
-    elif masks: lines.append(f'Next: {typed("cytokit", "segment", "train", given, *with_masks)}')
-    elif quality.image_of: lines.append(f'Next: {typed("cytokit", "segment", "train", given)}')
-    elif quality.table is not None: lines.append(f'Next: {typed("cytokit", "train", given, *named)}')
+        seen = [typed_path(quality.source), *given_options(context, 'check', _OUTPUTS), '--html', 'check.html']
+        lines.append(f'To see them: {typed("cytokit", "check", *seen)}')
+    if following:
+        verb, *more = following
+        words = [*verb.split(), typed_path(given), *more, *given_options(context, verb, ['--json'])]
+        lines.append(f'Next: {typed("cytokit", *words)}')
     elif len(quality.rows) > 1: lines.append(_SORT)
     return lines
 
@@ -144,6 +149,7 @@ def check(
     executor:declare(Optional[str], '--executor', (
         'dask://HOST:PORT: measure on a Dask cluster that sees the same files.')) = None,
     fresh:declare(bool, '--fresh', 'Measure every file anew.') = False,
+    context:typer.Context = None,
 ):
     "Find what is wrong with images, masks, labels and splits."
     check_output(html, '.html')
@@ -166,16 +172,18 @@ def check(
             write(path)
             print(f'{shown(path)} written')
     if old_plan is not None: _add_to_plan(quality, old_plan)
-    columns = {'--image': image, '--target': target, '--task': task, '--group': group}
-    for line in _next_step(quality, given, masks, html, columns): print(line)
+    for line in _next_step(quality, given, html, context): print(line)
     if quality.findings['severity'].isin(severities[fail_on]).any(): raise typer.Exit(1)
 
 # %% ../../nbs/cli/01_images.ipynb #f9fdc3a0
-def _volumes(source, masks, group):
+def _volumes(source, masks, image, target, task, group):
     "A table of volumes with classes, or with masks."
     from cytokit.data.pairs import mask_folder, pairs
-    if masks or mask_folder(source): return pairs(source, masks, group)
-    return table_of(source, None, None, group)
+    if masks or mask_folder(source):
+        if image or target or task:
+            raise InputError(f'{shown(source)}: --image, --target and --task are of a CSV; here the masks are the targets')
+        return pairs(source, masks, group)
+    return table_of(source, image, target, group, task=task)
 
 def _fractions(text):
     "Two numbers as in 0.3,0.7."
@@ -191,7 +199,7 @@ def slice_volumes(
         'group, split].'))],
     out:Annotated[Path, typer.Argument(metavar='OUT', help='Folder to make.')],
     masks:declare(Optional[Path], '--masks', 'Folder of masks, a volume each, paired with the volumes by name.') = None,
-    group:GroupColumn = None,
+    image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
     axis:declare(str, '--axis', 'axial, coronal or sagittal') = 'axial',
     n:declare(int, '--n', 'Slices of each volume; 0: every one') = 8,
     part:declare(str, '--part', 'Where they lie along the axis, as fractions of the volume') = '0.3,0.7',
@@ -200,16 +208,18 @@ def slice_volumes(
     crop:declare(bool, '--crop/--no-crop', 'Crop to the box around the head, or the body') = True,
     bias_correction:declare(bool, '--bias-correction', (
         'Take out the shading of the coil (N4); needs SimpleITK')) = False,
+    context:typer.Context = None,
 ):
     "Cut volumes and their masks into slices (NIfTI, DICOM, TIFF)."
     from cytokit.data.slices import VolumePreprocessing, write_slices
     cutting = VolumePreprocessing(axis=axis, n=n or None, part=_fractions(part), spacing=spacing or None,
                                   bias_correction=bias_correction, crop=crop, size=size)
-    table = _volumes(source, masks, group)
+    table = _volumes(source, masks, image, target, task, group)
     path = write_slices(table, out, cutting)
     n_slices = len(path.read_text(encoding='utf-8', errors='surrogateescape').splitlines()) - 1
     print(f'{n_slices} slices of {len(table)} volumes in {shown(out)}')
-    print(f'Next: {typed("cytokit", "check", typed_path(path))}')
+    same = given_options(context, 'check', ['--image', '--target', '--group', '--masks'])  # these the table has now
+    print(f'Next: {typed("cytokit", "check", typed_path(path), *same)}')
 
 # %% ../../nbs/cli/01_images.ipynb #4bc7c97a
 @app.command(epilog=example('cytokit machine'))

@@ -16,8 +16,8 @@ from ..core import InputError, shown
 from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING, VALID
-from .command import app, check_figure, check_out, check_output, declare, example, files_of, preprocessing_of
-from .command import show_run, starting, table_of, typed, typed_path
+from .command import app, check_figure, check_out, check_output, declare, example, files_of, given_options
+from .command import preprocessing_of, show_run, starting, table_of, typed, typed_path
 
 # %% ../../nbs/cli/02_networks.ipynb #79a19c0e
 @app.command(epilog=example('cytokit train scans --method small --size 32 --epochs 5 --out model'))
@@ -132,7 +132,7 @@ _NOT_FOR_RATE = ('lr', 'seconds', 'patience', 'compiled')  # these change the tr
 def lr(
     source:Source, figure:declare(Optional[Path], '--figure', 'Write the curve to this PNG file.') = None,
     image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
-    plan:Plan = None, **config,
+    plan:Plan = None, context:typer.Context = None, **config,
 ):
     "Say which learning rate a training would use, and why. Exit code 1 when the finder cannot tell."
     check_figure(figure)
@@ -143,6 +143,6 @@ def lr(
     rate = training.find_rate(table, preprocessing=preprocessing_of(config), **values_of(config, VALID | NETWORK))
     print(rate)
     if figure: rate.plot().savefig(figure, dpi=110)
+    same = given_options(context, 'train')
+    print(f'Next: {typed("cytokit", "train", typed_path(source), *same, "--lr", f"{rate.lr:.3g}")}')
     if rate.found.lr is None: raise typer.Exit(1)
-    command = typed('cytokit', 'train', typed_path(source))
-    print(f'Next: {command} (with the same options: it uses this rate)')
