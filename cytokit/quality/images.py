@@ -391,7 +391,7 @@ def measure(
     return _measure_part([path])[0]
 
 # %% ../../nbs/quality/01_images.ipynb #f1ad8c8a
-_VERSION = 9  # of the rows; a new one makes the kept ones void
+_VERSION = 10  # of the rows; a new one makes the kept ones void
 
 def _pack(row):
     "A row as text and bytes."

@@ -32,6 +32,9 @@ def cache_limit(
     except ValueError:
         raise InputError(f'CYTOKIT_CACHE_GB must be a number of gigabytes, 0 for no cache; got {shown(text)}') from None
 
+# %% ../../nbs/training/00_loaders.ipynb #06609c2d
+_VERSION = 1  # of what an entry holds of the same files; a new one makes the kept ones void
+
 # %% ../../nbs/training/00_loaders.ipynb #38db82d5
 def cache_entry(
     facts:list, # What decides the content besides the files, such as the preprocessing; JSON-able
@@ -40,7 +43,7 @@ def cache_entry(
 )->Path: # In the cache; it need not be there
     "Where a decoded set belongs: the name depends on version, facts and the contents of the files."
     digests = parallel_map(file_digest, files, 'Looking for changes')
-    return cache_dir('arrays')/f'{digest([__version__, *facts, digests])}{suffix}'
+    return cache_dir('arrays')/f'{digest([__version__, _VERSION, *facts, digests])}{suffix}'
 
 # %% ../../nbs/training/00_loaders.ipynb #bb633043
 def begin_entry(

@@ -115,3 +115,11 @@ def test_segmentation_reads_the_same(tmp_path, make, norm):
     path = make(tmp_path)
     [x] = segmentation_input(path, NORMS[norm])
     assert same(x, load_unresized(path, NORMS[norm]))
+
+def test_what_is_kept_has_a_version(tmp_path, monkeypatch):
+    "Pixels that an older reader made of the same file are not taken."
+    from cytokit.training import loaders
+    monkeypatch.setenv('CYTOKIT_CACHE', str(tmp_path))
+    now = loaders.cache_entry(['facts'], [], '.npy')
+    monkeypatch.setattr(loaders, '_VERSION', 0)
+    assert loaders.cache_entry(['facts'], [], '.npy') != now
