@@ -175,7 +175,8 @@ def _volumes(source, masks, group):
     "A table of volumes with classes, or with masks."
     from cytokit.data.pairs import mask_folder, pairs
     if masks or mask_folder(source): return pairs(source, masks, group)
-    return table_of(source, None, None, group)
+    from cytokit.data.slices import series_table
+    return series_table(table_of(source, None, None, group))
 
 def _fractions(text):
     "Two numbers as in 0.3,0.7."
