@@ -15,7 +15,7 @@ from pathlib import Path, PureWindowsPath
 import numpy as np, pandas as pd
 from ..core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
 from ..core import relative_path, rng, safe_cell, shown
-from .csv_rows import csv_rows
+from .csv_rows import csv_rows, is_utf8
 from .formats import READERS, dicom_patient, dicom_stack
 from .preprocess import find_images, is_image, is_image_file, no_image, remedy
 from .tasks import TASKS, guess_task, number_bins, read_numbers, task_question
@@ -49,6 +49,7 @@ def _refuse_gaps(t, root, where):
         fix = f'relative paths start at {shown(root)}'
         if is_windows_place(gone[0]):
             fix = f'that is a place on another computer; name images relative to {shown(root)}'
+        elif not is_utf8(gone[0]): fix = 'its name is not in UTF-8: if a spreadsheet wrote it, save it as "CSV UTF-8"'
         raise InputError(f'{shown(where)}: {len(gone)} of {len(t)} images are missing, '
                          f'the first is {shown(gone[0])}; {fix}')
     empty = (t.target == '').to_numpy()
