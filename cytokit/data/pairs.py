@@ -95,7 +95,7 @@ def pair_rows(
     alone = [image for image, found in fits.items() if not found] + sorted(set(partners) - used)
     if alone and not drop:
         raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and '
-                         'mask alike, or leave such files out with drop=True')
+                         'mask alike, or take such files away (in Python: drop=True)')
     return [(str(image), str(found[0]), group_of(image, root, group), '') for image, found in fits.items() if found]
 
 # %% ../../nbs/data/09_pairs.ipynb #cea11d78
@@ -242,7 +242,7 @@ def _coco_rows(path, folder, group, drop):
         else: gone.append(name)
     if gone and not drop:
         raise InputError(f'{shown(path)}: {len(gone)} of its images are not in {shown(root)}, the first is '
-                         f'{shown(gone[0])}; give their folder, or leave them out with drop=True')
+                         f'{shown(gone[0])}; give their folder, or leave them out (in Python: drop=True)')
     return rows
 
 # %% ../../nbs/data/09_pairs.ipynb #5cbbfb8c
@@ -255,7 +255,7 @@ def _original_rows(folder, group, drop):
         if len(im) != 1 and (ok or im): return []
         if ok: rows.append((str(im[0]), str(m), group_of(im[0], folder, group), ''))
         elif not drop:
-            raise InputError(f'{shown(d)}: has no masks; add them, or leave such images out with drop=True')
+            raise InputError(f'{shown(d)}: has no masks; add them, or take it away (in Python: drop=True)')
     return rows
 
 # %% ../../nbs/data/09_pairs.ipynb #680a97f1
@@ -279,8 +279,8 @@ def _folder_pairs(folder, group, drop):
 # %% ../../nbs/data/09_pairs.ipynb #4eb0638e
 def _none(folder, drop):
     if drop: return []
-    raise InputError(f'{shown(folder)}: holds no pairs; expected images/ and masks/ in it, or leave it out with '
-                     'drop=True')
+    raise InputError(f'{shown(folder)}: holds no pairs; expected images/ and masks/ in it; or take it away (in '
+                     'Python: drop=True)')
 
 # %% ../../nbs/data/09_pairs.ipynb #621fe841
 def _try_coco(path, folder, group, drop):
@@ -294,7 +294,7 @@ def pairs(
     source, # A folder of pairs, a CSV with columns image,target, a COCO .json or, with `masks`, the folder of images
     masks:str|Path|None=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
     group:str|None=None, # Regular expression that finds the group in the path below the folder; of a CSV the column
-    drop:bool=False, # True: leave out what has no partner
+    drop:bool=False, # True: leave out what has no partner; a CSV must be complete
 )->pd.DataFrame: # A table of task 'mask': image and target (absolute paths), group and split where there are any
     """Find images and their labels; `InputError` when nothing fits, or something has no partner. A folder of pairs
     holds images/ and masks/ (or labels/), also below train/, valid/, test/; or images with labels next to them; or a
