@@ -16,7 +16,7 @@ from ..core import InputError, shown
 from .datasets import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES, absolute_path, build_table, group_of
 from .datasets import read_table
 from .formats import read_image
-from .preprocess import Preprocessing, find_images, is_image, normalise, read_plane, to_rgb8
+from .preprocess import Preprocessing, find_images, is_image, natural_key, normalise, read_plane, to_rgb8
 from .annotations import OBJECT_READERS, OTHER_FILES, annotation_json, image_plane
 from .annotations import labels_of_mask, mask_values, read_labels
 
@@ -92,7 +92,7 @@ def pair_rows(
             raise InputError(f'{shown(image)}: two masks fit, {shown(found[0].name)} and {shown(found[1].name)}; '
                              'keep one')
     used = {found[0] for found in fits.values() if found}
-    alone = [image for image, found in fits.items() if not found] + sorted(set(partners) - used)
+    alone = [image for image, found in fits.items() if not found] + sorted(set(partners) - used, key=natural_key)
     if alone and not drop:
         raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and '
                          'mask alike, or take such files away (in Python: drop=True)')
@@ -189,7 +189,7 @@ def _outline_names(path, masks):
 # %% ../../nbs/data/09_pairs.ipynb #d19fc462
 def _outline_files(masks):
     "ROIs, zips, JSONs and folders below `masks`, with the folder that each lies in and its names."
-    paths = [p for p in sorted(masks.rglob('*')) if not p.name.startswith('.')
+    paths = [p for p in sorted(masks.rglob('*'), key=natural_key) if not p.name.startswith('.')
              and (p.is_dir() or p.suffix.lower() in OBJECT_READERS)]
     return {p: (p.parent.relative_to(masks).as_posix(), _outline_names(p, masks)) for p in paths}
 
@@ -249,7 +249,7 @@ def _coco_rows(path, folder, group, drop):
 def _original_rows(folder, group, drop):
     "BBBC038: ID/images/ID.png and ID/masks/*.png."
     rows = []
-    for d in sorted(d for d in folder.iterdir() if (d/'images').is_dir()):
+    for d in sorted((d for d in folder.iterdir() if (d/'images').is_dir()), key=natural_key):
         im, m = find_images(d/'images'), d/'masks'
         ok = m.is_dir() and bool(find_images(m))
         if len(im) != 1 and (ok or im): return []
