@@ -397,11 +397,12 @@ def files_of(
     paths:list, # Files and folders
 )->list: # Image files
     "The image files in these folders, and these files; a Zarr image is one of them."
+    from cytokit.data.datasets import join_series
     from cytokit.data.preprocess import find_images, no_image, say_not_read
     files = []
     for path in paths:
         zarr = any((path/name).exists() for name in ('zarr.json', '.zgroup', '.zarray'))
-        files += find_images(path) if path.is_dir() and not zarr else [path]
+        files += join_series(find_images(path)) if path.is_dir() and not zarr else [path]
     folders = [path for path in paths if path.is_dir() and path not in files]
     if not files: raise no_image(folders[0])
     for line in filter(None, map(say_not_read, folders)): print(f'cytokit: {line}', file=sys.stderr)

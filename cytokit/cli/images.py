@@ -183,7 +183,8 @@ def _volumes(source, masks, image, target, task, group):
         if image or target or task:
             raise InputError(f'{shown(source)}: --image, --target and --task are of a CSV; here the masks are the targets')
         return pairs(source, masks, group)
-    return table_of(source, image, target, group, task=task)
+    from cytokit.data.slices import series_table
+    return series_table(table_of(source, image, target, group, task=task))
 
 def _fractions(text):
     "Two numbers as in 0.3,0.7."

@@ -11,6 +11,7 @@ __all__ = ['write_csv', 'read_csv']
 import io
 import pandas as pd
 from ..core import InputError, atomic, plain_cell, read_bytes, safe_cell, shown
+from .csv_rows import is_utf8, not_utf8
 
 # %% ../../nbs/data/11_csv_files.ipynb #437140d9
 def write_csv(
@@ -39,6 +40,7 @@ def read_csv(
     try: d = pd.read_csv(io.BytesIO(raw), encoding_errors='surrogateescape', **kwargs)
     except (ValueError, OverflowError) as e:
         raise InputError(f'{shown(path)}: cannot be read as CSV ({shown(e, 80)})') from None
+    if not is_utf8(''.join(map(str, d))): raise not_utf8(path, 1)
     gone = [c for c in (*columns, *numbers) if c not in d]
     if gone:
         raise InputError(f'{shown(path)}: has no column {gone[0]}, its columns are '

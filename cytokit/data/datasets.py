@@ -6,8 +6,8 @@ Docs: https://cytokit.github.io/cytokit/data/datasets.html.md"""
 
 # %% auto #0
 __all__ = ['SPLIT_NAMES', 'IMAGE_FOLDERS', 'MASK_FOLDERS', 'ACTIONS', 'is_windows_place', 'build_table', 'find_group', 'group_of',
-           'are_pairs', 'absolute_path', 'read_table', 'content_digest', 'group_keys', 'table_attrs', 'split_table',
-           'fold_table', 'check_table', 'classes', 'save_table', 'table_digest', 'apply_plan']
+           'are_pairs', 'join_series', 'absolute_path', 'read_table', 'content_digest', 'group_keys', 'table_attrs',
+           'split_table', 'fold_table', 'check_table', 'classes', 'save_table', 'table_digest', 'apply_plan']
 
 # %% ../../nbs/data/06_datasets.ipynb #5d1c6159
 import csv, os, re, shlex, warnings
@@ -15,8 +15,8 @@ from pathlib import Path, PureWindowsPath
 import numpy as np, pandas as pd
 from ..core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
 from ..core import relative_path, rng, safe_cell, shown
-from .csv_rows import csv_rows
-from .formats import dicom_patient
+from .csv_rows import csv_rows, is_utf8
+from .formats import READERS, dicom_patient, dicom_stack
 from .preprocess import find_images, is_image, is_image_file, no_image, remedy
 from .tasks import TASKS, guess_task, number_bins, read_numbers, task_question
 
@@ -49,6 +49,7 @@ def _refuse_gaps(t, root, where):
         fix = f'relative paths start at {shown(root)}'
         if is_windows_place(gone[0]):
             fix = f'that is a place on another computer; name images relative to {shown(root)}'
+        elif not is_utf8(gone[0]): fix = 'its name is not in UTF-8: if a spreadsheet wrote it, save it as "CSV UTF-8"'
         raise InputError(f'{shown(where)}: {len(gone)} of {len(t)} images are missing, '
                          f'the first is {shown(gone[0])}; {fix}')
     empty = (t.target == '').to_numpy()
@@ -117,15 +118,33 @@ MASK_FOLDERS = ('masks', 'mask', 'labels', 'label', 'gt', 'ground_truth', 'groun
 def are_pairs(
     names, # Of all folders in a folder
 )->bool:
-    "Whether folders are those of images and of masks, and no classes; nnU-Net's `imagesTs`, without masks, may be there."
+    "Whether folders are those of images and masks, and no classes; nnU-Net's `imagesTs`, without masks, may be there."
     names = {name.lower() for name in names}
     both = names & {*IMAGE_FOLDERS} and names & {*MASK_FOLDERS}
     return bool(both) and names <= {*IMAGE_FOLDERS, *MASK_FOLDERS, 'imagests', 'labelsts'}
 
+# %% ../../nbs/data/06_datasets.ipynb #ded4ab7a
+def _one_series(files):
+    "Whether files of one folder are the slices of one DICOM series, and no other image is among them."
+    if len(files) < 2 or any(is_image(f) and not str(f).lower().endswith(READERS['DICOM'].suffixes) for f in files):
+        return False
+    first = dicom_stack(files[0])
+    return first is not None and all(dicom_stack(f) == first for f in reversed(files))
+
+def join_series(
+    paths, # Image files, as `find_images` gives them
+)->list[Path]: # In the same order; a folder stands for the slices of its series, where the first of them stood
+    "Image files, the slices of a DICOM series joined: `read_image` reads their folder as one volume."
+    of_folder = {}
+    for p in map(Path, paths): of_folder.setdefault(p.parent, []).append(p)
+    joined = {folder for folder, files in of_folder.items() if _one_series(files)}
+    return list(dict.fromkeys(p.parent if p.parent in joined else p for p in map(Path, paths)))
+
 # %% ../../nbs/data/06_datasets.ipynb #235e47d6
 def _folder_rows(folder, group):
     "Rows from class folders, with or without a level of train, valid and test above them."
-    paths = [(p, p.relative_to(folder).parts) for p in find_images(folder)]
+    images = join_series(find_images(folder))
+    paths = [(p, p.relative_to(folder).parts + ('its slices',)*p.is_dir()) for p in images]
     if not paths: raise no_image(folder)
     if are_pairs(parts[0] for _, parts in paths) and not any(len(parts) == 1 for _, parts in paths):
         raise InputError(f'{shown(folder)}: holds images and masks, which are no classes; to train on masks: '

@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/data/formats.html.md"""
 # %% auto #0
 __all__ = ['TIFF_CODECS', 'READERS', 'NOT_READ', 'Image', 'hushed', 'check_size', 'check_tiff_pages', 'jpeg_pixels',
            'tiff_colours', 'tiff_axes', 'in_usual_unit', 'tiff_metadata', 'Reader', 'file_kind', 'dicom_patient',
-           'is_archive', 'remedy', 'read_image']
+           'dicom_stack', 'is_archive', 'remedy', 'read_image']
 
 # %% ../../nbs/data/00_formats.ipynb #c7b2bed2
 import gzip, io, logging, math, re, stat, struct, threading, warnings, zlib
@@ -604,10 +604,10 @@ def _read_dicom(raw, limit):
     return _stack(planes, meta)
 
 # %% ../../nbs/data/00_formats.ipynb #1f13a8ad
-def _read_series(folder, limit):
-    "A folder of DICOM slices as one `Image`."
+def _read_series(files, folder, limit):
+    "DICOM slices among these files of a folder as one `Image`."
     planes, metas, total = [], [], 0
-    for f in sorted(folder.iterdir()):
+    for f in files:
         if f.name.startswith('.') or not f.is_file() or not f.stat().st_size: continue
         try:
             with open(f, 'rb') as o:
@@ -687,6 +687,27 @@ def dicom_patient(
             return str(ds.get('PatientID') or '').strip()
         except Exception: return ''  # reading the image will say what is wrong with it
 
+# %% ../../nbs/data/00_formats.ipynb #f67fd854
+_STACK_TAGS = ['SeriesInstanceUID', 'ImagePositionPatient', 'ImageOrientationPatient', 'Rows', 'Columns', 'ImageType',
+               'NumberOfFrames']
+
+def dicom_stack(
+    path, # A file
+)->tuple|None: # Series, orientation and size; None for what is no slice of a stack: no position, a scout, many frames
+    "What the slices of one DICOM volume share, from the header alone."
+    from pydicom import dcmread
+    with hushed():
+        try:
+            with open(path, 'rb') as f:
+                if file_kind(f.read(512)) != 'DICOM': return None
+            ds = dcmread(path, force=True, stop_before_pixels=True, specific_tags=_STACK_TAGS)
+            turn = tuple(round(float(x), 2) for x in ds.get('ImageOrientationPatient') or ())
+            placed = turn and ds.get('ImagePositionPatient') and ds.get('SeriesInstanceUID')
+            scout = 'LOCALIZER' in (ds.get('ImageType') or ())
+            if not placed or scout or int(ds.get('NumberOfFrames') or 1) > 1: return None
+            return str(ds.SeriesInstanceUID), turn, int(ds.Rows), int(ds.Columns)
+        except Exception: return None  # reading the image will say what is wrong with it
+
 # %% ../../nbs/data/00_formats.ipynb #475b6588
 def _known():
     "The formats in words: 'PNG, JPEG … or DICOM'; DICOM stands first in the table."
@@ -732,17 +753,18 @@ def remedy(
 
 # %% ../../nbs/data/00_formats.ipynb #fa1d64c3
 def read_image(
-    path, # An image file, or a folder that holds the slices of one DICOM series
+    path, # An image file, a folder that holds the slices of one DICOM series, or a list of such slices
     max_pixels:int=2**28, # Largest number of values (pixels × channels × planes) that may be decoded
 )->'Image': # With the file's own numbers, axes in fixed order
     "Read an image file of one of the `READERS`; `InputError` names the file when it cannot be used."
-    try: path = Path(path)
+    files = list(map(Path, path)) if isinstance(path, (list, tuple)) and path else None
+    try: path = files[0].parent if files else Path(path)
     except TypeError:
         raise InputError(f'an image must be given by its path, not {shown(repr(path))}') from None
     kind = None
     with hushed():
         try:
-            if path.is_dir(): return _read_series(path, max_pixels)
+            if files or path.is_dir(): return _read_series(files or sorted(path.iterdir()), path, max_pixels)
             raw = _read_bytes(path, max_pixels)
             kind = file_kind(raw)
             if not kind: raise InputError(f'not a {_known()} file: it begins with {raw[:12]!r}')

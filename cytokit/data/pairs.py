@@ -16,7 +16,7 @@ from ..core import InputError, shown
 from .datasets import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES, absolute_path, build_table, group_of
 from .datasets import read_table
 from .formats import read_image
-from .preprocess import Preprocessing, find_images, is_image, normalise, read_plane, to_rgb8
+from .preprocess import Preprocessing, find_images, is_image, natural_key, normalise, read_plane, to_rgb8
 from .annotations import OBJECT_READERS, OTHER_FILES, annotation_json, image_plane
 from .annotations import labels_of_mask, mask_values, read_labels
 
@@ -92,10 +92,10 @@ def pair_rows(
             raise InputError(f'{shown(image)}: two masks fit, {shown(found[0].name)} and {shown(found[1].name)}; '
                              'keep one')
     used = {found[0] for found in fits.values() if found}
-    alone = [image for image, found in fits.items() if not found] + sorted(set(partners) - used)
+    alone = [image for image, found in fits.items() if not found] + sorted(set(partners) - used, key=natural_key)
     if alone and not drop:
         raise InputError(f'{len(alone)} files have no partner, the first is {shown(alone[0])}; name image and '
-                         'mask alike, or leave such files out with drop=True')
+                         'mask alike, or take such files away (in Python: drop=True)')
     return [(str(image), str(found[0]), group_of(image, root, group), '') for image, found in fits.items() if found]
 
 # %% ../../nbs/data/09_pairs.ipynb #cea11d78
@@ -189,7 +189,7 @@ def _outline_names(path, masks):
 # %% ../../nbs/data/09_pairs.ipynb #d19fc462
 def _outline_files(masks):
     "ROIs, zips, JSONs and folders below `masks`, with the folder that each lies in and its names."
-    paths = [p for p in sorted(masks.rglob('*')) if not p.name.startswith('.')
+    paths = [p for p in sorted(masks.rglob('*'), key=natural_key) if not p.name.startswith('.')
              and (p.is_dir() or p.suffix.lower() in OBJECT_READERS)]
     return {p: (p.parent.relative_to(masks).as_posix(), _outline_names(p, masks)) for p in paths}
 
@@ -242,20 +242,20 @@ def _coco_rows(path, folder, group, drop):
         else: gone.append(name)
     if gone and not drop:
         raise InputError(f'{shown(path)}: {len(gone)} of its images are not in {shown(root)}, the first is '
-                         f'{shown(gone[0])}; give their folder, or leave them out with drop=True')
+                         f'{shown(gone[0])}; give their folder, or leave them out (in Python: drop=True)')
     return rows
 
 # %% ../../nbs/data/09_pairs.ipynb #5cbbfb8c
 def _original_rows(folder, group, drop):
     "BBBC038: ID/images/ID.png and ID/masks/*.png."
     rows = []
-    for d in sorted(d for d in folder.iterdir() if (d/'images').is_dir()):
+    for d in sorted((d for d in folder.iterdir() if (d/'images').is_dir()), key=natural_key):
         im, m = find_images(d/'images'), d/'masks'
         ok = m.is_dir() and bool(find_images(m))
         if len(im) != 1 and (ok or im): return []
         if ok: rows.append((str(im[0]), str(m), group_of(im[0], folder, group), ''))
         elif not drop:
-            raise InputError(f'{shown(d)}: has no masks; add them, or leave such images out with drop=True')
+            raise InputError(f'{shown(d)}: has no masks; add them, or take it away (in Python: drop=True)')
     return rows
 
 # %% ../../nbs/data/09_pairs.ipynb #680a97f1
@@ -279,8 +279,8 @@ def _folder_pairs(folder, group, drop):
 # %% ../../nbs/data/09_pairs.ipynb #4eb0638e
 def _none(folder, drop):
     if drop: return []
-    raise InputError(f'{shown(folder)}: holds no pairs; expected images/ and masks/ in it, or leave it out with '
-                     'drop=True')
+    raise InputError(f'{shown(folder)}: holds no pairs; expected images/ and masks/ in it; or take it away (in '
+                     'Python: drop=True)')
 
 # %% ../../nbs/data/09_pairs.ipynb #621fe841
 def _try_coco(path, folder, group, drop):
@@ -294,7 +294,7 @@ def pairs(
     source, # A folder of pairs, a CSV with columns image,target, a COCO .json or, with `masks`, the folder of images
     masks:str|Path|None=None, # The folder of masks, ROIs or GeoJSONs, or a COCO .json
     group:str|None=None, # Regular expression that finds the group in the path below the folder; of a CSV the column
-    drop:bool=False, # True: leave out what has no partner
+    drop:bool=False, # True: leave out what has no partner; a CSV must be complete
 )->pd.DataFrame: # A table of task 'mask': image and target (absolute paths), group and split where there are any
     """Find images and their labels; `InputError` when nothing fits, or something has no partner. A folder of pairs
     holds images/ and masks/ (or labels/), also below train/, valid/, test/; or images with labels next to them; or a

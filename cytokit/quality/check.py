@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import InputError, as_utf8, atomic, progress, read_json, relative_path, shown, write_json
 from .pages import PAGE_STYLE, as_data
-from ..data.datasets import absolute_path, read_table
+from ..data.datasets import absolute_path, join_series, read_table
 from ..data.csv_files import write_csv
 from ..data.annotations import is_outlines
 from ..data.pairs import image_folder, mask_folder, pairs
@@ -46,7 +46,7 @@ def _given_table(source, masks, table):
 # %% ../../nbs/quality/11_check.ipynb #3fcd7f77
 def _image_files(source, masks):
     "The images in a folder that are not in the folder of masks, and files that hold images but are not read."
-    files = find_images(source) if source.is_dir() else []
+    files = join_series(find_images(source)) if source.is_dir() else []
     if files: files += find_not_read(source)
     if masks is None: return files
     inside = os.path.realpath(masks) + os.sep

@@ -8,9 +8,10 @@ Docs: https://cytokit.github.io/cytokit/quality/numbers.html.md"""
 __all__ = ['outlier_scores', 'number_findings']
 
 # %% ../../nbs/quality/07_numbers.ipynb #8dc5c31b
-import math, os, re
+import math, os
 import numpy as np, pandas as pd
 from ..core import rng, shown
+from ..data.preprocess import natural_key
 from ..data.tasks import task_question
 from .findings import finding, findings_table
 from .splits import FAMILIES, join_rows, rank_features
@@ -79,8 +80,7 @@ def _conflicts(t, pairs):
 # %% ../../nbs/quality/07_numbers.ipynb #ded50a34
 def _name_order(paths):
     "The place of each file in the natural order of names: 2 before 10."
-    def natural(path): return [(not part.isdecimal(), part.zfill(20)) for part in re.split(r'(\d+)', str(path))]
-    order = sorted(range(len(paths)), key=lambda i: natural(paths[i]))
+    order = sorted(range(len(paths)), key=lambda i: natural_key(paths[i]))
     place = np.empty(len(paths))
     place[order] = np.arange(len(paths))
     return place

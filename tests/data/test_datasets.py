@@ -497,3 +497,11 @@ def test_real_blood_cells_with_a_lone_class():
 def test_real_photographs_keep_their_split():
     t = check_table(split_table(read_table(SHARED/'clothing10')))
     assert t.split.value_counts().to_dict() == dict(train=1100, valid=341) and len(classes(t)) == 10
+
+@pytest.mark.parametrize('text', ['image,Größe\na.png,1\n', 'image,target,Größe\na.png,1,2\n', 'image,target\na.png,Färbung\n',
+                                  'image,target\nFärbung.png,1\n'])
+def test_a_table_in_cp1252_is_refused_with_what_to_do(tmp_path, text):
+    (tmp_path/'a.png').touch()
+    (tmp_path/'t.csv').write_bytes(text.encode('cp1252'))
+    with pytest.raises(InputError) as e: read_table(tmp_path/'t.csv')
+    assert all(word in str(e.value) for word in ('t.csv', 'not in UTF-8', 'save', 'CSV UTF-8')) and '\n' not in str(e.value)

@@ -646,6 +646,34 @@ def test_patient_travels_with_every_slice(tmp_path):
     for f in out.image:
         assert read_image(tmp_path/'out'/f).axes == 'YX' and (tmp_path/'out'/f).resolve().is_relative_to(tmp_path/'out')
 
+def test_a_dicom_series_is_one_volume_everywhere(tmp_path):
+    from cytokit import check, read_table
+    from cytokit_process import cytokit
+    for n in range(4): series(tmp_path/'scans'/'ab'[n % 2]/f'p{n}', PatientID=f'P{n}', SeriesInstanceUID=f'1.2.{n}')
+    t = read_table(tmp_path/'scans', group='PatientID')
+    assert [Path(p).name for p in t.image] == ['p0', 'p2', 'p1', 'p3'] and list(t.group) == ['P0', 'P2', 'P1', 'P3']
+    assert len(check(tmp_path/'scans').rows) == 4
+    done = cytokit('-q', 'slice', tmp_path/'scans', tmp_path/'out', '--n', 0, '--part', '0,1', '--spacing', 0, '--no-crop')
+    assert done.returncode == 0 and '16 slices of 4 volumes' in done.stdout, done.stderr
+    first = [read_image(p).array.min() for p in read_table(tmp_path/'out').image[:4]]
+    assert first == [100, 200, 300, 400]  # by position, not by name
+
+def test_series_that_share_a_folder_are_cut_one_by_one(tmp_path):
+    for n in range(2):
+        series(tmp_path/'scans'/'ab'[n]/'p', SeriesInstanceUID='1.2.1', PatientID=f'P{n}')
+        for f in (tmp_path/'scans'/'ab'[n]/'p').iterdir(): f.rename(f.with_name(f'first {f.name}'))
+        series(tmp_path/'scans'/'ab'[n]/'p', SeriesInstanceUID='1.2.2', PatientID=f'P{n}', zs=(7, 8, 6))
+        series(tmp_path/'scans'/'ab'[n]/'p', zs=(50,), SeriesInstanceUID='1.2.3', ImageType=['ORIGINAL', 'PRIMARY', 'LOCALIZER'])
+        (tmp_path/'scans'/'ab'[n]/'p'/'IM0000').rename(tmp_path/'scans'/'ab'[n]/'p'/'IM0009')
+        series(tmp_path/'scans'/'ab'[n]/'p', SeriesInstanceUID='1.2.2', PatientID=f'P{n}', zs=(7,))
+    from cytokit import read_table
+    from cytokit.data.slices import series_table, volume_of
+    t = series_table(read_table(tmp_path/'scans'))
+    assert len(t) == 4 and sorted(map(len, t.files)) == [3, 3, 4, 4] and list(t.target) == ['a', 'a', 'b', 'b']
+    assert sorted(len(volume_of(row).array) for _, row in t.iterrows()) == [3, 3, 4, 4]
+    table = write_slices(t, tmp_path/'out', VolumePreprocessing(n=None, part=(0, 1), spacing=None, crop=False))
+    assert len(read_table(table)) == 14 and set(read_table(table).group) == {'P0', 'P1'}
+
 def test_slices_keep_their_numbers(tmp_path):
     for t in ('u1', 'u2', 'i2', 'f4'):
         (tmp_path/f'{t}.nii').write_bytes(nii(VOL.astype(t)))
