@@ -295,10 +295,19 @@ def _next(result):
     lines = [typed('cytokit', *(word.format(folder) for word in words)) for words in following]
     return [f'{what}: {line}' for what, line in zip(('Next', 'New images'), lines)]
 
+# %% ../../nbs/cli/00_command.ipynb #41242d0c
+def _with_digits(table):
+    "A table whose rows have a mean and its ends: these as text, with the same digits in a row; another as it is."
+    from cytokit.metrics.intervals import score_digits
+    names = ['mean', 'low', 'high']
+    if not {*names} <= {*table}: return table
+    rows = [[f'{v:.{score_digits(*row)}f}' for v in row] for row in table[names].to_numpy(float)]
+    return table.assign(**dict(zip(names, zip(*rows))))
+
 # %% ../../nbs/cli/00_command.ipynb #5a92f1f5
 def _tell(result):
     "Print the table and what belongs to it, and draw the figure."
-    print_table(result.table, float_format='{:.3f}'.format)
+    print_table(_with_digits(result.table), float_format='{:.3f}'.format)
     for line in _notes(result): print_line(line)
     if 'estimate_seconds' in result.result: print_line(_cost(result.result))
     result.plot().savefig(result.folder/'figure.png', dpi=110)
