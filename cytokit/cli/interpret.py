@@ -21,8 +21,9 @@ def _print_interpretation(found):
     worst = found.results.worst(5)
     names = [shown(Path(p).name, 60) for p in worst['image']]
     said = [found.results.caption(row) for _, row in worst.iterrows()]
+    form = '.3g' if found.results.task == 'number' else '.2f'
     print('\nThe worst images:')
-    for name, words, loss in zip(names, said, worst['loss']): print(f'  {name}  {words}  (loss {loss:.2f})')
+    for name, words, loss in zip(names, said, worst['loss']): print(f'  {name}  {words}  (loss {loss:{form}})')
     print(f'Took {found.seconds:.0f} s.')
 
 # %% ../../nbs/cli/04_interpret.ipynb #05e172e6

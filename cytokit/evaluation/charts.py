@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/evaluation/charts.html.md"""
 __all__ = ['metric_word', 'ranked', 'chance_of', 'with_interval', 'draw_methods', 'draw_curve']
 
 # %% ../../nbs/evaluation/01_charts.ipynb #e100f4dc
-from ..metrics.intervals import is_lower_better
+from ..metrics.intervals import is_lower_better, score_digits
 from ..metrics.regression import NAMES
 
 # %% ../../nbs/evaluation/01_charts.ipynb #a4e69f4c
@@ -42,10 +42,11 @@ def with_interval(
     signed:bool=False, # Of a difference: with its sign
 )->str:
     "A score and its interval, as text."
-    form, to = ('{:+.3f}', ' to ') if signed else ('{:.3f}', '–')
-    if o.get('n_groups') == 1: return f'{form.format(o["mean"])} (no interval)'.replace('-', '−')
-    mean, low, high = ('?' if o[k] is None else form.format(o[k]) for k in ('mean', 'low', 'high'))
-    return f'{mean} ({low}{to}{high})'.replace('-', '−')
+    digits, sign, to = score_digits(o['mean'], o['low'], o['high']), '', '–'
+    if signed: sign, to = '+', ' to '
+    mean, low, high = ['?' if o[k] is None else f'{o[k]:{sign}.{digits}f}' for k in ('mean', 'low', 'high')]
+    ends = 'no interval' if o.get('n_groups') == 1 else f'{low}{to}{high}'
+    return f'{mean} ({ends})'.replace('-', '−')
 
 # %% ../../nbs/evaluation/01_charts.ipynb #8376fe13
 def draw_methods(

@@ -16,6 +16,7 @@ import pandas as pd
 from fastcore.basics import patch
 from ..core import InputError, check_choice, check_whole, shown, write_json
 from ..metrics.calibration import calibrate
+from ..metrics.intervals import score_digits
 from .activation import explain_run
 from .challenge import challenge as score_challenges
 from .compare import Comparison
@@ -51,18 +52,23 @@ class Part:
     seconds:float=0. # That it took
 
 # %% ../../nbs/evaluation/11_interpret.ipynb #30ae513b
+_MORE_IMAGES = 'Hold out more images or groups before you compare anything with it: the interval is wide.'
+
 def _score_part(r):
     "The score of the held-out images."
     score = r.interval()
     metric = 'mean absolute error' if r.task == 'number' else score.metric.replace('_', ' ')
-    basis = f'{len(r)} images' + (f' of {score.n_groups} groups' if score.n_groups < len(r) else '')
-    found = f'On {basis} that were held out the {metric} is {score.mean:.2f} (95 % interval {score.low:.2f} to ' \
-            f'{score.high:.2f}).'
+    of_groups = f' of {score.n_groups} groups' if score.n_groups > 1 else ' of one group'
+    basis = f'{len(r)} images' + (of_groups if score.n_groups < len(r) else '')
+    digits = score_digits(score.mean, score.low, score.high) if r.task == 'number' else 2
+    interval = f'95 % interval {score.low:.{digits}f} to {score.high:.{digits}f}'
+    if not score.is_given: interval = 'over one group there is no interval'
+    found = f'On {basis} that were held out the {metric} is {score.mean:.{digits}f} ({interval}).'
     if r.task == 'class':
         wrong = int((~r.table['correct']).sum())
         found = f'{found[:-1]}; {wrong} image{" is" if wrong == 1 else "s are"} wrong.'
-    wide = r.task != 'number' and score.high - score.low > .2
-    do = 'Hold out more images or groups before you compare anything with it: the interval is wide.' if wide else ''
+    do = _MORE_IMAGES if r.task != 'number' and score.high - score.low > .2 else ''
+    if not score.is_given: do = 'Hold out images of several groups.'
     row = dict(metric=metric, score=score.mean, low=score.low, high=score.high, images=len(r), groups=score.n_groups,
                note=score.note)
     return Part('score', 'The score', [Conclusion('score', found, do)], pd.DataFrame([row]))

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from ..core import InputError, check_choice, rng, show_once, shown
 from ..data.csv_files import read_csv
 from ..data.datasets import absolute_path
-from ..metrics.intervals import number_groups
+from ..metrics.intervals import number_groups, score_digits
 from ..quality.check import check
 from .results import Results, mean_interval
 
@@ -278,9 +278,10 @@ def sentences(self:Slices,
                 f'{small} others nothing can be said.']
     said = []
     for row in self.failing.head(n).itertuples():
-        said.append(f'{shown(row.by)} = {shown(row.slice)}: {self.score_name} {row.score:.2f} ({row.score_low:.2f} to '
-                    f'{row.score_high:.2f}, {row.images} images), the rest {row.rest:.2f}; the difference is beyond '
-                    f'chance among {tested} slices.')
+        digits = score_digits(row.score, row.score_low, row.score_high) if self.low_is_better else 2
+        score, low, high, rest = [f'{v:.{digits}f}' for v in (row.score, row.score_low, row.score_high, row.rest)]
+        said.append(f'{shown(row.by)} = {shown(row.slice)}: {self.score_name} {score} ({low} to {high}, {row.images} '
+                    f'images), the rest {rest}; the difference is beyond chance among {tested} slices.')
     return said
 
 # %% ../../nbs/evaluation/05_slices.ipynb #a26c4260

@@ -20,7 +20,7 @@ from ..data.csv_files import write_csv
 from ..data.datasets import read_table
 from ..data.preprocess import Preprocessing
 from ..hardware import computing, usual_threads
-from ..metrics.intervals import conclusion
+from ..metrics.intervals import conclusion, interval_text
 from ..metrics.regression import NAMES
 from ..parameters import with_settings
 from .fit import Settings, fit, plan_training, settings_of_run, weights_digest
@@ -299,7 +299,7 @@ class Tuning(RunResult):
     @property
     def conclusion(self)->str:
         "The scores of both, the difference, and what to use."
-        words = [f'{name} {m["mean"]:.3f} ({m["low"]:.3f} to {m["high"]:.3f})' for name, m in self._known().items()]
+        words = [f'{name} {interval_text(**m)}' for name, m in self._known().items()]
         return f'{_word(self.result["metric"]).capitalize()}: {", ".join(words)}. {self.result["conclusion"]}'
 
     @property

@@ -1,5 +1,5 @@
 "Targets that are numbers, through the command: what is right, and one line for what is wrong."
-import json, shutil
+import json, re, shutil
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
@@ -62,6 +62,8 @@ def home(tmp_path_factory):
     save('single.csv', values, slice(1))
     save('grades.csv', [str(i % 4) for i in range(32)])
     save('ages.csv', [20.5 + 3*i for i in range(32)])
+    save('metres.csv', table['target']*1e-6)
+    save('cells.csv', table['target']*1e6)
     return home
 
 @pytest.fixture(scope='module')
@@ -70,6 +72,9 @@ def done(home):
     lines = dict(train=['train', 'counts', '--out', 'train', *QUICK, '--loss', 'bins', '--bins', 4],
                  compare=['compare', 'counts', '--out', 'compare', *SIMPLE],
                  ages=['compare', 'counts/ages.csv', '--target', 'target', '--metric', 'r2', '--out', 'ages', *SIMPLE],
+                 metres=['compare', 'counts/metres.csv', '--target', 'target', *NUMBER, '--out', 'metres', *SIMPLE],
+                 cells=['compare', 'counts/cells.csv', '--target', 'target', *NUMBER, '--out', 'cells', *SIMPLE],
+                 why=['interpret', 'metres'],
                  grades=['compare', 'counts/grades.csv', '--out', 'grades', '--methods', 'majority', '--size', 32],
                  asked=['compare', 'counts/grades.csv', '--task', 'number', '--out', 'asked', *SIMPLE],
                  check=['check', 'counts/grades.csv', '--task', 'number', '--json', 'check.json'],
@@ -101,6 +106,16 @@ def test_comparison_says_what_is_ahead(home, done):
     assert result['simple'] in ('ridge', 'mean') and len(result['differences']) == 1
     assert 'MAE of' not in done['compare'][1] and 'R²' in done['compare'][1]
     assert json.loads((home/'ages'/'result.json').read_text())['methods'][0]['metric'] == 'r2'
+
+def test_small_and_large_numbers_are_not_rounded_away(done):
+    "An error in metres is not 0.000, one in cells has no digits that mean nothing; an interval has those of its mean."
+    for name, digits in (('metres', range(6, 10)), ('cells', [0])):
+        mean, low, high = re.search(r'ridge +([0-9.]+) \(([0-9.]+)–([0-9.]+)\)', done[name][1]).groups()
+        assert {len(v.partition('.')[2]) for v in (mean, low, high)} <= {*digits} and float(mean) > 0, (mean, low, high)
+        assert len({len(v.partition('.')[2]) for v in (mean, low, high)}) == 1
+    said = re.search(r'absolute error is ([0-9.]+) \(95 % interval ([0-9.]+) to ([0-9.]+)\)', done['why'][1])
+    error, low, high = said.groups()
+    assert 0 < float(low) < float(error) < float(high)
 
 def test_few_whole_numbers_are_asked_about(home, done):
     task = {name: json.loads((home/name/'run.json').read_text())['task'] for name in ('grades', 'asked')}
