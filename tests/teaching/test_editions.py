@@ -1,9 +1,9 @@
 "The editions of the course: what a student gets, keeps and finds again; and what the autograder holds."
-import re
+import dis, json, os, re, subprocess, sys
 from pathlib import Path
 import pytest
 from cytokit.teaching.editions import (
-    asked, code_cells, copy_lessons, instructor_edition, lesson_files, make_edition, own_cells, questions_of,
+    asked, code_cells, copy_lessons, instructor_edition, lesson_files, make_edition, own_cells, parsed, questions_of,
     read_notebook, student_edition, write_notebook)
 from cytokit.teaching.exercises import QUESTIONS
 
@@ -42,6 +42,57 @@ def test_instructor_edition_has_solutions_and_notes(path):
         assert QUESTIONS[name].solution in text
         assert f"check_on_new_numbers('{name}')" in text and f'Notes for the instructor: {name}**' in text
     assert 'answer = ...' not in text
+
+def names(code, *operations):
+    "Names that the operations of a code object have."
+    return {step.argval for step in dis.get_instructions(code) if step.opname in operations}
+
+def read_by(source):
+    "Variables of the lesson that code needs, in its functions too."
+    first = compile(source, '<solution>', 'exec')
+    codes, read = [first], set()
+    while codes:
+        code = codes.pop()
+        read |= names(code, 'LOAD_NAME', 'LOAD_GLOBAL')
+        codes += [constant for constant in code.co_consts if hasattr(constant, 'co_code')]
+    return read - names(first, 'STORE_NAME')
+
+def written_by(source):
+    "Variables of the lesson that a cell gives another value."
+    return names(compile(parsed(source), '<cell>', 'exec'), 'STORE_NAME', 'DELETE_NAME') - {'answer'}
+
+@pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
+def test_nothing_below_an_exercise_changes_what_it_is_about(path):
+    "Who has run all cells answers the first exercise afterwards; so does who goes back to it."
+    cells = [cell['source'] for cell in code_cells(make_edition(path))]
+    place = {name: i for i, source in enumerate(cells) for name in asked(source)}
+    for name, i in place.items():
+        about = read_by(QUESTIONS[name].solution)
+        for source in cells[i + 1:]: assert not written_by(source) & about, (name, source)
+        for other in place:
+            if other != name: assert not written_by(QUESTIONS[other].solution) & about, (name, other)
+
+RUN_ALL = '''
+import json, sys
+from IPython.core.interactiveshell import InteractiveShell
+from cytokit.teaching.exercises import CHECKED, QUESTIONS
+shell = InteractiveShell.instance()
+shell.history_manager.enabled = False
+for cell in json.load(sys.stdin): shell.run_cell(cell, silent=True).raise_error()
+unanswered = [checked.right for checked in CHECKED.values()]
+for name in list(CHECKED): shell.run_cell(QUESTIONS[name].solution, silent=True).raise_error()
+print(json.dumps([unanswered, [checked.right for checked in CHECKED.values()]]))
+'''
+
+@pytest.mark.parametrize('path', LESSONS[:2], ids=lambda p: p.stem)
+def test_run_all_without_answers_and_answer_afterwards(path, tmp_path):
+    cells = [cell['source'] for cell in code_cells(make_edition(path))]
+    env = {**os.environ, 'IN_TEST': '1', 'MPLBACKEND': 'agg', 'CYTOKIT_CACHE': str(tmp_path)}
+    done = subprocess.run([sys.executable, '-c', RUN_ALL], input=json.dumps(cells), text=True, capture_output=True,
+                          env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    unanswered, answered = json.loads(done.stdout.splitlines()[-1])
+    assert unanswered == [None]*len(answered) and answered == [True]*len(answered) != []
 
 @pytest.fixture
 def course(tmp_path):

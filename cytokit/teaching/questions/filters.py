@@ -187,11 +187,11 @@ def _field(layers, grows=True, early=False):
 # %% ../../../nbs/teaching/questions/02_filters.ipynb #7397c07a
 @Question('filter-field', 'a whole number of pixels, the side of the field', [
     'Start with `r = 1` and `jump = 1`, and go through the layers one by one.',
-    'Each layer adds `(side - 1)*jump` to the field. Only then multiply the jump by its stride.',
-    'A loop does it: `for side, stride in layers:`, and two lines in it.'], """
+    'Each layer adds `(kernel_side - 1)*jump` to the field. Only then multiply the jump by its stride.',
+    'A loop does it: `for kernel_side, stride in layers:`, and two lines in it.'], """
     r, jump = 1, 1
-    for side, stride in layers:
-        r += (side - 1)*jump
+    for kernel_side, stride in layers:
+        r += (kernel_side - 1)*jump
         jump *= stride
     answer = r
     check_answer('filter-field', answer, layers=layers)""")

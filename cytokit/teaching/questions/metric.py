@@ -100,10 +100,10 @@ def _threshold_again(rng):
 @Question('metric-cost', 'euros an image', [
     'Only two of the four numbers of the matrix cost something. Which?',
     'Each miss costs `miss`, each false alarm costs `alarm`: add up both.',
-    'That is the cost of all images; divide by `matrix.sum()`.'], """
-    fn, fp = matrix[1, 0], matrix[0, 1]
-    answer = (fn*miss + fp*alarm)/matrix.sum()
-    check_answer('metric-cost', answer, matrix=matrix, miss=miss, alarm=alarm)""")
+    'That is the cost of all images; divide by `their_matrix.sum()`.'], """
+    fn, fp = their_matrix[1, 0], their_matrix[0, 1]
+    answer = (fn*miss + fp*alarm)/their_matrix.sum()
+    check_answer('metric-cost', answer, matrix=their_matrix, miss=miss, alarm=alarm)""")
 def _cost(answer, matrix, miss, alarm):
     "A number that the clinic can add to its budget, and one that two methods can be compared by."
     (tn, fp), (fn, tp) = np.asarray(matrix, float)

@@ -15,12 +15,12 @@ from ..exercises import Question, as_names, is_apart, is_near, twin
 # %% ../../../nbs/teaching/questions/10_numbers.ipynb #0df4de60
 @Question('number-r2', 'a number of at most 1', [
     'R² compares two sums of squared errors: those of the predictions, and those of the mean.',
-    'What the mean is off by: `truth - truth.mean()`. What the predictions are off by: `said - truth`.',
+    'What the mean is off by: `six_true - six_true.mean()`. What the predictions are off by: `six_said - six_true`.',
     'Square both and add up each: then 1 less the sum of the predictions over the sum of the mean.'], """
-    errors = ((said - truth)**2).sum()
-    errors_of_the_mean = ((truth - truth.mean())**2).sum()
-    answer = 1 - errors/errors_of_the_mean
-    check_answer('number-r2', answer, truth=truth, said=said)""")
+    errors_of_model = ((six_said - six_true)**2).sum()
+    errors_of_mean = ((six_true - six_true.mean())**2).sum()
+    answer = 1 - errors_of_model/errors_of_mean
+    check_answer('number-r2', answer, truth=six_true, said=six_said)""")
 def _r2(answer, truth, said):
     "The share of the squared errors of the mean that the predictions get rid of."
     t, p = np.asarray(truth, float), np.asarray(said, float)
