@@ -176,5 +176,48 @@ def test_one_bad_file_costs_no_other(run, tmp_path, capsys):
     d = pd.read_csv(tmp_path/'p.csv')
     assert d['predicted'].notna().sum() == 3 and d['error'].notna().sum() == 1
 
+@pytest.mark.parametrize('line', ['train DATA', 'lr DATA', 'compare DATA --methods majority,frozen-rgb8', 'tune DATA'])
+def test_images_smaller_than_a_network_takes_are_refused(line, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = str(two_classes(tmp_path/'x'))
+    said = one_line(capsys, main([data if word == 'DATA' else word for word in line.split()] + ['--size', '7']))
+    assert said == 'cytokit: --size must be a whole number of 8 or more, got 7\n' and not (tmp_path/'runs').exists()
+
+NAMED = {'train DATA --group PatientName': "--group 'PatientName' finds nothing", 'train DATA --valid 2': '--valid',
+         'train DATA --low 5 --high 1': '--low and --high must be', 'compare DATA --folds 1': '--folds must be',
+         'train DATA --loss mse': '--loss mse is for numbers'}
+
+@pytest.mark.parametrize('line', NAMED)
+def test_a_message_names_the_option_and_not_the_argument(line, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = str(two_classes(tmp_path/'x'))
+    said = one_line(capsys, main([data if word == 'DATA' else word for word in line.split()] + ['--size', '16']))
+    assert NAMED[line] in said, said
+
+@pytest.mark.parametrize('seconds', ['0', '-1', 'nan'])
+def test_a_doctor_without_time_is_refused(seconds, tmp_path, capsys):
+    said = one_line(capsys, main(['doctor', str(two_classes(tmp_path/'x')), '--seconds', seconds]))
+    assert said.startswith('cytokit: --seconds must be a number above 0, got ')
+
+@pytest.mark.parametrize('verb', ['check', 'train', 'compare', 'find_rate', 'segment', 'read_table', 'resume', 'rerun', 'interpret', 'report', 'export'])
+def test_none_in_python_is_refused_in_one_line(verb, tmp_path, monkeypatch):
+    import cytokit
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match='(source|folder|run) must be a path, as text or a Path, got None'): getattr(cytokit, verb)(None)
+
+def test_a_way_out_that_the_verb_does_not_have_is_not_named(tmp_path, capsys):
+    (tmp_path/'t.csv').write_text('file,mask\na.png,b.png\n')
+    said = one_line(capsys, main(['segment', 'train', str(tmp_path/'t.csv')]))
+    assert "one column 'image'" in said and 'rename it' in said and 'image=' not in said
+
+def test_a_warning_is_one_plain_line(tmp_path, capsys):
+    data = two_classes(tmp_path/'x')
+    (tmp_path/'plan.csv').write_text('image,action,to\nx/a/0.png,fix,\n')
+    args = ['--quiet', 'train', str(data), '--size', '16', '--epochs', '1', '--lr', '0.001', '--plan', str(tmp_path/'plan.csv')]
+    assert main([*args, '--out', str(tmp_path/'run')]) == 0
+    err = capsys.readouterr().err
+    assert 'plan.csv: 1 image to fix is still in the table\n' in err
+    assert 'Warning' not in err and '.py:' not in err and all(line.startswith('cytokit: ') for line in err.splitlines())
+
 def test_debug_shows_the_traceback(tmp_path):
     with pytest.raises(ValueError): main(['--debug', 'train', str(tmp_path/'nowhere')])

@@ -233,6 +233,22 @@ def test_ctrl_c(verb, sign, tmp_path):
     begun = '; to go on: cytokit resume run' if isinstance(sign, Path) else ''
     assert p.returncode == 130 and err.decode() == f'cytokit: stopped{begun}\n', (p.returncode, err.decode())
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='looks into /proc')
+@pytest.mark.parametrize('words', ['segment train cells --preset tiny --patch 32 --epochs 3000',
+                                   'tune x --size 32 --epochs 1 --minutes 60'], ids=lambda words: words.split()[0])
+def test_ctrl_c_says_how_other_runs_go_on(words, tmp_path):
+    if words.startswith('tune'): pytest.importorskip('optuna')
+    for c in 'ab':
+        for i in range(20): save(tmp_path/'x'/c/f'{i}.png', 1000*ord(c) + i, (32, 32))
+    assert main(['sample', 'cells', str(tmp_path/'cells'), '--n', '8', '--set', 'masks=true']) == 0
+    heed = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    p = subprocess.Popen([*COMMAND, *words.split(), '--precision', 'float32', '--out', 'run'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed)
+    wait_for(p, tmp_path/'run'/'run.json')
+    time.sleep(1)
+    os.killpg(p.pid, signal.SIGINT)
+    out, err = p.communicate(timeout=120)
+    assert p.returncode == 130 and err.decode().endswith('cytokit: stopped; to go on: cytokit resume run\n'), (p.returncode, err.decode())
+
 # ---- damaged run folders
 
 BROKEN = {'half': None, 'list': b'[]', 'object': b'{}', 'latin': 'é'.encode('latin1'), 'words': b'a,b\nc,d\n'}

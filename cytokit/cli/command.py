@@ -11,8 +11,9 @@ __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 
            'given_options', 'show_run', 'check_output', 'check_figure', 'check_out', 'starting', 'files_of']
 
 # %% ../../nbs/cli/00_command.ipynb #420eb79b
-import errno, os, shlex, shutil, sys, textwrap
+import errno, os, re, shlex, shutil, sys, textwrap, warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Optional
@@ -79,6 +80,24 @@ def _message(e):
         return 'memory ran out; choose smaller images, patches or batches, or close other programs'
     return None
 
+# %% ../../nbs/cli/00_command.ipynb #72399859
+def _flags_of(args):
+    "Name in Python and flag of each option of the verb that is called."
+    command = typer.main.get_command(app)
+    for word in args: command = getattr(command, 'commands', {}).get(word, command)
+    return {option.name: option.opts[0] for option in command.params if option.param_type_name == 'option'}
+
+def _with_flags(message, flags):
+    "A message with the options of the command in place of the arguments of a function."
+    def other_way(found): return found[0] if found[1] in flags else ''
+    def assigned(found):
+        if found[1] not in flags: return found[0]
+        return f'{flags[found[1]]} 0' if found[2] == 'None' else f'{flags[found[1]]} {found[2]}'.rstrip()
+    def required(found): return ''.join(flags.get(word, word) for word in re.split(r'(\W+)', found[0]))
+    message = re.sub(r',? or (?:say|leave [^;,]* with) (\w+)=\w+', other_way, message)
+    message = re.sub(r'(?<![^\s(])(\w+)=([^\s,;:]*)', assigned, message)
+    return re.sub(r'(?:(?<=^)|(?<=: ))\w+(?: and \w+)? must\b', required, message)
+
 # %% ../../nbs/cli/00_command.ipynb #a8a28b95
 def _complain(text):
     "Print one line on stderr; the exit code for it."
@@ -105,10 +124,8 @@ def _stopped():
     return f'stopped; to go on: {typed("cytokit", "resume", typed_path(folder))}' if folder else 'stopped'
 
 # %% ../../nbs/cli/00_command.ipynb #a65cf694
-def main(
-    args:list|None=None, # Arguments; None: those of the process
-)->int: # Exit code
-    "Run the command; the entry point of `cytokit`."
+def _answer(args):
+    "Run the command; the exit code. What is wrong is said in one line."
     _state['debug'] = False
     try:
         code = app(args, prog_name='cytokit', standalone_mode=False) or 0
@@ -126,7 +143,26 @@ def main(
             return 2
         text = _message(e)
         if text is None: raise
-        return _complain(text)
+        return _complain(_with_flags(text, _flags_of(args)))
+
+# %% ../../nbs/cli/00_command.ipynb #d0edfaba
+_PACKAGE = str(Path(__file__).parents[1]) if '__file__' in globals() else 'cytokit'
+
+def _show_warning(args, message, category, filename, *where):
+    "Print a warning of cytokit as one line; leave out that of a library."
+    if _state['debug']: print(warnings.formatwarning(message, category, filename, *where[:1]), end='', file=sys.stderr)
+    elif category is UserWarning and str(filename).startswith(_PACKAGE):
+        _complain(_with_flags(str(message), _flags_of(args)))
+
+# %% ../../nbs/cli/00_command.ipynb #4f991805
+def main(
+    args:list|None=None, # Arguments; None: those of the process
+)->int: # Exit code
+    "Run the command; the entry point of `cytokit`."
+    args = sys.argv[1:] if args is None else args
+    with warnings.catch_warnings():
+        warnings.showwarning = partial(_show_warning, args)
+        return _answer(args)
 
 # %% ../../nbs/cli/00_command.ipynb #c1bf74f4
 def captured(
@@ -281,6 +317,15 @@ def show_run(
     with reading(result.folder): _tell(result)
     if json: write_json(json, result.result)
 
+# %% ../../nbs/cli/00_command.ipynb #16f4b157
+def _few_groups(result):
+    "A sentence where the intervals of a training rest on few patients, plates or images; '' where they do not."
+    score = result.result.get(getattr(result, 'headline', {}).get('metric', ''))
+    n = score.get('n_groups', 10) if isinstance(score, dict) else 10
+    if n >= 10: return ''
+    word = 'image' if n == score['n_images'] else 'group'
+    return f'The intervals rest on {n} {word}{"s"*(n != 1)} of the validation part: too few to be trusted.'
+
 # %% ../../nbs/cli/00_command.ipynb #9c8498cc
 def _notes(result):
     "What a run, a comparison or a segmentation says below its table, a line each."
@@ -288,7 +333,7 @@ def _notes(result):
     more, goal = figures.get('more_data') or {}, figures.get('goal') or {}
     lines = [getattr(result, 'conclusion', ''), goal.get('said'), more.get('conclusion')]
     lines += [figures.get(name) for name in ('lr_note', 'note', 'seconds_note')]
-    lines += figures.get('flat', [])
+    lines += [*figures.get('flat', []), _few_groups(result)]
     methods = [method for method in figures.get('methods', []) if method.get('lr_note')]
     lines += [f'{method["name"]}: {method["lr_note"]}' for method in methods]
     if hasattr(result, 'command'): lines.append(f'To use it: {result.command}')
@@ -316,10 +361,19 @@ def _next(result):
     lines = [typed('cytokit', *(word.format(folder) for word in words)) for words in following]
     return [f'{what}: {line}' for what, line in zip(('Next', 'New images'), lines)]
 
+# %% ../../nbs/cli/00_command.ipynb #41242d0c
+def _with_digits(table):
+    "A table whose rows have a mean and its ends: these as text, with the same digits in a row; another as it is."
+    from cytokit.metrics.intervals import score_digits
+    names = ['mean', 'low', 'high']
+    if not {*names} <= {*table}: return table
+    rows = [[f'{v:.{score_digits(*row)}f}' for v in row] for row in table[names].to_numpy(float)]
+    return table.assign(**dict(zip(names, zip(*rows))))
+
 # %% ../../nbs/cli/00_command.ipynb #5a92f1f5
 def _tell(result):
     "Print the table and what belongs to it, and draw the figure."
-    print_table(result.table, float_format='{:.3f}'.format)
+    print_table(_with_digits(result.table), float_format='{:.3f}'.format)
     for line in _notes(result): print_line(line)
     if 'estimate_seconds' in result.result: print_line(_cost(result.result))
     result.plot().savefig(result.folder/'figure.png', dpi=110)

@@ -17,7 +17,7 @@ from ..parameters import options_of, values_of, with_options
 from .command import Card, GroupColumn, ImageColumn, Json, Out, Plan, Source, TargetColumn, Task, Why
 from .command import NETWORK, PREPROCESSING, VALID
 from .command import app, check_figure, check_out, check_output, declare, example, files_of, given_options
-from .command import preprocessing_of, show_run, starting, table_of, typed, typed_path
+from .command import preprocessing_of, print_line, show_run, starting, table_of, typed, typed_path
 
 # %% ../../nbs/cli/02_networks.ipynb #79a19c0e
 @app.command(epilog=example('cytokit train scans --method small --size 32 --epochs 5 --out model'))
@@ -92,7 +92,7 @@ def predict(
 ):
     "Predict new files with a trained model."
     check_output(csv, '.csv', begins='image,predicted')
-    with starting(): from cytokit.training.runs import read_run
+    with starting(): from cytokit.training.runs import read_run, seen_in_training
     from cytokit.data.csv_files import write_csv
     read_run(run)
     files = files_of(images)
@@ -101,6 +101,7 @@ def predict(
     bad = list(d['error'].dropna()) if 'error' in d else []
     print(_counted(d['predicted']))
     print(f'{len(d) - len(bad)} images predicted in {shown(csv)}')
+    if seen := seen_in_training(run, files): print_line(seen)
     for line in bad: print(f'cytokit: {line}', file=sys.stderr)
     if bad: raise typer.Exit(2)
 

@@ -13,8 +13,8 @@ __all__ = ['SPLIT_NAMES', 'IMAGE_FOLDERS', 'MASK_FOLDERS', 'ACTIONS', 'is_window
 import csv, os, re, shlex, warnings
 from pathlib import Path, PureWindowsPath
 import numpy as np, pandas as pd
-from ..core import InputError, as_utf8, atomic, check_choice, digest, file_digest, parallel_map
-from ..core import relative_path, rng, safe_cell, shown
+from ..core import InputError, as_utf8, atomic, check_choice, check_path, digest, file_digest
+from ..core import parallel_map, relative_path, rng, safe_cell, shown
 from .csv_rows import csv_rows, is_utf8
 from .formats import READERS, dicom_patient, dicom_stack
 from .preprocess import find_images, is_image, is_image_file, no_image, remedy
@@ -218,7 +218,7 @@ def read_table(
     contradictions are an `InputError`. In folders, `group` is a regular expression that finds the group in the path,
     or 'PatientID' for that of DICOM."""
     if task is not None: check_choice('task', task, TASKS)
-    path = Path(source)
+    path = check_path('source', source)
     if os.path.isfile(path/'table.csv'): path = path/'table.csv'
     if os.path.isdir(path):
         root = path.resolve()
@@ -552,7 +552,7 @@ def apply_plan(
 )->pd.DataFrame: # The table without what is dropped, with the classes and splits that the plan gives
     """Do what a plan says. Relative paths start at its folder; an action is one of `ACTIONS`, '' is keep; `to` is the
     class of a relabel or the split of a move. 'fix' keeps the image and warns that it is not fixed."""
-    path = Path(plan)
+    path = check_path('plan', plan)
     if not path.is_file():
         raise InputError(f'{shown(path)}: no such plan; `cytokit check FOLDER --plan FILE` makes one')
     t, numbers = table.copy(), table_attrs(table)['task'] == 'number'

@@ -6,13 +6,13 @@ Docs: https://cytokit.github.io/cytokit/data/pairs.html.md"""
 
 # %% auto #0
 __all__ = ['ROLE_SUFFIX', 'show_pair', 'folder_and_stem', 'is_mask_name', 'match_names', 'pair_rows', 'check_readable',
-           'pair_table', 'image_folder', 'mask_folder', 'pairs', 'load_pair', 'load_raw_pair']
+           'pair_table', 'image_folder', 'mask_folder', 'pairs', 'load_pair', 'load_raw_pair', 'plane_for_volume']
 
 # %% ../../nbs/data/09_pairs.ipynb #57e50f48
 import os, re
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..core import InputError, shown
+from ..core import InputError, check_path, shown
 from .datasets import IMAGE_FOLDERS, MASK_FOLDERS, SPLIT_NAMES, absolute_path, build_table, group_of
 from .datasets import read_table
 from .formats import read_image
@@ -299,7 +299,7 @@ def pairs(
     """Find images and their labels; `InputError` when nothing fits, or something has no partner. A folder of pairs
     holds images/ and masks/ (or labels/), also below train/, valid/, test/; or images with labels next to them; or a
     folder for each image, as in BBBC038. A target is what `read_labels` takes."""
-    root = Path(os.path.normpath(Path(source).absolute()))
+    root = Path(os.path.normpath(check_path('source', source).absolute()))
     second = None if masks is None else Path(os.path.normpath(Path(masks).absolute()))
     if not root.exists(): raise InputError(f'{shown(root)}: no such folder or file')
     if second and not second.exists(): raise InputError(f'{shown(second)}: no such folder or file')
@@ -354,16 +354,15 @@ def load_raw_pair(
     x = read_plane(im, preprocessing)[0]
     mask = None if Path(target).is_dir() or Path(target).suffix.lower() in OBJECT_READERS else read_image(target)
     size = lambda i: '×'.join(map(str, i.array.shape[:len(i.axes.replace('C', ''))]))
-    if mask and (im.axes[0] == 'Z' or mask.axes[0] == 'Z'):
+    if im.axes[0] == 'Z' and (not mask or mask.axes[0] != 'Z'):
+        raise InputError(f'{shown(image)}: {plane_for_volume(size(im), target)}')
+    if mask and mask.axes[0] == 'Z':
         if im.axes.replace('C', '') != mask.axes.replace('C', '') or size(im) != size(mask):
             raise _unlike(image, size(im), target, size(mask))
         if im.meta.get('orientation') != mask.meta.get('orientation'):
             raise InputError(f'{shown(image)} and its mask {shown(target)} lie differently in space; save both '
                              'in one orientation')
         mask = image_plane(mask, preprocessing.axis, preprocessing.index)
-    elif not mask and im.axes[0] == 'Z':
-        raise InputError(f'{shown(image)}: a volume of {size(im)} voxels, its labels {shown(target)} are of one '
-                         'plane; cut it into slices first (cut_volume)')
     try:
         if not mask: labels = read_labels(target, x.shape[:2], kind, classes, image)
         else: labels = labels_of_mask(*mask_values(mask, target), kind, classes)
@@ -373,6 +372,14 @@ def load_raw_pair(
     return x, labels
 
 # %% ../../nbs/data/09_pairs.ipynb #0a9a11aa
+def plane_for_volume(
+    size:str, # Of the volume, such as '5×64×64'
+    mask, # Its file
+)->str: # To follow the name of the volume
+    "What is wrong with a volume whose mask is a plane, and what to do."
+    return (f'a volume of {size} voxels, its mask {shown(mask)} is one plane; give it a mask of every plane, and cut '
+            'both into slices with `cytokit slice`')
+
 def _unlike(image, a, target, b):
     return InputError(f'{shown(image)} has {a} pixels, its mask {shown(target)} has {b}; each image needs a mask '
                       'of its own size')

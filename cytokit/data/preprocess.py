@@ -158,7 +158,7 @@ class Preprocessing:
             object.__setattr__(self, 'low', low)
             object.__setattr__(self, 'high', high)
             if not 0 <= low < high <= 100:
-                raise InputError(f'percentiles must be 0 ≤ low < high ≤ 100, got {low} and {high}')
+                raise InputError(f'low and high must be percentiles, 0 ≤ low < high ≤ 100, got {low} and {high}')
         if self.norm == 'window' and (low is None or high is None or not low < high):
             raise InputError(f"norm='window' needs low < high in units of intensity, got {low} and {high}")
 

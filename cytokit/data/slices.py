@@ -15,6 +15,7 @@ import numpy as np, pandas as pd
 from ..core import InputError, atomic, check_choice, file_digest, import_optional, progress
 from ..core import safe_cell, shown, versions, write_json
 from .formats import READERS, Image, check_size, dicom_stack, read_image
+from .pairs import plane_for_volume
 from .preprocess import AXES, fill_not_finite, find_images, has_bare_name, is_image, take_plane
 
 # %% ../../nbs/data/13_slices.ipynb #6f2ba5bd
@@ -168,6 +169,7 @@ def cut_volume(
 def _refuse_unlike(im, mask):
     "`InputError` where a volume and its mask are not of one grid."
     told = lambda v: '×'.join(map(str, v.array.shape))
+    if 'Z' not in mask.axes: raise InputError(plane_for_volume(told(im), mask.path or 'in memory'))
     name = f'its mask {mask.name}' if mask.path else 'its mask'
     if mask.axes != 'ZYX' or mask.array.shape != im.array.shape:
         raise InputError(f'has {told(im)} voxels, {name} has {told(mask)}; save both on one grid')

@@ -17,7 +17,7 @@ from ..data.datasets import group_keys, read_table
 from ..data.formats import hushed, read_image
 from ..data.pairs import pairs
 from ..metrics import classification as metrics
-from ..metrics.intervals import Interval
+from ..metrics.intervals import Interval, score_digits
 from ..quality.novelty import Reference
 from ..quality.splits import out_of_fold, rank_features
 from ..segmentation.scoring import file_traits
@@ -231,8 +231,10 @@ def _sentence(row, metric, low_is_better):
     "What one challenge set showed."
     change = -row.difference if low_is_better else row.difference
     sure = row.difference_low > 0 or row.difference_high < 0
-    score = f'{metric} {row.score:.2f} ({row.low:.2f} to {row.high:.2f}, {row.images} images)'
-    span = f'difference to validation {row.difference:+.2f}, {row.difference_low:+.2f} to {row.difference_high:+.2f}'
+    digits = score_digits(row.score, row.low, row.high) if low_is_better else 2
+    score = f'{metric} {row.score:.{digits}f} ({row.low:.{digits}f} to {row.high:.{digits}f}, {row.images} images)'
+    ends = [f'{v:+.{digits}f}' for v in (row.difference, row.difference_low, row.difference_high)]
+    span = 'difference to validation {}, {} to {}'.format(*ends)
     span = span.replace('-', '−')
     if not sure: what = f'no difference to validation is shown ({span})'
     else: what = f'{"worse" if change < 0 else "better"} than validation ({span})'

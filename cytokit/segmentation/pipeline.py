@@ -32,7 +32,7 @@ from .patches import load_pixels
 from ..data.windows import naming_file, open_large
 from .tiling import to_input, objects_large, predict_large
 from ..training.budget import Clock
-from ..training.runs import RunResult, goal_of, judged, make, new_run, read_run, reading, recorded
+from ..training.runs import RunResult, doing, goal_of, judged, make, new_run, read_run, reading, recorded
 from ..training.fit import weights_digest
 from .fit import SegmentSettings, make_network, fit_segmenter, predict_maps, predictor
 from .scoring import SCORES, Evaluation, Scored, compare_scores, diagnose_flat_dice, fit_baseline
@@ -97,7 +97,7 @@ def segment(
     folder = new_run('segment', table, out, why=why, card=card, settings=asdict(s),
                      preprocessing=asdict(preprocessing), kind=kind, kind_why=kind_why, classes=names,
                      weights_digest=weights_digest(s), **goal)
-    with computing(read_run(folder)['threads']): return run_segment(folder, begun)
+    with computing(read_run(folder)['threads']), doing(folder): return run_segment(folder, begun)
 
 # %% ../../nbs/segmentation/07_pipeline.ipynb #75e6f5e8
 def _thresholds(maps, truths, kind):

@@ -34,8 +34,8 @@ from ..data.datasets import check_table, classes, read_table, split_table, table
 from ..data.csv_files import read_csv, write_csv
 from ..data.groups import group_question
 from .loaders import AUGMENTATIONS, augment_batch, load_arrays, loaders
-from .models import (backbone, fuse_conv_bn, load_model, n_parameters, param_groups, save_model,
-                                     small_cnn)
+from .models import MIN_SIDE, backbone, fuse_conv_bn, load_model, n_parameters, param_groups
+from .models import save_model, small_cnn
 from .budget import Clock, check_memory, estimate
 from .epochs import batch_norms, fit_epochs
 from .rate import DEFAULT_LR, Rate, decide_rate
@@ -306,6 +306,8 @@ def prepare(
     numbers:bool=False, # Whether the targets may be numbers; then there are no classes
 )->tuple: # (table with split, classes, preprocessing with its numbers)
     "The checked table, its classes, and the preprocessing fitted on the training images."
+    preprocessing = preprocessing or Preprocessing()
+    check_whole('size', preprocessing.size, MIN_SIDE)
     table = source if isinstance(source, pd.DataFrame) else read_table(source)
     task = table.attrs.get('task', 'class')
     allowed = {'class': 'classes', 'number': 'numbers'} if numbers else {'class': 'classes'}
@@ -317,7 +319,7 @@ def prepare(
     table = check_table(split_table(table, valid=valid, seed=seed))
     train_images = list(table.loc[table['split'] == 'train', 'image'])
     names = classes(table) if task == 'class' else []
-    return table, names, fit_preprocessing(train_images, preprocessing or Preprocessing())
+    return table, names, fit_preprocessing(train_images, preprocessing)
 
 # %% ../../nbs/training/09_fit.ipynb #d4d6b970
 def _rows_of(table):

@@ -25,7 +25,7 @@ from ..metrics.regression import NAMES
 from ..parameters import with_settings
 from .fit import Settings, fit, plan_training, settings_of_run, weights_digest
 from .runs import (
-    RunResult, goal_of, judged, new_run, prediction_table, read_run, reading, recorded, target_values)
+    RunResult, doing, goal_of, judged, new_run, prediction_table, read_run, reading, recorded, target_values)
 from .search import (
     Budget, Task, begin_search, check_minutes, fingerprint, images_of, place, run_trials, with_params)
 from .study import (
@@ -66,7 +66,7 @@ def tune(
     config['storage'] = without_password(url) if url else None
     config |= goal_of(card, task.measures.METRICS)
     folder = new_run('tune', table, out, why=why, card=card, **config)
-    with computing(read_run(folder)['threads']): return run_tune(folder, url)
+    with computing(read_run(folder)['threads']), doing(folder): return run_tune(folder, url)
 
 _KNOBS = ('augment', 'size', 'width', 'lr')
 
