@@ -71,6 +71,7 @@ def not_utf8(
     return InputError(f'{shown(path)}: line {number} is not in UTF-8, the encoding expected (in cp1252, perhaps); save '
                       'the table as "CSV UTF-8": in Excel under File > Save As, in LibreOffice in the dialog of the filter')
 
+# %% ../../nbs/data/05_csv_rows.ipynb #15dbc9e7
 def is_utf8(
     text:str, # Of `csv_text`
 )->bool:
