@@ -240,7 +240,7 @@ def test_ctrl_c_says_how_other_runs_go_on(words, tmp_path):
     if words.startswith('tune'): pytest.importorskip('optuna')
     for c in 'ab':
         for i in range(20): save(tmp_path/'x'/c/f'{i}.png', 1000*ord(c) + i, (32, 32))
-    assert main(['sample', 'cells', str(tmp_path/'cells'), '--n', '8', '--set', 'masks=true']) == 0
+    assert main(['sample', 'cells', str(tmp_path/'cells'), '--n', '30', '--set', 'masks=true']) == 0
     heed = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
     p = subprocess.Popen([*COMMAND, *words.split(), '--precision', 'float32', '--out', 'run'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed)
     wait_for(p, tmp_path/'run'/'run.json')

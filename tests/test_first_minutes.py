@@ -1,5 +1,5 @@
 "The first ten minutes of a person with a folder: odd files and places, given to the command as a process."
-import os, re, shlex, shutil, subprocess, sys, tarfile, unicodedata, zipfile
+import json, os, re, shlex, shutil, subprocess, sys, tarfile, unicodedata, zipfile
 from importlib.util import find_spec
 import numpy as np, pandas as pd, pydicom, pytest, tifffile
 from PIL import Image, ImageOps
@@ -112,7 +112,7 @@ def heic(path):
 def test_heic_among_jpeg_is_reported_and_says_what_to_install(tmp_path):
     photographs(tmp_path/'x', suffix='.jpg')
     heic(tmp_path/'x'/'a'/'IMG_0001.HEIC')
-    out = right(cytokit('check', 'x', '--json', 'check.json', cwd=tmp_path), '13 files', 'unreadable')
+    out = right(cytokit('check', 'x', '--json', 'check.json', cwd=tmp_path), '13 images', 'unreadable')
     assert 'IMG_0001.HEIC' in out and 'pip install pillow-heif' in (tmp_path/'check.json').read_text()
     p = cytokit('train', 'x', *SMALL, '--out', 'run', cwd=tmp_path)
     refused(p, 'IMG_0001.HEIC', 'HEIC photograph', 'pip install pillow-heif')
@@ -151,7 +151,7 @@ def test_a_slide_is_a_tiff_inside_and_says_how_to_export(tmp_path):
 def test_microscope_files_among_images_are_reported(tmp_path):
     photographs(tmp_path/'x')
     (tmp_path/'x'/'a'/'raw.czi').write_bytes(b'ZISRAWFILE')
-    assert 'raw.czi' in right(cytokit('check', 'x', cwd=tmp_path), '13 files', 'unreadable')
+    assert 'raw.czi' in right(cytokit('check', 'x', cwd=tmp_path), '13 images', 'unreadable')
     p = cytokit('train', 'x', *SMALL, '--out', 'run', cwd=tmp_path)
     right(p)
     assert '1 file is left out' in p.stderr and 'raw.czi' in p.stderr and 'Bio-Formats' in p.stderr
@@ -180,7 +180,7 @@ def test_images_and_masks_are_no_classes(tmp_path):
     photographs(home, names=['images', 'masks'])
     err = refused(cytokit('train', home), 'no classes')
     assert commands(err.replace('to train on masks', 'Next'))[0] == ['segment', 'train', str(home)]
-    out = right(cytokit('check', 'mit Masken', cwd=tmp_path), '6 files')
+    out = right(cytokit('check', 'mit Masken', cwd=tmp_path), '6 images')
     assert ['segment', 'train', 'mit Masken'] in commands(out)
 
 
@@ -226,6 +226,49 @@ def test_columns_of_a_csv_are_refused_where_masks_are_the_targets(tmp_path):
     refused(cytokit('slice', 'x', 'y', '--target', 'grade', cwd=tmp_path), '--target', 'masks are the targets')
 
 
+def test_a_volume_with_a_mask_of_one_plane_names_the_way_to_slices(tmp_path):
+    for name in ('images', 'masks'): (tmp_path/'x'/name).mkdir(parents=True)
+    how = dict(photometric='minisblack', metadata=dict(axes='ZYX'))
+    for k in range(4):
+        tifffile.imwrite(tmp_path/'x'/'images'/f'{k}.tif', noise(k, (5, 48, 48)), **how)
+        Image.fromarray((noise(k, (48, 48)) > 127).astype('u1')*255).save(tmp_path/'x'/'masks'/f'{k}.png')
+    words = 'a volume of 5×48×48 voxels', 'is one plane', '`cytokit slice`'
+    refused(cytokit('-q', 'segment', 'train', 'x', '--preset', 'tiny', '--patch', '32', cwd=tmp_path), *words)
+    refused(cytokit('-q', 'slice', 'x', 'y', '--spacing', '0', cwd=tmp_path), *words)
+
+
+# ---- what the numbers are worth
+
+def test_predictions_of_training_images_are_named_as_such(run, tmp_path):
+    done = right(cytokit('predict', run, run.parent/'x', '--csv', 'p.csv', cwd=tmp_path))
+    assert f'{json.loads((run/"result.json").read_text())["n_train"]} of 12 images are training images' in done
+    done = right(cytokit('predict', run, photographs(tmp_path/'new'), '--csv', 'p.csv', cwd=tmp_path))
+    assert 'training images' not in done
+
+def test_a_training_with_few_groups_says_what_its_intervals_rest_on(tmp_path):
+    photographs(tmp_path/'x')
+    done = cytokit('train', 'x', *SMALL, '--group', r'(\d)\.png$', '--out', 'run', cwd=tmp_path)
+    assert re.search(r'intervals rest on \d groups? of the validation part: too few', right(done)), done.stdout
+
+def test_the_first_line_of_a_check_says_how_much_and_how_severe(tmp_path):
+    photographs(tmp_path/'x')
+    (tmp_path/'x'/'a'/'0.png').write_bytes(b'\x89PNG, cut')
+    out = right(cytokit('check', 'x', '--json', 'check.json', cwd=tmp_path))
+    found = json.loads((tmp_path/'check.json').read_text())['findings']
+    n = [sum(row['severity'] == severity for row in found) for severity in ('error', 'warning', 'info')]
+    pattern = r'12 images checked in [\d.]+ s: (\d+) findings? \((\d+) errors?, (\d+) warnings?, (\d+) remarks?\)$'
+    assert [int(k) for k in re.match(pattern, out.splitlines()[0]).groups()] == [len(found), *n] and n[0] == 1
+
+def test_files_that_share_a_name_are_shown_with_their_folder(tmp_path):
+    photographs(tmp_path/'x')
+    (tmp_path/'x'/'b'/'0.png').write_bytes(b'\x89PNG, cut')
+    assert ' b/0.png' in right(cytokit('check', 'x', cwd=tmp_path))
+
+def test_masks_that_a_table_names_are_no_images(tmp_path):
+    right(cytokit('sample', 'cells', 'x', '--n', '6', '--set', 'masks=true', cwd=tmp_path))
+    right(cytokit('check', 'x', cwd=tmp_path), '6 images checked')
+
+
 # ---- what was typed is kept
 
 def test_a_check_suggests_a_training_with_the_options_that_were_given(tmp_path):
@@ -260,7 +303,7 @@ def test_dicom_without_an_ending(tmp_path):
         d.save_as(home/f'1.3.6.1.4.1.5962.{k}')
     shutil.copy(get_testdata_file('CT_small.dcm'), tmp_path/'PAT 1'/'DICOMDIR')
     (tmp_path/'PAT 1'/'README').write_text('Viewer: start.exe')
-    out = right(cytokit('check', 'PAT 1', cwd=tmp_path), '8 files', '0 with errors')
+    out = right(cytokit('check', 'PAT 1', cwd=tmp_path), '8 images', 'nothing was found')
     assert 'wrong_extension' not in out
 
 
@@ -273,7 +316,7 @@ def test_hidden_files_and_thumbnails_are_no_images(tmp_path):
     for name in UNHIDDEN: (tmp_path/'x'/'a'/name).write_bytes(b'\0\5\x16\7' + bytes(90))
     for folder in ('@eaDir', '__MACOSX', '.thumbnails'): photographs(tmp_path/'x'/'a'/folder)
     assert len(find_images(tmp_path/'x')) == 12
-    right(cytokit('check', 'x', cwd=tmp_path), '12 files', '0 with errors')
+    right(cytokit('check', 'x', cwd=tmp_path), '12 images', '(0 errors, ')
 
 NAMES = dict(NFC='Zellen ä', NFD=unicodedata.normalize('NFD', 'Zellen ä'), emoji='🔬 Hünd\'s "x" (neu)',
              dash='-neu', long='n'*200)
@@ -315,7 +358,7 @@ def test_links_in_a_circle_and_folders_of_folders(tmp_path):
 
 def test_a_file_instead_of_a_folder(tmp_path):
     Image.fromarray(noise(1)).save(tmp_path/'one.png')
-    right(cytokit('check', 'one.png', cwd=tmp_path), '1 file')
+    right(cytokit('check', 'one.png', cwd=tmp_path), '1 image checked')
     refused(cytokit('train', 'one.png', cwd=tmp_path), 'is an image', 'folder')
 
 def can_mount():
@@ -337,7 +380,7 @@ def test_a_disk_that_may_only_be_read(tmp_path):
     disk = tmp_path/'read only'
     photographs(disk/'x')
     cache = dict(CYTOKIT_CACHE=str(disk/'cache'))
-    right(on_read_only(disk, 'check', 'x', **cache), '12 files')
+    right(on_read_only(disk, 'check', 'x', **cache), '12 images')
     refused(on_read_only(disk, 'train', 'x', *SMALL, **cache), '--out FOLDER')
     refused(on_read_only(disk, 'cache', **cache), 'CYTOKIT_CACHE')
     trained = on_read_only(disk, 'train', 'x', *SMALL, '--out', tmp_path/'run', **cache)

@@ -55,7 +55,7 @@ def on_windows(home, tmp_path_factory):
 def test_verbs_work_where_unix_is_missing(on_windows, home):
     for name in ('check.html', 'plan.csv', 'run/figure.png', 'unet/figure.png', 'objects/images.csv', 'why.html'):
         assert (home/name).stat().st_size > 0, name
-    assert '24 files' in on_windows and 'processor' in on_windows
+    assert '24 images' in on_windows and 'processor' in on_windows
 
 def test_what_is_taken_away_is_gone(tmp_path):
     "Else the test above would show nothing."
@@ -120,7 +120,7 @@ def test_a_table_from_windows_is_read(home):
     lines = [head] + ['Köpfe\\' + image.replace('/', '\\') + ',' + rest for image, rest in rows]
     text = '\r\n'.join(lines).replace(',', ';') + '\r\n'
     (home/'windows.csv').write_bytes(text.encode('utf-8-sig'))
-    assert '24 files' in cytokit('check windows.csv', home)
+    assert '24 images' in cytokit('check windows.csv', home)
     cytokit(f'train windows.csv --method small {SMALL} --out from-windows', home)
 
 @pytest.mark.parametrize('place', ['C:\\data\\', '\\\\server\\data\\'])

@@ -17,7 +17,7 @@ from ..core import InputError, relative_path, shown, write_json
 from ..parameters import options_of, values_of, with_options
 from .command import Card, Json, Masks, Out, PREPROCESSING, Plan, Why
 from .command import app, check_figure, check_out, check_output, declare, example, files_of, preprocessing_of
-from .command import print_table, show_run, starting, typed, typed_path
+from .command import print_line, print_table, show_run, starting, typed, typed_path
 
 # %% ../../nbs/cli/03_segment.ipynb #23fa4528
 SEGMENTER = options_of('segmentation.fit', 'SegmentSettings', flags=dict(target='--learn'))
@@ -74,7 +74,9 @@ def segment_predict(
     "Turn images into objects: labels, measurements, outlines."
     _check_objects(out)
     with starting(): from cytokit.segmentation.pipeline import Segmentation, outside_text
-    d = Segmentation(run).predict(files_of(images), out, tta)
+    from cytokit.training.runs import seen_in_training
+    files = files_of(images)
+    d = Segmentation(run).predict(files, out, tta)
     bad = list(d['error'].dropna()) if 'error' in d else []
     done = len(d) - len(bad)
     if 'objects' in d and done:
@@ -83,6 +85,7 @@ def segment_predict(
     print(f'{done} images predicted in {shown(out)}')
     outside = outside_text(d)
     if outside: print(f'{outside} All: {shown(out/"images.csv")}')
+    if seen := seen_in_training(run, files): print_line(seen)
     for line in bad: print(f'cytokit: {line}', file=sys.stderr)
     if bad: raise typer.Exit(2)
 
@@ -98,13 +101,17 @@ def segment_evaluate(
     "Score a UNet and the classical baseline on other pairs."
     check_output(json, '.json')
     check_output(csv, '.csv', begins='image,n_truth')
+    from cytokit.data import pairs
     from cytokit.data.csv_files import write_csv
     with starting(): from cytokit.segmentation.pipeline import Segmentation
     from cytokit.segmentation.scoring import parts_text
-    e = Segmentation(run).evaluate(source, masks)
+    from cytokit.training.runs import seen_in_training
+    table = None if source is None else pairs.pairs(source, masks)
+    e = Segmentation(run).evaluate(table)
     print_table(e.table, float_format='{:.3f}'.format)
     if len(e.parts): print(parts_text(e.result['parts']))
     print(e.conclusion)
+    if table is not None and (seen := seen_in_training(run, table['image'])): print_line(seen)
     if json: write_json(json, e.result)
     if csv:
         pixels, objects = e.scored['unet']

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable
 import pandas as pd
 from torch import nn
-from ..core import InputError, progress, shown
+from ..core import InputError, check_number, check_whole, progress, shown
 from ..training.keeping import chance_kept
 from .patient import RESULTS, SYMPTOMS, Finding, Patient, Stopwatch, examine
 from . import loops, inputs, targets, masks, parts  # noqa: F401, they fill the registry
@@ -138,6 +138,8 @@ def doctor(
 )->'Diagnosis':
     "Examine a training and name what is most likely wrong; nothing of it is changed."
     begun = time.perf_counter()
+    check_number('seconds', seconds, 0, above=True)
+    if epochs is not None: check_whole('epochs', epochs, 1)
     settings = dict(train=train, validate=validate, epochs=epochs, history=history, seconds=seconds)
     with chance_kept(): p = _patient(thing, loss, optimizer, train_loader, valid_loader, settings)
     p.watch = Stopwatch()  # reading the images of a folder is not part of the budget

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..core import InputError, check_choice, check_whole, rng, show_once, shown
+from ..core import InputError, check_choice, check_path, check_whole, rng, show_once, shown
 from ..data.csv_files import read_csv
 from ..data.datasets import read_table, table_digest
 from ..data.pairs import load_pair, show_pair
@@ -184,7 +184,7 @@ _CLASSES = dict(train=Run, distill=Distillation, compare=Comparison, segment=Seg
 def _open_run(run):
     "The finished run in a folder."
     if isinstance(run, RunResult): return run
-    folder = Path(run)
+    folder = check_path('run', run)
     if not folder.exists(): raise InputError(f'{shown(folder)}: no such folder; give the folder of a run')
     return _CLASSES[read_run(folder)['verb']](folder)
 

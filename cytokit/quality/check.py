@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .. import __version__
-from ..core import InputError, as_utf8, atomic, progress, read_json, relative_path, shown, write_json
+from ..core import InputError, as_utf8, atomic, check_path, progress, read_json, relative_path, shown
+from ..core import write_json
 from .pages import PAGE_STYLE, as_data
 from ..data.datasets import absolute_path, join_series, read_table
 from ..data.csv_files import write_csv
@@ -23,7 +24,7 @@ from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, find_not_read, is_image, is_image_file, no_image
 from .duplicates import duplicate_findings, duplicates
 from .findings import CERTAINTIES, CHECKS, COLUMNS, GRAVEST, SEVERITIES, SILENCE, findings_table
-from .findings import read_silence, silence_reasons
+from .findings import read_silence, short_names, silence_reasons
 from .image_checks import image_findings, reference_groups
 from .images import measure_all
 
@@ -106,7 +107,7 @@ def _folder_pairs(source, masks):
 # %% ../../nbs/quality/11_check.ipynb #c11224b2
 def _sources(source, masks, table):
     "The files to measure; the table of classes, or None; the pairs with masks, or None."
-    source = Path(source)
+    source = check_path('source', source)
     if not source.exists(): raise InputError(f'{shown(source)}: no such file or folder')
     t = _given_table(source, masks, table)
     if t is None and source.is_file(): return [source], None, None
@@ -117,7 +118,7 @@ def _sources(source, masks, table):
     files, pairs = _image_files(source, masks), None
     if t is not None:
         if source.is_dir(): t = _in_folder(t, source)
-        known = {os.path.realpath(p) for p in t['image']}
+        known = {os.path.realpath(p) for p in [*t['image'], *(t['target'] if t.attrs.get('task') == 'mask' else ())]}
         files = [str(p) for p in t['image']] + [f for f in files if os.path.realpath(f) not in known]
     if not files: raise no_image(source)
     if masks is not None:
@@ -159,27 +160,31 @@ class Quality:
 # %% ../../nbs/quality/11_check.ipynb #8715c918
 @patch(as_prop=True)
 def summary(self:Quality)->pd.DataFrame: # A row a check: severity, check, certainty (the highest), files, example
-    "How many files each check names."
+    "How many files each check names; what concerns the whole set concerns all of them."
     def surest(values): return min(values, key=CERTAINTIES.index)
-    columns = dict(certainty=('certainty', surest), files=('file', 'nunique'), example=('file', 'first'))
+    def n_files(files): return files[files != ''].nunique() or len(self.rows)
+    def first(files): return next(filter(None, files), '')
+    columns = dict(certainty=('certainty', surest), files=('file', n_files), example=('file', first))
+    names = short_names([*self.rows['file'], *self.findings['file']]) | {'': 'the whole set'}
     d = self.findings.groupby(['severity', 'check'], sort=False).agg(**columns).reset_index()
-    d['example'] = d['example'].map(os.path.basename)
+    d['example'] = d['example'].map(names)
     severity, later = d['severity'].map(SEVERITIES.index), ~d['check'].isin(GRAVEST)
     order = d.assign(severity=severity, later=later, files=-d['files'])
     order = order.sort_values(['severity', 'later', 'files'], kind='stable')
     return d.loc[order.index].reset_index(drop=True)
 
 # %% ../../nbs/quality/11_check.ipynb #dc6dde95
+def _n(n, word): return f'{n} {word}' if n == 1 else f'{n} {word}s'
+
 @patch
 def headline(self:Quality)->str: # A line
-    "How many files have findings, by severity."
-    parts = []
-    for s in SEVERITIES:
-        n = self.findings['file'][self.findings['severity'] == s].nunique()
-        parts.append(f'{n} with remarks' if s == 'info' else f'{n} with {s}s')
-    silenced = f'; {len(self.silenced)} findings silenced' if len(self.silenced) else ''
-    files = '1 file' if len(self.rows) == 1 else f'{len(self.rows)} files'
-    return f'{files} in {self.seconds:.1f} s: {", ".join(parts)}{silenced}'
+    "How many images there are, how much was found, and how severe it is."
+    counts = self.findings['severity'].value_counts()
+    words = zip(SEVERITIES, ('error', 'warning', 'remark'))
+    parts = [_n(counts.get(severity, 0), word) for severity, word in words]
+    found = f'{_n(len(self.findings), "finding")} ({", ".join(parts)})' if len(self.findings) else 'nothing was found'
+    silenced = f'; {_n(len(self.silenced), "finding")} silenced' if len(self.silenced) else ''
+    return f'{_n(len(self.rows), "image")} checked in {self.seconds:.1f} s: {found}{silenced}'
 
 # %% ../../nbs/quality/11_check.ipynb #d8545a36
 PLAN = ['image', 'action', 'to', 'check', 'reason']
@@ -361,10 +366,13 @@ def _picture(path, window=None, mask=None, box=None, side=150):
     return as_data(f.getvalue(), 'jpeg')
 
 # %% ../../nbs/quality/11_check.ipynb #7f64e1e4
+def _seen_from(source, file):
+    "The path of a file in the folder that is checked; the whole path where a table is checked."
+    return os.path.relpath(file, source) if file and os.path.isdir(source) else file
+
 def _card(q, r, one, two, kind, other):
     "What the page says of one finding `r`."
-    name = os.path.relpath(r.file, q.source) if os.path.isdir(q.source) else r.file
-    return dict(name=name, one=one, two=two, kind=kind, other=other, what=r.message.split('; ')[0])
+    return dict(name=_seen_from(q.source, r.file), one=one, two=two, kind=kind, other=other, what=r.message.split('; ')[0])
 
 # %% ../../nbs/quality/11_check.ipynb #0134a7ce
 def _usual_image(rows, flagged, bad, group):
@@ -397,7 +405,7 @@ _box_in_message = re.compile(r'box (0\.\d+|1\.00) (\S+) (\S+) (\S+)')
 def _compared_card(q, r, by_file, flagged, bad):
     "The flagged image, and the other of its pair, the part that is meant, or a usual image of its group."
     if r.other and os.path.isfile(r.other):
-        return _card(q, r, _picture(r.file), _picture(r.other), 'the other', os.path.basename(r.other))
+        return _card(q, r, _picture(r.file), _picture(r.other), 'the other', _seen_from(q.source, r.other))
     usual = window = None
     if r.file in by_file.index:
         usual = _usual_image(q.rows, flagged, bad, by_file.at[r.file, 'reference group'])
@@ -407,7 +415,7 @@ def _compared_card(q, r, by_file, flagged, bad):
     if box:
         return _card(q, r, one, _picture(r.file, box=[float(v) for v in box.groups()]), 'enlarged', '')
     two = _picture(usual, window) if usual else None
-    return _card(q, r, one, two, 'a usual image of its group', os.path.basename(usual or ''))
+    return _card(q, r, one, two, 'a usual image of its group', _seen_from(q.source, usual or ''))
 
 # %% ../../nbs/quality/11_check.ipynb #709ed49c
 def _farthest(f):

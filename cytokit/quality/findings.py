@@ -6,10 +6,11 @@ Docs: https://cytokit.github.io/cytokit/quality/findings.html.md"""
 
 # %% auto #0
 __all__ = ['SEVERITIES', 'CERTAINTIES', 'CHECKS', 'GRAVEST', 'COLUMNS', 'SILENCE', 'Check', 'finding', 'findings_table',
-           'read_silence', 'silence_reasons']
+           'read_silence', 'silence_reasons', 'short_names']
 
 # %% ../../nbs/quality/00_findings.ipynb #a2775a78
-import math, os
+import math, os, re
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatch
 import numpy as np, pandas as pd
@@ -287,3 +288,18 @@ def silence_reasons(
     rules = list(rules.itertuples())
     reasons = [next((r.reason for r in rules if _applies(r, f)), '') for f in found.itertuples()]
     return np.array(reasons, object)
+
+# %% ../../nbs/quality/00_findings.ipynb #5e782e75
+def short_names(
+    paths, # Of files
+)->dict: # Path as text: its name
+    "The last part of each path; more of it where another path ends with the same."
+    left, names, n = {str(path): re.split(r'[\\/]+', str(path)) for path in paths}, {}, 1
+    while left:
+        ends = {path: '/'.join(parts[-n:]) for path, parts in left.items()}
+        count = Counter(ends.values())
+        done = {path: end for path, end in ends.items() if count[end] == 1 or n >= len(left[path])}
+        names |= done
+        left = {path: parts for path, parts in left.items() if path not in done}
+        n += 1
+    return names

@@ -13,7 +13,7 @@ import numpy as np, pandas as pd
 from ..core import rng, shown
 from ..data.preprocess import natural_key
 from ..data.tasks import task_question
-from .findings import finding, findings_table
+from .findings import finding, findings_table, short_names
 from .splits import FAMILIES, join_rows, rank_features
 
 # %% ../../nbs/quality/07_numbers.ipynb #19455fe9
@@ -73,7 +73,7 @@ def _conflicts(t, pairs):
         if abs(mine - theirs) <= least: continue
         copy = 'the same image' if pair.kind == 'exact' else 'nearly the same image'
         for file, other, a, b in ((pair.file, pair.other, mine, theirs), (pair.other, pair.file, theirs, mine)):
-            what = f'{copy} has two numbers: {a:g} here, {b:g} in {shown(os.path.basename(str(other)))}'
+            what = f'{copy} has two numbers: {a:g} here, {b:g} in {shown(short_names([file, other])[str(other)])}'
             yield finding(file, 'number_conflict', what, abs(a - b), least, other=other,
                           certainty=None if pair.kind == 'exact' else 'likely')
 

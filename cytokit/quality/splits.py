@@ -17,7 +17,7 @@ from cytokit.core import InputError, parallel_map, progress, rng, shown
 from cytokit.data.datasets import table_attrs
 from cytokit.data.groups import group_question
 from cytokit.data.formats import hushed, read_image
-from cytokit.quality.findings import finding, findings_table
+from cytokit.quality.findings import finding, findings_table, short_names
 
 # %% ../../nbs/quality/05_splits.ipynb #4f4f5e43
 def exact_interval(
@@ -78,14 +78,22 @@ def rank_features(
     return np.stack(out, 1) if out else np.zeros((len(t), 0))
 
 # %% ../../nbs/quality/05_splits.ipynb #cbc2913d
+def _named(images, names, most=3):
+    "The names of the first few images."
+    images = list(images)
+    more = ' …' if len(images) > most else ''
+    return shown(', '.join(names[str(image)] for image in images[:most])) + more
+
 def _group_leaks(t):
     if 'group' not in t or t.split.isna().all(): return
+    names = short_names(t.image)
     for g, d in t[t.group.notna() & t.split.notna()].groupby('group', sort=True):
         n = d.split.value_counts()
         if len(n) < 2: continue
         small, large = n.index[-1], n.index[0]
-        yield finding(d.image[d.split == small].iloc[0], 'split_group',
-                      f'group {shown(g)!r} is in ' + ' and '.join(f'{s} ({k})' for s, k in n.items()), n.iloc[-1], 0,
+        few = d.image[d.split == small]
+        parts = [f'{part} ({k})' for part, k in n.iloc[:-1].items()] + [f'{small} ({len(few)}: {_named(few, names)})']
+        yield finding(few.iloc[0], 'split_group', f'group {shown(g)!r} is in {" and ".join(parts)}', n.iloc[-1], 0,
                       group=g, other=d.image[d.split == large].iloc[0])
 
 # %% ../../nbs/quality/05_splits.ipynb #ad6968d4
@@ -107,7 +115,7 @@ def _same_images(pairs, of):
 
 # %% ../../nbs/quality/05_splits.ipynb #62b953ff
 def _duplicate_leaks(t, pairs):
-    rank, best = ['train', 'valid', 'test'], {}
+    rank, best, names = ['train', 'valid', 'test'], {}, short_names(map(os.path.abspath, t.image))
     part_of = dict(zip(map(os.path.abspath, map(str, t.image)), t.split))
     for file, other, kind, distance, r, part, other_part in _same_images(pairs, part_of):
         if part == other_part: continue
@@ -117,7 +125,7 @@ def _duplicate_leaks(t, pairs):
             best[file] = other, kind, distance, r, part, other_part
     for file, (other, kind, distance, r, part, other_part) in best.items():
         what = (f'the same image is in {other_part} and in {part}: the score is not '
-                f'honest{_copy_of.get(kind, "")}: {shown(os.path.basename(str(other)))}')
+                f'honest{_copy_of.get(kind, "")}: {shown(names[os.path.abspath(other)])}')
         yield finding(file, 'split_duplicate', what, distance, 0, group=kind, other=other, certainty=_certain(r))
 
 # %% ../../nbs/quality/05_splits.ipynb #f949f1bb
@@ -127,7 +135,7 @@ def _label_conflicts(t, pairs):
         if mine == theirs: continue
         for a, b, ya, yb in ((file, other, mine, theirs), (other, file, theirs, mine)):
             what = (f'the same image has two labels: {shown(ya)!r} here, {shown(yb)!r} in '
-                    f'{shown(os.path.basename(str(b)))}{_copy_of.get(kind, "")}')
+                    f'{shown(short_names([a, b])[str(b)])}{_copy_of.get(kind, "")}')
             yield finding(a, 'label_conflict', what, distance, 0, group=yb, other=b, certainty=_certain(r))
 
 # %% ../../nbs/quality/05_splits.ipynb #55a41417
@@ -194,7 +202,7 @@ def slice_neighbours(
 def _neighbour_leaks(t, rows):
     p = slice_neighbours(t, rows)
     if not len(p): return
-    at = t.drop_duplicates('image').set_index('image')
+    at, names = t.drop_duplicates('image').set_index('image'), short_names(t.image)
     a, b = at.loc[p.file], at.loc[p.other]
     if t.split.notna().any():
         s, o = a.split.astype(object).to_numpy(), b.split.astype(object).to_numpy()
@@ -205,14 +213,15 @@ def _neighbour_leaks(t, rows):
             pair = sorted((one.file, one.other), key=lambda f: at.split[f] == 'train')
             yield finding(pair[0], 'split_neighbours', (
                 f'{len(d)} pairs of neighbouring slices of {shown(series)!r} lie in different parts, the most '
-                f'alike in {at.split[pair[0]]} and {at.split[pair[1]]}'),
+                f'alike in {at.split[pair[0]]} and {at.split[pair[1]]}: {_named(pair, names)}'),
                           one.value, one.threshold, group=series, other=pair[1])
     else:
         p = p[a.unit.to_numpy() != b.unit.to_numpy()]
         if len(p):
             one = p.loc[p.value.idxmax()]
             yield finding(one.file, 'split_neighbours',
-                          f'{p.series.nunique()} series of neighbouring slices and no group that holds them together',
+                          f'{p.series.nunique()} series of neighbouring slices and no group that holds them together, '
+                          f'such as {_named([one.file, one.other], names)}',
                           one.value, one.threshold, other=one.other, severity='warning')
 
 # %% ../../nbs/quality/05_splits.ipynb #a79c0bcd

@@ -11,7 +11,7 @@ __all__ = ['flat', 'intervals_in', 'RunDiff', 'diff']
 from html import escape
 from pathlib import Path
 import pandas as pd
-from ..core import InputError, read_json, shown
+from ..core import InputError, check_path, read_json, shown
 from ..data.datasets import read_table
 from ..evaluation.charts import with_interval
 from ..training.runs import read_run
@@ -87,7 +87,7 @@ class RunDiff:
         first, # A finished run folder
         second, # Another
     ):
-        self.folders = Path(first), Path(second)
+        self.folders = check_path('first', first), check_path('second', second)
         configs = [read_run(folder) for folder in self.folders]
         for folder in self.folders:
             if not (folder/'result.json').exists():

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..core import InputError, check_number, file_digest, rng, shown
+from ..core import InputError, check_number, check_path, file_digest, rng, shown
 from ..evaluation.challenge import read_challenge, score_images
 from ..evaluation.results import mean_interval, results
 from ..evaluation.slices import LEAST, slices
@@ -256,7 +256,7 @@ def _most_lost(pair, inside, n=3):
 # %% ../../nbs/sharing/10_regress.ipynb #89bbc2fb
 def _same_run(run, against):
     "Refuse a run as its own measure."
-    a, b = (Path(getattr(r, 'folder', r)).resolve() for r in (run, against))
+    a, b = (check_path('run', getattr(r, 'folder', r)).resolve() for r in (run, against))
     if a == b: raise InputError(f'{shown(a)}: is compared with itself; give the run of the old model with --against')
 
 # %% ../../nbs/sharing/10_regress.ipynb #454f39ed

@@ -16,8 +16,8 @@ from html import escape, unescape
 from importlib.util import find_spec
 from pathlib import Path
 from .. import __version__
-from ..core import InputError, as_utf8, check_writable, file_digest, missing_package, read_bytes, read_json
-from ..core import relative_path, shown
+from ..core import InputError, as_utf8, check_path, check_writable, file_digest, missing_package, read_bytes
+from ..core import read_json, relative_path, shown
 from ..quality.pages import PAGE_STYLE
 from .project_card import read_card
 from ..training.runs import read_run
@@ -326,7 +326,7 @@ def report(
     """Write the report of a run, its model card, its checklist and its metadata, all or nothing.
     `InputError` where the run is not finished or damaged, the card does not fit, the template fails,
     or a package of the extra `report` is missing."""
-    run = Path(getattr(run, 'folder', run))
+    run = check_path('run', getattr(run, 'folder', run))
     if card is None and (run/'card.yml').is_file(): card = run/'card.yml'
     out = run if out is None or Path(out).resolve() == run.resolve() else Path(out)
     _check_run(run, card)

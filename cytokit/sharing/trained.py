@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
-from ..core import InputError, read_json, rng, shown
+from ..core import InputError, check_path, read_json, rng, shown
 from ..data.datasets import read_table
 from ..data.preprocess import Image, Preprocessing, load, load_unresized, read_image, take_plane
 from ..hardware import best_precision
@@ -67,7 +67,7 @@ def read_trained(
     run, # A folder with model.safetensors and model.json, or a `RunResult`
 )->'TrainedModel':
     "The trained network in a folder; `InputError` where there is none, or it is damaged, or the run is not finished."
-    folder = Path(run.folder if isinstance(run, RunResult) else run)
+    folder = check_path('run', run.folder if isinstance(run, RunResult) else run)
     if not folder.is_dir(): raise InputError(f'{shown(folder)}: no such folder; give the folder of a run')
     file = folder/'model.json'
     unfinished = (folder/'run.json').exists() and not (folder/'result.json').exists()

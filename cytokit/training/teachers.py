@@ -52,7 +52,7 @@ def read_teachers(
     folders, # Run folders of `train`, one or more
 )->list: # A `Teacher` each
     "Read teachers; the same one twice, and runs that cannot teach, are an `InputError`."
-    folders = [folders] if isinstance(folders, (str, Path)) else list(folders)
+    folders = [folders] if isinstance(folders, (str, Path)) else list(folders or ())
     if not folders: raise InputError('teachers: give at least one run folder of `cytokit train`, none came')
     teachers = [_read_teacher(folder, name) for folder, name in zip(folders, _names_of(folders))]
     first = {}

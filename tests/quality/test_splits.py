@@ -85,3 +85,13 @@ def test_odd_tables():
     split_findings(t.assign(target=[1., 2, 3, 4, 5, 6.5]), rows)                  # numbers
     for bad, words in ((t.drop(columns='image'), "'image'"), (t.assign(split='TRAIN'), "'TRAIN'")):
         with pytest.raises(InputError, match=words): split_findings(bad, rows)
+
+def test_a_group_in_both_parts_names_its_files(tmp_path):
+    from PIL import Image
+    r, files = np.random.default_rng(0), [tmp_path/folder/f'{k}.png' for folder in 'ab' for k in range(4)]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(r.integers(0, 255, (24, 24), 'u1')).save(file)
+    t = pd.DataFrame(dict(image=list(map(str, files)), target=list('xxxxyyyy'), group=list('pqrspprs')))
+    f = found(t.assign(split=['valid'] + ['train']*7))
+    assert "group 'p' is in train (2) and valid (1: a/0.png)" in ' '.join(f.message)
