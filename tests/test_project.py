@@ -352,7 +352,7 @@ def test_set_up_and_drawing_are_folded_in_a_lesson(nb):
 
 UNSHOWN = re.compile(r'^#\| *(hide|echo: false)', re.M)
 
-def without_magic(source): return re.sub(r'(?m)^(\s*)[!%].*', r'\1pass', source)
+def without_magic(source): return re.sub(r'(?m)^(\s*)[!%](?:.*\\\n)*.*', r'\1pass', source)
 
 def used_but_not_shown(nb):
     "Names that the visible cells of a page need and none of them makes or imports."
