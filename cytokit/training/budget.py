@@ -42,6 +42,12 @@ def _time_steps(model, batches, frozen):
         times.append((time.perf_counter() - t)/len(xb))
     return times, sum(seen.values())
 
+# %% ../../nbs/training/04_budget.ipynb #38bb0c91
+def _full_batches(batches, n):
+    "`n` batches of the size of the first; where there are fewer, they come again."
+    full = [batch for batch in batches if len(batch[0]) == len(batches[0][0])]
+    return [full[i % len(full)] for i in range(n)]
+
 # %% ../../nbs/training/04_budget.ipynb #966b3d94
 def _images_of(s, n, m):
     "How many images a training with `n` images and `m` for validation computes, in images of a training step."
@@ -64,9 +70,9 @@ def estimate(
     held, frozen = held or held_memory() or 0, s.method.startswith('frozen')
     model = copy.deepcopy(model).train()
     batches = [b for b, _ in zip(dls.train, range(n_steps + 1))]
-    times, kept = _time_steps(model, batches, frozen)
+    times, kept = _time_steps(model, _full_batches(batches, n_steps + 1), frozen)
     if s.seconds: s = replace(s, epochs=1, lr=s.lr or 1.)  # the least that is done, without a sweep
-    each = float(np.median(times[1:] or times))
+    each = float(np.median(times[1:]))
     steps = s.epochs*len(dls.train)*(4 if frozen else 1)
     seconds = _images_of(s, len(dls.train.index), len(dls.valid.index))*each + .0015*steps
     weights = 4*n_parameters(model)
