@@ -11,6 +11,7 @@ __all__ = ['is_test', 'fold_test', 'owners', 'owner_for', 'OwnLinks', 'PageFigur
 # %% ../nbs/95_site.ipynb #9cb57b5d
 import ast, json, re
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def fold_test(
     cell.source = f'#| code-fold: true\n#| code-summary: "Test"\n{cell.source}'
 
 # %% ../nbs/95_site.ipynb #e1c9c426
+@cache
 def owners(
 )->dict[str, dict[str, str]]: # Name → module → address of the definition, of names that several modules have
     "The public names that need a choice."
@@ -66,6 +68,7 @@ def owners(
     return {name: modules for name, modules in public.items() if len(modules) > 1}
 
 # %% ../nbs/95_site.ipynb #038daf73
+@cache
 def _verbs():
     "Name → module of the names that `cytokit` itself offers, read from its stub."
     stub = resources.files('cytokit').joinpath('__init__.pyi').read_text(encoding='utf-8')
@@ -89,16 +92,14 @@ def owner_for(
 # %% ../nbs/95_site.ipynb #099b5964
 class OwnLinks:
     "A step of `nbdev-docs`: links of names that several modules have lead to what the page means."
-    def __init__(self, nb): self.page = Path(nb.path_).resolve()
-
-    def begin(self):
-        root = next(folder for folder in self.page.parents if folder.name in ('nbs', '_proc'))
-        self.page = self.page.relative_to(root).as_posix()
-        self.owners = owners()
+    def __init__(self, nb):
+        path = Path(nb.path_).resolve()
+        root = next(folder for folder in path.parents if folder.name in ('nbs', '_proc'))
+        self.page = path.relative_to(root).as_posix()
 
     def _link(self, match):
         name, address = match[1], match[2]
-        modules = self.owners.get(name, {})
+        modules = owners().get(name, {})
         linked = next((place for place in modules.values() if address.endswith(f'/{place}')), None)
         if linked is None: return match[0]
         return f'[`{name}`]({address.removesuffix(linked)}{modules[owner_for(self.page, name)]})'
