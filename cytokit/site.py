@@ -104,8 +104,13 @@ class OwnLinks:
         if linked is None: return match[0]
         return f'[`{name}`]({address.removesuffix(linked)}{modules[owner_for(self.page, name)]})'
 
+    def _linked(self, prose):
+        return re.sub(r'\[`(\w+)`\]\(([^)]+)\)', self._link, prose)
+
     def __call__(self, cell):
-        if cell.cell_type == 'markdown': cell.source = re.sub(r'\[`(\w+)`\]\(([^)]+)\)', self._link, cell.source)
+        if cell.cell_type == 'markdown': cell.source = self._linked(cell.source)
+        shown = [output.data for output in cell.get('outputs') or () if 'text/markdown' in output.get('data', ())]
+        for data in shown: data['text/markdown'] = self._linked(''.join(data['text/markdown']))  # docs of a function
 
 # %% ../nbs/95_site.ipynb #13fc057d
 @dataclass

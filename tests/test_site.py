@@ -80,6 +80,14 @@ def test_tests_are_folded_on_library_pages(soups):
     folded = [tag for tag in page.find_all('details') if tag.summary.get_text(strip=True) == 'Test']
     assert len(folded) > 3 and all('test' in tag.get_text() or 'assert' in tag.get_text() for tag in folded)
 
+@pytest.mark.parametrize('page, name, leads_to', [
+    ('training/09_fit.html', 'train', 'training/fit.html'), ('lessons/10_numbers.html', 'check', 'quality/check.html'),
+    ('cli/02_networks.html', 'rerun', 'cli/networks.html')])
+def test_a_name_in_prose_leads_to_what_the_page_means(soups, page, name, leads_to):
+    "The package and the command both have a train and a check; nbdev knows one address for each name."
+    links = [code.parent['href'] for code in soups[page].main.select('a > code') if code.get_text() == name]
+    assert links and all(link.endswith(f'/{leads_to}#{name}') for link in links)
+
 def test_what_the_site_needs_is_made(site):
     assert (site/'404.html').exists() and (site/'versions.html').exists() and (site/'favicon.svg').exists()
     assert 'lessons' in (site/'sitemap.xml').read_text(encoding='utf-8')
