@@ -14,11 +14,12 @@ __all__ = ['app', 'NETWORK', 'PREPROCESSING', 'VALID', 'Source', 'Out', 'Json', 
 import errno, os, re, shlex, shutil, sys, textwrap, warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
+from importlib import resources
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from ..core import InputError, check_choice, check_writable, set_quiet, shown, write_json
+from ..core import InputError, check_choice, check_writable, counted, set_quiet, shown, write_json
 from ..parameters import options_of, values_of
 
 # %% ../../nbs/cli/00_command.ipynb #f57e33fe
@@ -146,7 +147,7 @@ def _answer(args):
         return _complain(_with_flags(text, _flags_of(args)))
 
 # %% ../../nbs/cli/00_command.ipynb #d0edfaba
-_PACKAGE = str(Path(__file__).parents[1]) if '__file__' in globals() else 'cytokit'
+_PACKAGE = str(resources.files('cytokit'))
 
 def _show_warning(args, message, category, filename, *where):
     "Print a warning of cytokit as one line; leave out that of a library."
@@ -301,8 +302,9 @@ def given_options(
     command = context.find_root().command
     for name in verb.split(): command = command.commands[name]
     flags = {option.opts[0] for option in command.params} - set(but)
-    given = [option for option in context.command.params if option.opts[0] in flags and option.param_type_name == 'option'
-             and context.get_parameter_source(option.name).name == 'COMMANDLINE']
+    def was_typed(option): return context.get_parameter_source(option.name).name == 'COMMANDLINE'
+    options = [option for option in context.command.params if option.param_type_name == 'option']
+    given = [option for option in options if option.opts[0] in flags and was_typed(option)]
     return [word for option in given for word in _words(option, context.params[option.name])]
 
 # %% ../../nbs/cli/00_command.ipynb #2bf342ee
@@ -320,11 +322,12 @@ def show_run(
 # %% ../../nbs/cli/00_command.ipynb #16f4b157
 def _few_groups(result):
     "A sentence where the intervals of a training rest on few patients, plates or images; '' where they do not."
+    from cytokit.metrics.intervals import FEW_GROUPS
     score = result.result.get(getattr(result, 'headline', {}).get('metric', ''))
-    n = score.get('n_groups', 10) if isinstance(score, dict) else 10
-    if n >= 10: return ''
+    n = score.get('n_groups', FEW_GROUPS) if isinstance(score, dict) else FEW_GROUPS
+    if n >= FEW_GROUPS: return ''
     word = 'image' if n == score['n_images'] else 'group'
-    return f'The intervals rest on {n} {word}{"s"*(n != 1)} of the validation part: too few to be trusted.'
+    return f'The intervals rest on {counted(n, word)} of the validation part: too few to be trusted.'
 
 # %% ../../nbs/cli/00_command.ipynb #9c8498cc
 def _notes(result):
@@ -364,10 +367,10 @@ def _next(result):
 # %% ../../nbs/cli/00_command.ipynb #41242d0c
 def _with_digits(table):
     "A table whose rows have a mean and its ends: these as text, with the same digits in a row; another as it is."
-    from cytokit.metrics.intervals import score_digits
+    from cytokit.metrics.intervals import score_texts
     names = ['mean', 'low', 'high']
     if not {*names} <= {*table}: return table
-    rows = [[f'{v:.{score_digits(*row)}f}' for v in row] for row in table[names].to_numpy(float)]
+    rows = [score_texts(*row) for row in table[names].to_numpy(float)]
     return table.assign(**dict(zip(names, zip(*rows))))
 
 # %% ../../nbs/cli/00_command.ipynb #5a92f1f5

@@ -181,7 +181,8 @@ def _volumes(source, masks, image, target, task, group):
     from cytokit.data.pairs import mask_folder, pairs
     if masks or mask_folder(source):
         if image or target or task:
-            raise InputError(f'{shown(source)}: --image, --target and --task are of a CSV; here the masks are the targets')
+            raise InputError(f'{shown(source)}: --image, --target and --task are of a CSV; here the masks are the '
+                             'targets')
         return pairs(source, masks, group)
     from cytokit.data.slices import series_table
     return series_table(table_of(source, image, target, group, task=task))

@@ -152,7 +152,7 @@ def segment_measure(
     pixel:declare(Optional[float], '--pixel', 'Side of a pixel in µm; default: as the image says, else pixels') = None,
     kind:declare(Optional[str], '--kind', "'binary', 'class' or 'instance'; default: as the masks say") = None,
 ):
-    "Count and measure the objects of masks. The table has areas, shapes, intensities, and the class where masks have some."
+    "Count and measure the objects of masks. The table has areas, shapes, intensities, and classes where there are some."
     check_output(csv, '.csv', begins='image,label')
     check_output(counts, '.csv', begins='image,target')
     from cytokit.data.pairs import pairs

@@ -13,15 +13,12 @@ __all__ = ['SPLIT_NAMES', 'IMAGE_FOLDERS', 'MASK_FOLDERS', 'ACTIONS', 'is_window
 import csv, os, re, shlex, warnings
 from pathlib import Path, PureWindowsPath
 import numpy as np, pandas as pd
-from ..core import InputError, as_utf8, atomic, check_choice, check_path, digest, file_digest
+from ..core import InputError, as_utf8, atomic, check_choice, check_path, counted, digest, file_digest
 from ..core import parallel_map, relative_path, rng, safe_cell, shown
 from .csv_rows import csv_rows, is_utf8
 from .formats import READERS, dicom_patient, dicom_stack
 from .preprocess import find_images, is_image, is_image_file, no_image, remedy
 from .tasks import TASKS, guess_task, number_bins, read_numbers, task_question
-
-# %% ../../nbs/data/06_datasets.ipynb #c08a2a7a
-def _n(n, what): return f'{n} {what}' if n == 1 else f'{n} {what}s'
 
 # %% ../../nbs/data/06_datasets.ipynb #74af49b9
 SPLIT_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test',
@@ -73,7 +70,7 @@ def build_table(
     _refuse_gaps(t, root, where)
     repeated = len(rows) - len(t)
     if repeated:
-        warnings.warn(f'{shown(where)}: {_n(repeated, "row")} repeat an earlier one and are left out', stacklevel=3)
+        warnings.warn(f'{shown(where)}: {counted(repeated, "row")} repeat an earlier one and are left out', stacklevel=3)
     t['split'] = [_split_name(s, where) for s in t.split]
     t['group'] = t.group.replace('', np.nan)
     guess = task or guess_task(t.target)
@@ -141,10 +138,14 @@ def join_series(
     return list(dict.fromkeys(p.parent if p.parent in joined else p for p in map(Path, paths)))
 
 # %% ../../nbs/data/06_datasets.ipynb #235e47d6
+def _parts_below(folder, path):
+    "The parts of a path below a folder; a folder of slices is named as a slice in it would be."
+    parts = path.relative_to(folder).parts
+    return (*parts, 'its slices') if path.is_dir() else parts
+
 def _folder_rows(folder, group):
     "Rows from class folders, with or without a level of train, valid and test above them."
-    images = join_series(find_images(folder))
-    paths = [(p, p.relative_to(folder).parts + ('its slices',)*p.is_dir()) for p in images]
+    paths = [(p, _parts_below(folder, p)) for p in join_series(find_images(folder))]
     if not paths: raise no_image(folder)
     if are_pairs(parts[0] for _, parts in paths) and not any(len(parts) == 1 for _, parts in paths):
         raise InputError(f'{shown(folder)}: holds images and masks, which are no classes; to train on masks: '
@@ -340,14 +341,14 @@ def _counts(table, by, k):
     c = pd.crosstab(unit, strata)
     if len(c) < k:
         _refuse_copies(table, k)
-        raise InputError(f'{_n(len(table), "image")} of {_n(len(c), by)} ({shown(", ".join(c.index[:3]))}): too '
+        raise InputError(f'{counted(len(table), "image")} of {counted(len(c), by)} ({shown(", ".join(c.index[:3]))}): too '
                          f'few for {k} parts; add {by}s')
     if table_attrs(table)['task'] != 'class': return unit, c
     for name in c:
         n = (c[name] > 0).sum()
         if n >= k: continue
         _refuse_copies(table[strata == name], k)
-        raise InputError(f'class {shown(name)!r} has {_n(c[name].sum(), "image")} in {_n(n, "group")}: '
+        raise InputError(f'class {shown(name)!r} has {counted(c[name].sum(), "image")} in {counted(n, "group")}: '
                          f'it cannot be in {k} parts; add images of other groups, or leave the class out')
     return unit, c
 
@@ -446,12 +447,12 @@ def _check_leak(t):
     if 'group' in t:
         bad = _split_between(t, t.group)
         if len(bad):
-            raise InputError(message.format(_n(len(bad), 'group'), shown(bad.index[0]), bad.iloc[0]))
+            raise InputError(message.format(counted(len(bad), 'group'), shown(bad.index[0]), bad.iloc[0]))
     content = pd.Series(_twins(list(t.image)), t.index)
     bad = _split_between(t, content)
     if len(bad):
         same = ' = '.join(os.path.basename(p) for p in t.image[content == bad.index[0]][:2])
-        raise InputError(message.format(_n(len(bad), 'image'), shown(same), bad.iloc[0]))
+        raise InputError(message.format(counted(len(bad), 'image'), shown(same), bad.iloc[0]))
 
 # %% ../../nbs/data/06_datasets.ipynb #98008190
 def check_table(
@@ -564,7 +565,7 @@ def apply_plan(
         if action == 'move': t.iloc[i, t.columns.get_loc('split')] = _split_name(to, path)
     fix = sum(action == 'fix' for _, action, *_ in steps)
     if fix:
-        warnings.warn(f'{shown(path)}: {_n(fix, "image")} to fix {"is" if fix == 1 else "are"} still in the table',
+        warnings.warn(f'{shown(path)}: {counted(fix, "image")} to fix {"is" if fix == 1 else "are"} still in the table',
                       stacklevel=2)
     drop = [i for i, action, *_ in steps if action == 'drop']
     t = t.drop(t.index[drop]).reset_index(drop=True)

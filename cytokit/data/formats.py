@@ -312,9 +312,9 @@ def tiff_colours(
     t, # Its tifffile file
 )->tuple: # Pixels, axes
     "Pixels that mean brightness or red, green, blue, whatever the photometric interpretation."
-    # Where the tag is missing, 0 is black, as libtiff has it; but 0 is white in the pages of a fax
     photometric, alpha = int(p.photometric), False
-    if 262 not in p.tags and p.compression not in (2, 3, 4): photometric = max(photometric, 1)
+    # Without the tag 0 is black, as libtiff has it; but 0 is white in the pages of a fax
+    if photometric == 0 and 262 not in p.tags and p.compression not in (2, 3, 4): photometric = 1
     # tifffile writes True as 1 and calls it white-is-zero
     if photometric == 0 and not (a.dtype.kind == 'b' and t.is_shaped):
         a = _black_is_zero(a, p.bitspersample)

@@ -273,6 +273,12 @@ def intensity_scale(
     return Scale(low, high - low, True)
 
 # %% ../../nbs/data/01_preprocess.ipynb #248abfbc
+def _around_gaps(a, preprocessing):
+    "Intensities that only the finite pixels decide; NaN and what is too small become 0, what is too large 1."
+    ok = is_finite(a)
+    x = intensity_scale(finite_only(a), preprocessing).apply(np.where(ok, a, a.dtype.type(0)))
+    return np.where(ok, x, a > 0)
+
 def normalise(
     array:np.ndarray, # Pixels, any shape, any real dtype
     preprocessing:'Preprocessing', # `norm`, `low` and `high` are used
@@ -281,10 +287,8 @@ def normalise(
     a = np.asarray(array)
     if not a.size: raise InputError('it has no pixels')
     if a.dtype.kind == 'b': a = a.view('u1')
-    ok = is_finite(a) if a.dtype.kind == 'f' else np.True_
-    if ok.all(): return intensity_scale(a, preprocessing).apply(a)
-    x = intensity_scale(finite_only(a), preprocessing).apply(np.where(ok, a, a.dtype.type(0)))
-    return np.where(ok, x, a > 0)
+    if a.dtype.kind == 'f' and not is_finite(a).all(): return _around_gaps(a, preprocessing)
+    return intensity_scale(a, preprocessing).apply(a)
 
 # %% ../../nbs/data/01_preprocess.ipynb #75c219e7
 def to_rgb8(

@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/evaluation/charts.html.md"""
 __all__ = ['metric_word', 'ranked', 'chance_of', 'with_interval', 'draw_methods', 'draw_curve']
 
 # %% ../../nbs/evaluation/01_charts.ipynb #e100f4dc
-from ..metrics.intervals import is_lower_better, score_digits
+from ..metrics.intervals import is_lower_better, score_texts
 from ..metrics.regression import NAMES
 
 # %% ../../nbs/evaluation/01_charts.ipynb #a4e69f4c
@@ -42,10 +42,8 @@ def with_interval(
     signed:bool=False, # Of a difference: with its sign
 )->str:
     "A score and its interval, as text."
-    digits, sign, to = score_digits(o['mean'], o['low'], o['high']), '', '–'
-    if signed: sign, to = '+', ' to '
-    mean, low, high = ['?' if o[k] is None else f'{o[k]:{sign}.{digits}f}' for k in ('mean', 'low', 'high')]
-    ends = 'no interval' if o.get('n_groups') == 1 else f'{low}{to}{high}'
+    mean, *ends = score_texts(o['mean'], o['low'], o['high'], '+' if signed else '')
+    ends = 'no interval' if o.get('n_groups') == 1 else (' to ' if signed else '–').join(ends)
     return f'{mean} ({ends})'.replace('-', '−')
 
 # %% ../../nbs/evaluation/01_charts.ipynb #8376fe13

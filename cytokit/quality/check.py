@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .. import __version__
-from ..core import InputError, as_utf8, atomic, check_path, progress, read_json, relative_path, shown
-from ..core import write_json
+from ..core import InputError, as_utf8, atomic, check_path, counted, progress, read_json, relative_path
+from ..core import shown, write_json
 from .pages import PAGE_STYLE, as_data
 from ..data.datasets import absolute_path, join_series, read_table
 from ..data.csv_files import write_csv
@@ -118,12 +118,14 @@ def _sources(source, masks, table):
     files, pairs = _image_files(source, masks), None
     if t is not None:
         if source.is_dir(): t = _in_folder(t, source)
-        known = {os.path.realpath(p) for p in [*t['image'], *(t['target'] if t.attrs.get('task') == 'mask' else ())]}
+        named = [*t['image'], *t['target']] if t.attrs.get('task') == 'mask' else t['image']
+        known = {os.path.realpath(p) for p in named}
         files = [str(p) for p in t['image']] + [f for f in files if os.path.realpath(f) not in known]
     if not files: raise no_image(source)
     if masks is not None:
-        common = os.path.commonpath([os.path.dirname(f) for f in files])
-        pairs = str(image_folder(source) or (common if source.is_dir() else source)), Path(masks)
+        top = image_folder(source) or source
+        if top == source and source.is_dir(): top = os.path.commonpath([os.path.dirname(f) for f in files])
+        pairs = str(top), Path(masks)
     elif t is not None and t.attrs.get('task') == 'mask':
         pairs, t = t.rename(columns={'target': 'mask'}), None
     return [str(f) for f in files], t, pairs
@@ -174,17 +176,15 @@ def summary(self:Quality)->pd.DataFrame: # A row a check: severity, check, certa
     return d.loc[order.index].reset_index(drop=True)
 
 # %% ../../nbs/quality/11_check.ipynb #dc6dde95
-def _n(n, word): return f'{n} {word}' if n == 1 else f'{n} {word}s'
-
 @patch
 def headline(self:Quality)->str: # A line
     "How many images there are, how much was found, and how severe it is."
     counts = self.findings['severity'].value_counts()
     words = zip(SEVERITIES, ('error', 'warning', 'remark'))
-    parts = [_n(counts.get(severity, 0), word) for severity, word in words]
-    found = f'{_n(len(self.findings), "finding")} ({", ".join(parts)})' if len(self.findings) else 'nothing was found'
-    silenced = f'; {_n(len(self.silenced), "finding")} silenced' if len(self.silenced) else ''
-    return f'{_n(len(self.rows), "image")} checked in {self.seconds:.1f} s: {found}{silenced}'
+    parts = [counted(counts.get(severity, 0), word) for severity, word in words]
+    found = f'{counted(len(self.findings), "finding")} ({", ".join(parts)})' if len(self.findings) else 'nothing was found'
+    silenced = f'; {counted(len(self.silenced), "finding")} silenced' if len(self.silenced) else ''
+    return f'{counted(len(self.rows), "image")} checked in {self.seconds:.1f} s: {found}{silenced}'
 
 # %% ../../nbs/quality/11_check.ipynb #d8545a36
 PLAN = ['image', 'action', 'to', 'check', 'reason']
@@ -372,7 +372,8 @@ def _seen_from(source, file):
 
 def _card(q, r, one, two, kind, other):
     "What the page says of one finding `r`."
-    return dict(name=_seen_from(q.source, r.file), one=one, two=two, kind=kind, other=other, what=r.message.split('; ')[0])
+    what = r.message.split('; ')[0]
+    return dict(name=_seen_from(q.source, r.file), one=one, two=two, kind=kind, other=other, what=what)
 
 # %% ../../nbs/quality/11_check.ipynb #0134a7ce
 def _usual_image(rows, flagged, bad, group):

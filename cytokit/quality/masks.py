@@ -12,7 +12,7 @@ import hashlib, math
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..core import InputError, check_choice, parallel_map, shown
+from ..core import InputError, check_choice, counted, parallel_map, shown
 from ..data.pairs import ROLE_SUFFIX, pair_table
 from ..data.formats import hushed, read_image
 from ..data.annotations import is_outlines, mask_kind, mask_numbers, read_labels
@@ -155,28 +155,23 @@ def _rare(x, n):
     "Whether most masks have none, so that one is a slip; of fewer than five masks (`n`) it always is."
     return (x > 0).mean() < .4 or n < 5
 
-# %% ../../nbs/quality/04_masks.ipynb #ab2d4179
-def _counted(n, what):
-    "'1 hole', '2 holes'."
-    return f'{int(n)} {what}' if n == 1 else f'{int(n)} {what}s'
-
 # %% ../../nbs/quality/04_masks.ipynb #9d957d5f
 def _hole_findings(whole, n):
     if _rare(whole.holes, n):
         for r in _rows(whole[whole.holes > 0]):
-            what = f'{_counted(r.holes, "hole")} of {int(r.hole_area)} pixels in all'
+            what = f'{counted(r.holes, "hole")} of {int(r.hole_area)} pixels in all'
             yield finding(r.file, 'mask_holes', what, r.holes, 0)
     elif _rare(whole.holes_filled, n):  # gaps between cells that touch are no slips; those that look like object are
         for r in _rows(whole[whole.holes_filled > 0]):
             verb = 'looks' if r.holes_filled == 1 else 'look'
-            what = f'{_counted(r.holes_filled, "hole")} that {verb} like object in the image'
+            what = f'{counted(r.holes_filled, "hole")} that {verb} like object in the image'
             yield finding(r.file, 'mask_holes', what, r.holes_filled, 0)
 
 # %% ../../nbs/quality/04_masks.ipynb #b177ca0f
 def _extra_findings(whole, n):
     if not _rare(whole.extra, n): return
     for r in _rows(whole[whole.extra > 0]):
-        what = f'{_counted(r.extra, "piece")} of {int(r.extra_area)} pixels apart from the object with the same number'
+        what = f'{counted(r.extra, "piece")} of {int(r.extra_area)} pixels apart from the object with the same number'
         yield finding(r.file, 'mask_disconnected', what, r.extra, 0)
 
 # %% ../../nbs/quality/04_masks.ipynb #a792533c
@@ -184,21 +179,21 @@ def _fragment_findings(whole, n, kind):
     if whole.area.median() < 4*TINY or not _rare(whole.fragments, n): return
     own = (whole.fragments > whole.extra) if kind == 'instances' else True  # extra components are another finding
     for r in _rows(whole[(whole.fragments > 0) & own]):
-        what = f'{_counted(r.fragments, "fragment")} of fewer than {TINY} pixels'
+        what = f'{counted(r.fragments, "fragment")} of fewer than {TINY} pixels'
         yield finding(r.file, 'mask_fragments', what, r.fragments, 0)
 
 # %% ../../nbs/quality/04_masks.ipynb #50e0646b
 def _sliver_findings(whole, n):
     if not _rare(whole.slivers, n): return
     for r in _rows(whole[whole.slivers > 0]):
-        what = f'{_counted(r.slivers, "line")} one pixel wide and more than 15 long'
+        what = f'{counted(r.slivers, "line")} one pixel wide and more than 15 long'
         yield finding(r.file, 'mask_slivers', what, r.slivers, 0)
 
 # %% ../../nbs/quality/04_masks.ipynb #1b47269f
 def _nested_findings(whole, n):
     if not _rare(whole.nested, n): return
     for r in _rows(whole[whole.nested > 0]):
-        yield finding(r.file, 'mask_nested', f'{_counted(r.nested, "object")} inside of another', r.nested, 0)
+        yield finding(r.file, 'mask_nested', f'{counted(r.nested, "object")} inside of another', r.nested, 0)
 
 # %% ../../nbs/quality/04_masks.ipynb #f6074c50
 def _text_findings(whole):

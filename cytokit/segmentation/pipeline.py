@@ -529,8 +529,8 @@ def _write_large(self:Segmentation, image, to, tta):
                       **self.predictor.tiles)
     f = to.with_name(to.name + '_labels.tif')
     def divide(m): return _objects_of(m, self.instance_params, self.kind)
-    in_µm = {'µm': 1, 'mm': 1000}.get(image.unit)
-    spacing = [in_µm*s for s in image.spacing] if in_µm else None
+    micrometres = {'µm': 1, 'mm': 1000}.get(image.unit)  # in one unit of the image
+    spacing = [micrometres*s for s in image.spacing] if micrometres else None
     n = objects_large(maps, divide, f, spacing=spacing)
     maps.unlink()
     return dict(objects=n, labels=str(f))

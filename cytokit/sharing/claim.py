@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 from ..evaluation.charts import metric_word
 from ..evaluation.compare import Comparison
-from ..metrics.intervals import score_digits
+from ..metrics.intervals import score_texts
 from .facts import Facts, score_words, split_counts
 from .model_card import plain_markdown
 from ..core import shown
@@ -128,9 +128,9 @@ def _sample_size(f):
     held = [s for s in f.scores if not s.baseline and None not in (s.low, s.high)]
     n = f.run.result.get('n_valid') or (f.run.result.get('dataset') or {}).get('n_valid')
     if not held or not n: return ''
-    digits = score_digits(held[0].mean, held[0].low, held[0].high)
+    _, low, high = score_texts(held[0].mean, held[0].low, held[0].high)
     return (f'{n} images, a share of those that there were; no power calculation was made. This size gives a 95 % '
-            f'interval from {held[0].low:.{digits}f} to {held[0].high:.{digits}f} of {metric_word(held[0].metric)}.')
+            f'interval from {low} to {high} of {metric_word(held[0].metric)}.')
 
 # %% ../../nbs/sharing/04_claim.ipynb #d0ed9337
 def _model(f):

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from ..core import InputError, check_choice, digest, read_bytes, require, shown, to_json
 from ..parameters import read_parameters
-from ..metrics.intervals import score_digits
+from ..metrics.intervals import score_texts
 from ..metrics.regression import NAMES
 
 # %% ../../nbs/sharing/00_diary.ipynb #78b41a65
@@ -169,8 +169,8 @@ def _score_of(entry):
     mean, ends = entry.get('mean'), [entry.get('low'), entry.get('high')]
     if not isinstance(mean, (int, float)): return ''
     known = all(isinstance(end, (int, float)) for end in ends)
-    digits = score_digits(mean, *(ends if known else ()))
-    return f'{mean:.{digits}f} ({ends[0]:.{digits}f}–{ends[1]:.{digits}f})' if known else f'{mean:.{digits}f}'
+    score, *ends = score_texts(mean, *(ends if known else ()))
+    return f'{score} ({"–".join(ends)})' if known else score
 
 # %% ../../nbs/sharing/00_diary.ipynb #5a4c00a4
 def _row_of(entry, notes):

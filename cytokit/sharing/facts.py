@@ -21,7 +21,7 @@ from ..evaluation.compare import Comparison
 from ..evaluation.interpret import Interpretation, interpret
 from ..evaluation.results import Results, results
 from ..metrics.goals import check_goal, judge_goal
-from ..metrics.intervals import score_digits
+from ..metrics.intervals import score_texts
 from ..quality.check import Quality, check
 from ..segmentation.pipeline import Segmentation
 from .project_card import ProjectCard, read_card
@@ -151,10 +151,8 @@ def score_words(
     s:'Score', # Of `scores_of`
 )->str: # '0.840 (95 % interval 0.732 to 0.910)'
     "A score with its interval; '?' stands for an end that is not known."
-    digits = score_digits(s.mean, s.low, s.high)
-    if s.low is None and s.high is None: return f'{s.mean:.{digits}f}'
-    low, high = ['?' if end is None else f'{end:.{digits}f}' for end in (s.low, s.high)]
-    return f'{s.mean:.{digits}f} (95 % interval {low} to {high})'
+    mean, low, high = score_texts(s.mean, s.low, s.high)
+    return mean if s.low is None and s.high is None else f'{mean} (95 % interval {low} to {high})'
 
 # %% ../../nbs/sharing/02_facts.ipynb #e3df399d
 def _missing_images(table, folder):
