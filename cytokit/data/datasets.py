@@ -16,7 +16,7 @@ import numpy as np, pandas as pd
 from ..core import InputError, as_utf8, atomic, check_choice, check_path, counted, digest, file_digest
 from ..core import parallel_map, relative_path, rng, safe_cell, shown
 from .csv_rows import csv_rows, is_utf8
-from .formats import READERS, dicom_patient, dicom_stack
+from .formats import READERS, are_one_volume, dicom_patient
 from .preprocess import find_images, is_image, is_image_file, no_image, remedy
 from .tasks import TASKS, guess_task, number_bins, read_numbers, task_question
 
@@ -123,10 +123,8 @@ def are_pairs(
 # %% ../../nbs/data/06_datasets.ipynb #ded4ab7a
 def _one_series(files):
     "Whether files of one folder are the slices of one DICOM series, and no other image is among them."
-    if len(files) < 2 or any(is_image(f) and not str(f).lower().endswith(READERS['DICOM'].suffixes) for f in files):
-        return False
-    first = dicom_stack(files[0])
-    return first is not None and all(dicom_stack(f) == first for f in reversed(files))
+    suffixes = READERS['DICOM'].suffixes
+    return all(str(f).lower().endswith(suffixes) or not is_image(f) for f in files) and are_one_volume(files)
 
 def join_series(
     paths, # Image files, as `find_images` gives them

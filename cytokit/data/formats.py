@@ -7,7 +7,7 @@ Docs: https://cytokit.github.io/cytokit/data/formats.html.md"""
 # %% auto #0
 __all__ = ['TIFF_CODECS', 'READERS', 'NOT_READ', 'Image', 'hushed', 'check_size', 'check_tiff_pages', 'jpeg_pixels',
            'tiff_colours', 'tiff_axes', 'in_usual_unit', 'tiff_metadata', 'Reader', 'file_kind', 'dicom_patient',
-           'dicom_stack', 'is_archive', 'remedy', 'read_image']
+           'dicom_stack', 'are_one_volume', 'is_archive', 'remedy', 'read_image']
 
 # %% ../../nbs/data/00_formats.ipynb #c7b2bed2
 import gzip, io, logging, math, re, stat, struct, threading, warnings, zlib
@@ -693,10 +693,8 @@ def dicom_patient(
 _STACK_TAGS = ['SeriesInstanceUID', 'ImagePositionPatient', 'ImageOrientationPatient', 'Rows', 'Columns', 'ImageType',
                'NumberOfFrames']
 
-def dicom_stack(
-    path, # A file
-)->tuple|None: # Series, orientation and size; None for what is no slice of a stack: no position, a scout, many frames
-    "What the slices of one DICOM volume share, from the header alone."
+def _stack_and_place(path):
+    "Of a file that is a slice: its series, orientation and size, and its position; else None. Reads the header alone."
     from pydicom import dcmread
     with hushed():
         try:
@@ -707,8 +705,28 @@ def dicom_stack(
             placed = turn and ds.get('ImagePositionPatient') and ds.get('SeriesInstanceUID')
             scout = 'LOCALIZER' in (ds.get('ImageType') or ())
             if not placed or scout or int(ds.get('NumberOfFrames') or 1) > 1: return None
-            return str(ds.SeriesInstanceUID), turn, int(ds.Rows), int(ds.Columns)
+            place = tuple(round(float(x), 2) for x in ds.ImagePositionPatient)
+            return (str(ds.SeriesInstanceUID), turn, int(ds.Rows), int(ds.Columns)), place
         except Exception: return None  # reading the image will say what is wrong with it
+
+def dicom_stack(
+    path, # A file
+)->tuple|None: # Series, orientation and size; None for what is no slice of a stack: no position, a scout, many frames
+    "What the slices of one DICOM volume share, from the header alone."
+    found = _stack_and_place(path)
+    return found and found[0]
+
+def are_one_volume(
+    paths, # Files
+)->bool:
+    "Whether files are the slices of one DICOM volume: one series, and no place twice, as it has them with many times."
+    first, *others = paths
+    stack, places = dicom_stack(first), []
+    for path in (first, *reversed(others)):  # the last soon tells another series
+        found = _stack_and_place(path)
+        if found is None or found[0] != stack or found[1] in places: return False
+        places.append(found[1])
+    return len(places) > 1
 
 # %% ../../nbs/data/00_formats.ipynb #475b6588
 def _known():
