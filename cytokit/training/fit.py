@@ -363,10 +363,9 @@ def check_loss(
     task:str, # 'class' or 'number'
 ):
     "Refuse a loss of numbers for classes."
-    remedy = ('leave it out, or say that the targets are numbers '
-              "(--task number, in Python read_table with task='number')")
     if s.loss and task == 'class':
-        raise InputError(f'loss={s.loss} is for numbers, and the targets are classes; {remedy}')
+        raise InputError(f'loss={s.loss} is for numbers, and the targets are classes; '
+                         'leave it out, or read the targets as numbers (task=number)')
 
 # %% ../../nbs/training/09_fit.ipynb #0a36db28
 def plan_training(

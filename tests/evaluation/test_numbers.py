@@ -38,7 +38,7 @@ REFUSED = [
     (['compare', 'counts/grades.csv', '--metric', 'mae'], 'metric must be one of accuracy'),
     (['compare', 'counts', '--methods', 'logistic'], 'ridge-cnn'),
     (['compare', 'counts', '--loss', 'bins'], 'small-bins'),
-    (['train', 'counts/grades.csv', '--loss', 'mse'], 'loss=mse is for numbers'),
+    (['train', 'counts/grades.csv', '--loss', 'mse'], '--loss mse is for numbers'),
     (['train', 'counts', '--loss', 'l1'], 'loss must be one of huber'),
     (['train', 'counts', '--bins', 1], 'bins must be a whole number'),
     (['train', 'counts', '--task', 'picture'], '--task must be one of class, number'),
