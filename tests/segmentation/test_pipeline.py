@@ -295,11 +295,11 @@ def test_time_that_others_take_shortens_the_training(cell_pixels):
         def spent(self):
             self.config += 1
             return time.perf_counter() - self.begun + (self.seconds*.95 if self.config > 12 else 0)
-    s = SegmentSettings(preset='tiny', patch=64, seconds=8)
-    _, robbed = fit_segmenter(*cell_pixels, s, clock=Robbed(8))
+    s = SegmentSettings(preset='tiny', patch=64, seconds=40)
+    _, robbed = fit_segmenter(*cell_pixels, s, clock=Robbed(40))
     assert sum(robbed['plan'][-1]) < .8*sum(robbed['plan'][0])          # planned anew, and shorter
     # what follows needs more than there is: the shortest training
-    _, kept = fit_segmenter(*cell_pixels, s, clock=Clock(8), after=100)
+    _, kept = fit_segmenter(*cell_pixels, s, clock=Clock(40), after=500)
     assert (kept['epoch_steps'], sum(kept['plan'][-1])) == (8, 8)
     _, same = fit_segmenter(*cell_pixels, s, clock=Clock(plan=robbed['plan']), epoch_steps=robbed['epoch_steps'])
     assert [h['train_loss'] for h in same['history']] == [h['train_loss'] for h in robbed['history']]

@@ -3,6 +3,7 @@ import os, signal, subprocess, sys, time
 from pathlib import Path
 import nbformat, numpy as np, pandas as pd, pytest
 from PIL import Image
+from playwright.sync_api import expect
 from browser import CHROMIUM, IDLE, Notebook, chromium, jupyter
 from cytokit.cli import main
 from cytokit.core import InputError
@@ -191,9 +192,10 @@ def lab(tmp_path_factory):
     with jupyter(folder) as address, chromium() as browser: yield folder, browser, address
 
 def start(notebook):
-    "Run the board, and wait for its first image."
+    "Run the board, and wait for the images of its page: on one that is coming nothing is decided."
     notebook.command('notebook:run-all-cells')
     notebook.page.wait_for_selector('.cytokit-review [aria-selected=true] img', timeout=60_000)
+    expect(notebook.page.locator('.cytokit-review .grid').get_by_text('coming …')).to_have_count(0, timeout=60_000)
     notebook.page.locator('.cytokit-review .grid').focus()
 
 def wait_saved(notebook, n):
