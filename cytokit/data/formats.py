@@ -717,16 +717,16 @@ def dicom_stack(
     return found and found[0]
 
 def are_one_volume(
-    paths, # Files
-)->bool:
+    paths:list, # Files
+)->bool: # False for fewer than two
     "Whether files are the slices of one DICOM volume: one series, and no place twice, as it has them with many times."
-    first, *others = paths
-    stack, places = dicom_stack(first), []
-    for path in (first, *reversed(others)):  # the last soon tells another series
+    if len(paths) < 2: return False
+    stack, places = dicom_stack(paths[0]), set()
+    for path in (paths[0], *reversed(paths[1:])):  # the last soon tells another series
         found = _stack_and_place(path)
         if found is None or found[0] != stack or found[1] in places: return False
-        places.append(found[1])
-    return len(places) > 1
+        places.add(found[1])
+    return True
 
 # %% ../../nbs/data/00_formats.ipynb #475b6588
 def _known():
