@@ -111,7 +111,7 @@ def test_accidents_and_pranks_harm_nobody(results, tmp_path, monkeypatch):
     victim.write_text('kept')
     pranks = dict(
         loop=('while True: pass', 'longer than 3 s'),
-        memory=('x = []\nwhile True: x.append(bytearray(10**9))', 'memory'),
+        memory=('x = []\nwhile True: x.append(bytes(10**9))', 'memory'),
         write=(f'open({str(victim)!r}, "w")', 'may not write'),
         delete=(f'import os\nos.remove({str(victim)!r})', 'may not write'),
         home=('import shutil\nfrom pathlib import Path\nshutil.rmtree(Path.home())\nopen("/etc/x", "w")',
