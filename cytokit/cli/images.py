@@ -176,8 +176,15 @@ def check(
     if quality.findings['severity'].isin(severities[fail_on]).any(): raise typer.Exit(1)
 
 # %% ../../nbs/cli/01_images.ipynb #f9fdc3a0
+def _in_no_class(source):
+    "A table of the volumes that lie in a folder itself, as those of new patients do; None where there are others."
+    import pandas as pd
+    from cytokit.data.preprocess import find_images
+    files = find_images(source) if source.is_dir() and not (source/'table.csv').exists() else []
+    if files and all(file.parent == source for file in files): return pd.DataFrame(dict(image=[*map(str, files)]))
+
 def _volumes(source, masks, image, target, task, group):
-    "A table of volumes with classes, or with masks."
+    "A table of volumes with classes, with masks, or with neither."
     from cytokit.data.pairs import mask_folder, pairs
     if masks or mask_folder(source):
         if image or target or task:
@@ -185,7 +192,8 @@ def _volumes(source, masks, image, target, task, group):
                              'targets')
         return pairs(source, masks, group)
     from cytokit.data.slices import series_table
-    return series_table(table_of(source, image, target, group, task=task))
+    table = None if image or target or task or group else _in_no_class(source)
+    return series_table(table_of(source, image, target, group, task=task) if table is None else table)
 
 def _fractions(text):
     "Two numbers as in 0.3,0.7."
@@ -197,8 +205,8 @@ def _fractions(text):
 @app.command('slice', epilog=example('cytokit slice volumes slices --masks masks'))
 def slice_volumes(
     source:Annotated[Path, typer.Argument(metavar='PATH', help=(
-        'Folder of class folders of volumes, a folder with images/ and masks/, or a CSV with columns image, target[, '
-        'group, split].'))],
+        'Folder of class folders of volumes, of images/ and masks/, or of volumes to predict, or a CSV with columns '
+        'image, target[, group, split].'))],
     out:Annotated[Path, typer.Argument(metavar='OUT', help='Folder to make.')],
     masks:declare(Optional[Path], '--masks', 'Folder of masks, a volume each, paired with the volumes by name.') = None,
     image:ImageColumn = None, target:TargetColumn = None, task:Task = None, group:GroupColumn = None,
@@ -220,6 +228,10 @@ def slice_volumes(
     path = write_slices(table, out, cutting)
     n_slices = len(path.read_text(encoding='utf-8', errors='surrogateescape').splitlines()) - 1
     print(f'{n_slices} slices of {len(table)} volumes in {shown(out)}')
+    if 'target' not in table:
+        command = typed('cytokit', 'predict', 'RUN', typed_path(out/'images'), '--csv', 'predictions.csv')
+        print(f'To predict them: {command}')
+        return
     same = given_options(context, 'check', ['--image', '--target', '--group', '--masks'])  # these the table has now
     print(f'Next: {typed("cytokit", "check", typed_path(path), *same)}')
 
