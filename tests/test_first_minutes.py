@@ -1,13 +1,14 @@
 "The first ten minutes of a person with a folder: odd files and places, given to the command as a process."
 import json, os, re, shlex, shutil, subprocess, sys, tarfile, unicodedata, zipfile
 from importlib.util import find_spec
-import numpy as np, pandas as pd, pydicom, pytest, tifffile
+import nibabel, numpy as np, pandas as pd, pydicom, pytest, tifffile
 from PIL import Image, ImageOps
 from pydicom.data import get_testdata_file
 from cytokit_process import cytokit
 from cytokit.core import plain_cell
 from cytokit.data.formats import read_image
 from cytokit.data.preprocess import Preprocessing, find_images, load
+from cytokit.data.synthetic import write_sample
 from cytokit.quality.check import _picture
 from cytokit.quality.images import read_plane
 from cytokit.teaching.review_images import thumbnail
@@ -289,6 +290,31 @@ def test_lr_suggests_the_training_with_its_options_and_its_rate(tmp_path):
     assert flag == '--lr' and f'Learning rate {float(rate):.2g} is used' in done.stdout
     assert same[:2] == ['train', 'x'] and sorted(same[2:]) == sorted(typed)
     right(cytokit(*train, '--epochs', '1', '--out', 'run', cwd=tmp_path), 'Run folder')
+
+def test_a_test_part_without_masks_is_left_out(tmp_path):
+    "As challenges give it: `check` misses no masks there, and what it says to type next trains."
+    cells = write_sample('cells', tmp_path/'cells', n=8, size=48, masks=True, per_plate=2)
+    for name, part in (('image', 'images'), ('label', 'masks')):
+        shutil.copytree(cells/part, tmp_path/'challenge'/'train'/name)
+    shutil.copytree(cells/'images', tmp_path/'challenge'/'test'/'image')
+    out = right(cytokit('check', 'challenge', cwd=tmp_path), '16 images', '(0 errors, ')
+    following = commands(out)[-1]
+    assert following == ['segment', 'train', 'challenge'] and 'mask_missing' not in out
+    trained = cytokit(*following, '--preset', 'tiny', '--patch', '32', '--epochs', '1', '--out', 'unet', cwd=tmp_path)
+    right(trained)
+    assert 'challenge/test: has images and no masks, and is left out' in trained.stderr
+    assert len(pd.read_csv(tmp_path/'unet'/'split.csv')) == 8
+
+def test_volumes_of_no_class_are_cut_for_a_prediction(tmp_path):
+    "A folder of NIfTI files of new patients."
+    (tmp_path/'new').mkdir()
+    for i in range(2):
+        head = nibabel.Nifti1Image(noise(i, (20, 20, 20), 'i2'), np.eye(4))
+        nibabel.save(head, tmp_path/'new'/f'p{i}.nii.gz')
+    cut = cytokit('slice', 'new', 'slices', '--n', '3', cwd=tmp_path)
+    right(cut, '6 slices of 2 volumes', 'cytokit predict RUN slices/images')
+    assert len(find_images(tmp_path/'slices')) == 6
+    refused(cytokit('slice', photographs(tmp_path/'x')/'a', 'more', cwd=tmp_path), 'expected a volume')
 
 
 # ---- a scanner's export

@@ -6,10 +6,11 @@ Docs: https://cytokit.github.io/cytokit/data/pairs.html.md"""
 
 # %% auto #0
 __all__ = ['ROLE_SUFFIX', 'show_pair', 'folder_and_stem', 'is_mask_name', 'match_names', 'pair_rows', 'check_readable',
-           'pair_table', 'image_folder', 'mask_folder', 'pairs', 'load_pair', 'load_raw_pair', 'plane_for_volume']
+           'pair_table', 'image_folder', 'mask_folder', 'pairs', 'images_to_predict', 'load_pair', 'load_raw_pair',
+           'plane_for_volume']
 
 # %% ../../nbs/data/09_pairs.ipynb #57e50f48
-import os, re
+import os, re, warnings
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import InputError, check_path, shown
@@ -277,8 +278,16 @@ def _folder_pairs(folder, group, drop):
     return _two_folders(folder, folder, group, drop) if named else []
 
 # %% ../../nbs/data/09_pairs.ipynb #4eb0638e
+def _is_to_predict(part):
+    "Whether a part is a test part of images alone."
+    return SPLIT_NAMES[part.name.lower()] == 'test' and not _inside(part, MASK_FOLDERS) and bool(find_images(part))
+
 def _none(folder, drop):
+    "Of a part that holds no pairs: no rows, or what is wrong with it."
     if drop: return []
+    if _is_to_predict(folder):
+        warnings.warn(f'{shown(folder)}: has images and no masks, and is left out; `segment predict` takes it later')
+        return []
     raise InputError(f'{shown(folder)}: holds no pairs; expected images/ and masks/ in it; or take it away (in '
                      'Python: drop=True)')
 
@@ -327,6 +336,15 @@ def _csv_pairs(path, group):
                          f'{shown(gone[0])}; relative paths start at {shown(t.attrs["root"])}')
     t.attrs['task'] = 'mask'
     return t
+
+# %% ../../nbs/data/09_pairs.ipynb #50aed58a
+def images_to_predict(
+    folder, # As `pairs` takes it
+)->list[Path]:
+    "Images of a test part that has no masks."
+    parts = [d for d in sorted(Path(folder).iterdir()) if d.is_dir() and SPLIT_NAMES.get(d.name.lower()) == 'test']
+    parts = [d for d in parts if _is_to_predict(d) and not _folder_pairs(d, None, True)]
+    return [image for d in parts for image in find_images(d)]
 
 # %% ../../nbs/data/09_pairs.ipynb #35d9ef76
 def load_pair(

@@ -19,7 +19,7 @@ from .pages import PAGE_STYLE, as_data
 from ..data.datasets import absolute_path, join_series, read_table
 from ..data.csv_files import write_csv
 from ..data.annotations import is_outlines
-from ..data.pairs import image_folder, mask_folder, pairs
+from ..data.pairs import image_folder, images_to_predict, mask_folder, pairs
 from ..data.formats import hushed, read_image
 from ..data.preprocess import find_images, find_not_read, is_image, is_image_file, no_image
 from .duplicates import duplicate_findings, duplicates
@@ -75,13 +75,14 @@ def _in_folder(t, source):
 # %% ../../nbs/quality/11_check.ipynb #f30ff94f
 def _drawn(source, masks=None):
     """The table of a folder with outlines, a file an object, or masks next to images (columns image and mask, '' where
-    there is none) and its images; None where it is none of these."""
+    there is none) and its images, without those of `images_to_predict`; None where it is none of these."""
     with contextlib.suppress(InputError):
         t = pairs(source, masks, drop=True)
+        unmasked = [] if masks else images_to_predict(source)
         masks = {os.path.realpath(m) for m in t['target']}
         inside = tuple(m + os.sep for m in masks if os.path.isdir(m))
         found = _in_folder(t, source)
-        known = {os.path.realpath(p) for p in found['image']}
+        known = {os.path.realpath(p) for p in [*found['image'], *unmasked]}
         rest = [str(f) for f in find_images(source) if os.path.realpath(f) not in known | masks
                 and not os.path.realpath(f).startswith(inside)]
         more = pd.DataFrame(dict(image=rest, target=''))
@@ -114,7 +115,9 @@ def _sources(source, masks, table):
     drawn = None
     if t is None and masks is None: t = _class_folders(source)
     if t is None: masks, drawn = _folder_pairs(source, masks)
-    if drawn is not None: return list(drawn['image']), None, drawn
+    if drawn is not None:
+        listed = {*drawn['image']}
+        return [*drawn['image'], *(str(p) for p in images_to_predict(source) if str(p) not in listed)], None, drawn
     files, pairs = _image_files(source, masks), None
     if t is not None:
         if source.is_dir(): t = _in_folder(t, source)
