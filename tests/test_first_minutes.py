@@ -305,6 +305,19 @@ def test_a_test_part_without_masks_is_left_out(tmp_path):
     assert 'challenge/test: has images and no masks, and is left out' in trained.stderr
     assert len(pd.read_csv(tmp_path/'unet'/'split.csv')) == 8
 
+def test_masks_in_a_set_one_level_lower_are_no_images(tmp_path):
+    "A folder as it comes out of an archive: each verb names the folder to give."
+    photographs(tmp_path/'archive'/'set 1', names=['images', 'masks'])
+    photographs(tmp_path/'archive'/'others', names='ab')
+    within = os.path.join('archive', 'set 1')
+    refused(cytokit('check', 'archive', cwd=tmp_path), within, f"cytokit check '{within}'")
+    for verb in ('train', 'compare'):
+        said = refused(cytokit(verb, 'archive', cwd=tmp_path), 'which are no classes')
+        assert commands(said.replace('to train on masks', 'Next'))[0] == ['segment', 'train', str(tmp_path/within)]
+    parts = tmp_path/'parts'
+    for part in ('train', 'valid'): photographs(parts/part, names=['images', 'masks'])
+    refused(cytokit('train', 'parts', cwd=tmp_path), f'cytokit segment train {parts}')
+
 def test_volumes_of_no_class_are_cut_for_a_prediction(tmp_path):
     "A folder of NIfTI files of new patients."
     (tmp_path/'new').mkdir()

@@ -6,8 +6,9 @@ Docs: https://cytokit.github.io/cytokit/data/datasets.html.md"""
 
 # %% auto #0
 __all__ = ['SPLIT_NAMES', 'IMAGE_FOLDERS', 'MASK_FOLDERS', 'ACTIONS', 'is_windows_place', 'build_table', 'find_group', 'group_of',
-           'are_pairs', 'join_series', 'absolute_path', 'read_table', 'content_digest', 'group_keys', 'table_attrs',
-           'split_table', 'fold_table', 'check_table', 'classes', 'save_table', 'table_digest', 'apply_plan']
+           'are_pairs', 'folder_of_pairs', 'join_series', 'absolute_path', 'read_table', 'content_digest', 'group_keys',
+           'table_attrs', 'split_table', 'fold_table', 'check_table', 'classes', 'save_table', 'table_digest',
+           'apply_plan']
 
 # %% ../../nbs/data/06_datasets.ipynb #5d1c6159
 import csv, os, re, shlex, warnings
@@ -120,6 +121,21 @@ def are_pairs(
     both = names & {*IMAGE_FOLDERS} and names & {*MASK_FOLDERS}
     return bool(both) and names <= {*IMAGE_FOLDERS, *MASK_FOLDERS, 'imagests', 'labelsts'}
 
+# %% ../../nbs/data/06_datasets.ipynb #f1c6253c
+def folder_of_pairs(
+    folder, # That is taken for one of class folders
+    images, # Its image files
+)->Path|None: # `folder`, or the first set in it; None where no folder in it holds images and masks
+    "The folder to segment, where images and masks lie in folders below those of a folder."
+    below, folder = {}, Path(folder)
+    for image in images:
+        first, *others = Path(image).relative_to(folder).parts
+        if len(others) > 1: below.setdefault(first, []).append(others[0].lower())
+    for first, names in below.items():
+        of_images = [name for name in names if name in IMAGE_FOLDERS]
+        if of_images and {*names} & {*MASK_FOLDERS}:
+            return folder if first.lower() in SPLIT_NAMES or len(of_images) == 1 else folder/first
+
 # %% ../../nbs/data/06_datasets.ipynb #ded4ab7a
 def _one_series(files):
     "Whether files of one folder are the slices of one DICOM series, and no other image is among them."
@@ -145,9 +161,11 @@ def _folder_rows(folder, group):
     "Rows from class folders, with or without a level of train, valid and test above them."
     paths = [(p, _parts_below(folder, p)) for p in join_series(find_images(folder))]
     if not paths: raise no_image(folder)
-    if are_pairs(parts[0] for _, parts in paths) and not any(len(parts) == 1 for _, parts in paths):
-        raise InputError(f'{shown(folder)}: holds images and masks, which are no classes; to train on masks: '
-                         f'cytokit segment train {shlex.quote(shown(folder))}')
+    no_classes = are_pairs(parts[0] for _, parts in paths) and not any(len(parts) == 1 for _, parts in paths)
+    masked = folder if no_classes else folder_of_pairs(folder, [path for path, _ in paths])
+    if masked:
+        raise InputError(f'{shown(masked)}: holds images and masks, which are no classes; to train on masks: '
+                         f'cytokit segment train {shlex.quote(shown(masked))}')
     has_split = any(len(parts) > 2 and SPLIT_NAMES.get(parts[0].lower()) == 'train' for _, parts in paths)
     rows = []
     for p, parts in paths:

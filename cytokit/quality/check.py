@@ -8,7 +8,7 @@ Docs: https://cytokit.github.io/cytokit/quality/check.html.md"""
 __all__ = ['PLAN', 'MOST_SHOWN', 'Quality', 'check']
 
 # %% ../../nbs/quality/11_check.ipynb #92409f9a
-import contextlib, html, io, math, os, re, time
+import contextlib, html, io, math, os, re, shlex, time
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
@@ -16,7 +16,7 @@ from .. import __version__
 from ..core import InputError, as_utf8, atomic, check_path, counted, progress, read_json, relative_path
 from ..core import shown, write_json
 from .pages import PAGE_STYLE, as_data
-from ..data.datasets import absolute_path, join_series, read_table
+from ..data.datasets import absolute_path, folder_of_pairs, join_series, read_table
 from ..data.csv_files import write_csv
 from ..data.annotations import is_outlines
 from ..data.pairs import image_folder, images_to_predict, mask_folder, pairs
@@ -106,6 +106,13 @@ def _folder_pairs(source, masks):
     return masks, None
 
 # %% ../../nbs/quality/11_check.ipynb #c11224b2
+def _refuse_set_within(source, files):
+    "Masks that lie in a set inside a folder are no images; say which folder to check."
+    within = folder_of_pairs(source, files) if source.is_dir() else None
+    if within and within != source:
+        raise InputError(f'{shown(within)}: holds images and masks; check this folder alone: cytokit check '
+                         f'{shlex.quote(shown(within))}')
+
 def _sources(source, masks, table):
     "The files to measure; the table of classes, or None; the pairs with masks, or None."
     source = check_path('source', source)
@@ -119,6 +126,7 @@ def _sources(source, masks, table):
         listed = {*drawn['image']}
         return [*drawn['image'], *(str(p) for p in images_to_predict(source) if str(p) not in listed)], None, drawn
     files, pairs = _image_files(source, masks), None
+    if t is None and masks is None: _refuse_set_within(source, files)
     if t is not None:
         if source.is_dir(): t = _in_folder(t, source)
         named = [*t['image'], *t['target']] if t.attrs.get('task') == 'mask' else t['image']
