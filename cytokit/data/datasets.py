@@ -126,7 +126,7 @@ def folder_of_pairs(
     folder, # That is taken for one of class folders
     images, # Its image files
 )->Path|None: # `folder`, or the first set in it; None where no folder in it holds images and masks
-    "The folder to segment, where images and masks lie in folders below those of a folder."
+    "Which folder to segment where images and masks lie one level lower: in a part, in a set, in a folder an image."
     below, folder = {}, Path(folder)
     for image in images:
         first, *others = Path(image).relative_to(folder).parts

@@ -719,14 +719,15 @@ def dicom_stack(
 def are_one_volume(
     paths:list, # Files
 )->bool: # False for fewer than two
-    "Whether files are the slices of one DICOM volume: one series, and no place twice, as it has them with many times."
-    if len(paths) < 2: return False
-    stack, places = dicom_stack(paths[0]), set()
-    for path in (paths[0], *reversed(paths[1:])):  # the last soon tells another series
+    "Whether files are the slices of one DICOM volume: of one series, and each at a place of its own."
+    stacks, places = set(), set()
+    for path in (*paths[:1], *reversed(paths[1:])):  # the last soon tells another series
         found = _stack_and_place(path)
-        if found is None or found[0] != stack or found[1] in places: return False
+        if found is None or found[1] in places: return False
+        stacks.add(found[0])
         places.add(found[1])
-    return True
+        if len(stacks) > 1: return False
+    return len(places) > 1
 
 # %% ../../nbs/data/00_formats.ipynb #475b6588
 def _known():
